@@ -1,0 +1,451 @@
+package podinfolookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+)
+
+const (
+	// A failing key is tried again after 5 ms, 10 ms, 20 ms ... and from the
+	// 15th time on once a minute. Each key waits for itself alone: there is no
+	// bucket that one bad key could empty for the others.
+	retryMin = 5 * time.Millisecond
+	retryMax = time.Minute
+
+	// maxTries bounds how often one sync decides again from a live read before
+	// it goes back to the queue. A second conflict in a row means that somebody
+	// else keeps writing, and the backoff above is the answer to that.
+	maxTries = 3
+
+	// requestTimeout bounds one request with all its retries after 429.
+	requestTimeout = 30 * time.Second
+	// stopGrace is what requests in flight get to end when Run is to stop. With
+	// the informers' and servers' own end it keeps a stop under 5 s.
+	stopGrace = 3 * time.Second
+	// stuckAfter is when a worker in one and the same sync counts as stuck: more
+	// than any number of timeouts that one sync can add up.
+	stuckAfter = 2 * maxTries * requestTimeout
+	// sweepEvery is how often writes that the watch has not confirmed are met
+	// with the cache; there are none in a healthy cluster.
+	sweepEvery = 10 * time.Second
+)
+
+// Verb is what was done to a Testcr.
+type Verb string
+
+// What the controller does to a Testcr, in the words of the feed.
+const (
+	Added   Verb = "add"
+	Updated Verb = "update"
+	Deleted Verb = "delete"
+
+	nothing Verb = ""
+	foreign Verb = "foreign"
+)
+
+// Config is what a Controller works with. The informers are started by the
+// caller, after New and before or while Run waits for them.
+type Config struct {
+	// Pods are the Pod informers by watched namespace, or one under
+	// metav1.NamespaceAll. They must have the transform TrimPod.
+	Pods map[string]cache.SharedIndexInformer
+	// Testcrs is the informer of the Testcrs of all namespaces.
+	Testcrs *TestcrInformer
+	// Workers is how many keys are synced at once, at least 1.
+	Workers int
+	// Wrote is called after each successful write, from the workers: it must be
+	// quick. It may be nil.
+	Wrote func(verb Verb, pod cache.ObjectName)
+}
+
+// Controller keeps one Testcr per Pod.
+type Controller struct {
+	pods    map[string]cache.Indexer
+	testcrs *TestcrInformer
+	workers int
+	wrote   func(Verb, cache.ObjectName)
+
+	queue   workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	synced  []cache.DoneChecker // one a handler: it has heard of the whole first list
+	busy    []atomic.Int64      // by worker: since when it is in one sync, in Unix nanoseconds, 0 when in none
+	started atomic.Bool         // the caches were synced
+	mangled atomic.Bool         // told that writes are not stored as they are
+
+	mu       sync.Mutex
+	reported map[types.UID]struct{} // foreign Testcrs that were told of
+}
+
+// New returns a Controller whose handlers are registered; it starts nothing.
+func New(ctx context.Context, config Config) (*Controller, error) {
+	switch {
+	case config.Workers < 1:
+		return nil, fmt.Errorf("workers must be at least 1, not %d", config.Workers)
+	case len(config.Pods) == 0 || config.Testcrs == nil:
+		return nil, errors.New("a controller needs a Pod informer and the Testcr informer")
+	}
+	c := &Controller{
+		pods:    map[string]cache.Indexer{},
+		testcrs: config.Testcrs,
+		workers: config.Workers,
+		wrote:   config.Wrote,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
+			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
+		busy:     make([]atomic.Int64, config.Workers),
+		reported: map[types.UID]struct{}{},
+	}
+	if c.wrote == nil {
+		c.wrote = func(Verb, cache.ObjectName) {}
+	}
+	c.testcrs.returned = c.enqueueAll
+	for namespace, informer := range config.Pods {
+		c.pods[namespace] = informer.GetIndexer()
+		if err := c.handle(ctx, informer, c.podHandler()); err != nil {
+			return nil, fmt.Errorf("pod informer: %w", err)
+		}
+	}
+	if err := c.handle(ctx, c.testcrs, c.testcrHandler()); err != nil {
+		return nil, fmt.Errorf("testcr informer: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Controller) handle(ctx context.Context, informer cache.SharedInformer, handler cache.ResourceEventHandler) error {
+	logger := klog.FromContext(ctx)
+	handle, err := informer.AddEventHandlerWithOptions(handler, cache.HandlerOptions{Logger: &logger})
+	if err != nil {
+		return err
+	}
+	c.synced = append(c.synced, handle.HasSyncedChecker())
+	return nil
+}
+
+func (c *Controller) podHandler() cache.ResourceEventHandler {
+	enqueue := func(obj any) {
+		key, err := cache.DeletionHandlingObjectToName(obj)
+		if err != nil {
+			utilruntime.HandleError(err) //nolint:contextcheck // a handler has no context
+			return
+		}
+		c.queue.Add(key)
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    enqueue,
+		UpdateFunc: func(_, obj any) { enqueue(obj) },
+		DeleteFunc: enqueue,
+	}
+}
+
+func (c *Controller) testcrHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { c.observe(obj, false) },
+		// The old podkey counts too: it leads to the Pod when the new one was
+		// changed by hand.
+		UpdateFunc: func(old, obj any) { c.observe(old, false); c.observe(obj, false) },
+		DeleteFunc: func(obj any) { c.observe(obj, true) },
+	}
+}
+
+func (c *Controller) observe(obj any, gone bool) {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	t, ok := obj.(*Testcr)
+	if !ok {
+		return
+	}
+	c.testcrs.saw(t, gone)
+	if gone {
+		c.mu.Lock()
+		delete(c.reported, t.UID)
+		c.mu.Unlock()
+	}
+	key, ok := t.podKey()
+	if !ok {
+		// A Testcr that does not name its Pod is looked at under its own name.
+		key = cache.ObjectName{Name: t.Name}
+	} else if !c.watches(key.Namespace) {
+		return
+	}
+	c.queue.Add(key)
+}
+
+func (c *Controller) enqueueAll() {
+	for _, pods := range c.pods {
+		for _, obj := range pods.List() {
+			c.enqueueFresh(cache.MetaObjectToName(obj.(*corev1.Pod)))
+		}
+	}
+	for _, obj := range c.testcrs.GetStore().List() {
+		c.observe(obj, false)
+	}
+}
+
+// enqueueFresh adds key without the wait that its earlier failures would cost.
+func (c *Controller) enqueueFresh(key cache.ObjectName) {
+	c.queue.Forget(key)
+	c.queue.Add(key)
+}
+
+// Run works until ctx ends, and returns once no sync is running. Requests in
+// flight at that moment get stopGrace to end. The informers must run on until
+// Run has returned.
+func (c *Controller) Run(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	defer c.queue.ShutDown()
+
+	logger.Info("Waiting for the caches", "workers", c.workers)
+	// A handler's own HasSynced says that the queue holds every key of the first
+	// list: an orphan is known as one only then.
+	if !cache.WaitFor(ctx, "caches", c.synced...) {
+		return nil
+	}
+	c.started.Store(true)
+	logger.Info("Caches synced", "queued", c.queue.Len())
+
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var workers sync.WaitGroup
+	for id := range c.workers {
+		workers.Go(func() { c.worker(requests, id) })
+	}
+	sweeper := time.NewTicker(sweepEvery)
+	defer sweeper.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-sweeper.C:
+			for _, t := range c.testcrs.sweep() {
+				c.observe(t, false)
+			}
+		}
+	}
+	c.queue.ShutDown()
+	grace := time.AfterFunc(stopGrace, cancel)
+	defer grace.Stop()
+	workers.Wait()
+	return nil
+}
+
+func (c *Controller) worker(ctx context.Context, id int) {
+	defer utilruntime.HandleCrashWithContext(ctx)
+	for c.processNext(ctx, id) {
+	}
+}
+
+func (c *Controller) processNext(ctx context.Context, id int) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+	if c.queue.ShuttingDown() { // what is left is found again at the next start
+		return false
+	}
+	c.busy[id].Store(time.Now().UnixNano())
+	defer c.busy[id].Store(0)
+
+	err := c.sync(ctx, key)
+	if err == nil {
+		c.queue.Forget(key)
+		return true
+	}
+	// The informer says once for all keys that the CRD is gone.
+	if !isCRDGone(err) && !c.queue.ShuttingDown() {
+		utilruntime.HandleErrorWithContext(ctx, err, "Sync failed, will try again",
+			"pod", klog.KRef(key.Namespace, key.Name), "failures", c.queue.NumRequeues(key)+1)
+	}
+	c.queue.AddRateLimited(key)
+	return true
+}
+
+// sync makes the Testcr of the Pod called key true with at most one write. It
+// starts from the two caches; a write that the API server refuses because they
+// were old is decided again from a live read.
+func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
+	if c.testcrs.Missing() != nil {
+		return nil // enqueueAll brings each key back once the CRD is
+	}
+	name := NameFor(key)
+	if key.Namespace == "" {
+		name = key.Name
+		if pod, ok := c.podOf(name); ok {
+			c.queue.Add(pod) // under its own key, so that no two workers write one Testcr
+			return nil
+		}
+	}
+	have := c.testcrs.get(name)
+	for try := 1; ; try++ {
+		var want *Testcr
+		if pod := c.pod(key); pod != nil {
+			want = FromPod(pod)
+		}
+		verb := c.decide(want, have)
+		err := c.write(ctx, verb, want, have)
+		if err == nil && verb != nothing && verb != foreign {
+			c.wrote(verb, key)
+			klog.FromContext(ctx).V(4).Info("Wrote", "verb", verb, "pod", klog.KRef(key.Namespace, key.Name), "testcr", name)
+		}
+		if !isStale(err) || try == maxTries {
+			return err
+		}
+		if have, err = c.testcrs.live(ctx, name, have); err != nil {
+			return err
+		}
+	}
+}
+
+// decide returns what is to be done so that have, the Testcr as it is, becomes
+// want, the Testcr as its Pod calls for; nil stands for absent.
+func (c *Controller) decide(want, have *Testcr) Verb {
+	switch {
+	case want == nil && (have == nil || have.DeletionTimestamp != nil || !c.owns(have)):
+		return nothing
+	case want == nil:
+		return Deleted
+	case have == nil:
+		return Added
+	case !have.managed() && have.Spec.PodKey != want.Spec.PodKey:
+		return foreign
+	case have.says(want):
+		return nothing
+	default:
+		return Updated
+	}
+}
+
+func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	switch verb {
+	case Added:
+		u, err := c.testcrs.client.Create(ctx, want.Encode(), metav1.CreateOptions{FieldManager: ManagedBy})
+		return c.wroteBack(ctx, want, u, err)
+	case Updated:
+		u, err := c.testcrs.client.Update(ctx, want.over(have).Encode(), metav1.UpdateOptions{FieldManager: ManagedBy})
+		return c.wroteBack(ctx, want, u, err)
+	case Deleted:
+		err := c.testcrs.client.Delete(ctx, have.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion},
+		})
+		if err == nil && len(have.Finalizers) == 0 {
+			c.testcrs.learnGone(have.Name, have.UID)
+		}
+		return withRemedy(err)
+	case foreign:
+		c.reportForeign(ctx, want, have)
+	}
+	return nil
+}
+
+// wroteBack learns from the API server's answer to a write, so that the next
+// sync of the same Pod need not wait for the watch.
+func (c *Controller) wroteBack(ctx context.Context, want *Testcr, stored *unstructured.Unstructured, err error) error {
+	if err != nil {
+		return withRemedy(err)
+	}
+	t := decodeTestcr(stored)
+	c.testcrs.learn(t)
+	if !t.says(want) && !c.mangled.Swap(true) {
+		klog.FromContext(ctx).Error(nil, "The API server stored something other than what was written: "+
+			"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml", "testcr", t.Name)
+	}
+	return nil
+}
+
+// reportForeign says once that a Testcr which is not ours stands in the way.
+func (c *Controller) reportForeign(ctx context.Context, want, have *Testcr) {
+	c.mu.Lock()
+	_, told := c.reported[have.UID]
+	c.reported[have.UID] = struct{}{}
+	c.mu.Unlock()
+	if !told {
+		klog.FromContext(ctx).Error(nil, "A Testcr that is not ours has the name that a Pod needs; it is left alone: "+
+			"delete it, or give it the label "+LabelManagedBy+"="+ManagedBy,
+			"testcr", have.Name, "pod", want.Spec.PodKey, "podkey", have.Spec.PodKey)
+	}
+}
+
+// pod returns the Pod called key as the cache has it, nil when there is none.
+func (c *Controller) pod(key cache.ObjectName) *corev1.Pod {
+	pods, ok := c.pods[key.Namespace]
+	if !ok {
+		pods, ok = c.pods[metav1.NamespaceAll]
+	}
+	if !ok {
+		return nil
+	}
+	if obj, exists, err := pods.GetByKey(key.String()); err == nil && exists {
+		return obj.(*corev1.Pod)
+	}
+	return nil
+}
+
+// podOf finds the Pod whose Testcr is called name by trying all of them, about
+// 1 ms per 2,000 Pods. It is needed only where a podkey was changed by hand.
+func (c *Controller) podOf(name string) (cache.ObjectName, bool) {
+	for _, pods := range c.pods {
+		for _, key := range pods.ListKeys() {
+			if md5Hex(key) == name {
+				pod, err := cache.ParseObjectName(key)
+				return pod, err == nil
+			}
+		}
+	}
+	return cache.ObjectName{}, false
+}
+
+func (c *Controller) watches(namespace string) bool {
+	_, all := c.pods[metav1.NamespaceAll]
+	_, one := c.pods[namespace]
+	return all || one
+}
+
+// owns reports whether t may be deleted: it carries our label, and it is of a
+// watched namespace beyond doubt.
+func (c *Controller) owns(t *Testcr) bool {
+	if !t.managed() {
+		return false
+	}
+	if _, all := c.pods[metav1.NamespaceAll]; all {
+		return true
+	}
+	key, ok := t.podKey()
+	return ok && c.watches(key.Namespace)
+}
+
+// Ready returns nil once the caches hold all Pods and Testcrs and every handler
+// has heard of them, and while the API server serves Testcrs.
+func (c *Controller) Ready() error {
+	if err := c.testcrs.Missing(); err != nil {
+		return err
+	}
+	if !c.started.Load() {
+		return errors.New("the caches are not synced yet")
+	}
+	return nil
+}
+
+// Healthy returns an error when a worker makes no progress. It asks nobody: an
+// outage of the API server must not restart this program.
+func (c *Controller) Healthy() error {
+	for id := range c.busy {
+		if since := c.busy[id].Load(); since != 0 && time.Since(time.Unix(0, since)) > stuckAfter {
+			return fmt.Errorf("worker %d has been in one sync for over %s", id, stuckAfter)
+		}
+	}
+	return nil
+}

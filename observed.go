@@ -1,0 +1,293 @@
+package podinfolookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// crdPoll is how often the API server is asked for the CRD while it is missing,
+// and only then: it bounds the wait after the CRD is established. A watch on the
+// CRD itself would need a right that nothing else here needs.
+const crdPoll = 500 * time.Millisecond
+
+// CRDError says what is wrong with the CRD, and what to do about it.
+type CRDError string
+
+func (e CRDError) Error() string { return string(e) }
+
+// ErrCRDMissing says that the API server does not serve Testcrs.
+const ErrCRDMissing = CRDError("the CRD testcrs.stable.example.com is missing: kubectl apply -f yaml/testcrd.yaml")
+
+// CheckCRD asks the API server whether it serves Testcrs the way this program
+// writes them. It returns a CRDError when it does not, or the request's own
+// error.
+func CheckCRD(ctx context.Context, client discovery.DiscoveryInterfaceWithContext) error {
+	gvr := GroupVersionResource
+	resources, err := client.ServerResourcesForGroupVersionWithContext(ctx, gvr.GroupVersion().String())
+	if apierrors.IsNotFound(err) {
+		return checkOtherVersions(ctx, client)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range resources.APIResources {
+		switch r := &resources.APIResources[i]; {
+		case r.Name != gvr.Resource:
+		case r.Namespaced:
+			return CRDError("the CRD testcrs.stable.example.com is of scope Namespaced, this program needs Cluster: " +
+				"kubectl delete crd testcrs.stable.example.com, then kubectl apply -f yaml/testcrd.yaml")
+		default:
+			return nil
+		}
+	}
+	return ErrCRDMissing
+}
+
+func checkOtherVersions(ctx context.Context, client discovery.DiscoveryInterfaceWithContext) error {
+	groups, err := client.ServerGroupsWithContext(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range groups.Groups {
+		if g := &groups.Groups[i]; g.Name == GroupVersionResource.Group {
+			return CRDError(fmt.Sprintf("the API server serves %s, this program needs %s: kubectl apply -f yaml/testcrd.yaml",
+				g.PreferredVersion.GroupVersion, GroupVersionResource.GroupVersion()))
+		}
+	}
+	return ErrCRDMissing
+}
+
+// TestcrInformer is the observed side: a dynamic informer whose cache holds
+// *Testcr, that waits out a missing CRD, and that knows what this program wrote
+// before the watch has brought it back.
+type TestcrInformer struct {
+	cache.SharedIndexInformer
+
+	client   dynamic.ResourceInterface
+	check    func(context.Context) error
+	missing  atomic.Pointer[error] // why there are no Testcrs, nil when there are
+	returned func()                // called after each wait for the CRD
+
+	mu   sync.Mutex
+	news map[string]newer // by name, what is known from requests and not yet from the watch
+}
+
+// newer is one Testcr as a request left it.
+type newer struct {
+	testcr  *Testcr   // nil: deleted
+	deleted types.UID // the one that is gone
+	doubted bool      // met by a sweep before
+}
+
+// NewTestcrInformer returns an informer that has yet to be run. check tells
+// whether the API server serves Testcrs (CheckCRD); it is asked before each list
+// and watch.
+func NewTestcrInformer(client dynamic.Interface, check func(context.Context) error) (*TestcrInformer, error) {
+	i := &TestcrInformer{
+		client:   client.Resource(GroupVersionResource),
+		check:    check,
+		returned: func() {},
+		news:     map[string]newer{},
+	}
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return onceServed(ctx, i, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return onceServed(ctx, i, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
+		},
+	}
+	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(
+		cache.ToListWatcherWithWatchListSemantics(lw, client), &unstructured.Unstructured{},
+		cache.SharedIndexInformerOptions{ObjectDescription: GroupVersionResource.String()})
+	return i, i.SetTransform(DecodeTestcr)
+}
+
+// onceServed makes a request as soon as the API server serves Testcrs. The
+// reflector would wait up to 30 s between two tries; here the CRD's return is
+// noticed within crdPoll.
+func onceServed[T any](ctx context.Context, i *TestcrInformer, request func() (T, error)) (T, error) {
+	for {
+		err := i.check(ctx)
+		if err == nil {
+			var result T
+			if result, err = request(); err == nil {
+				i.found(ctx)
+			}
+			// 404 after a good check: the CRD went in between, or one API server
+			// of several has yet to hear of it.
+			if !apierrors.IsNotFound(err) {
+				return result, err
+			}
+			err = ErrCRDMissing
+		}
+		if crd := CRDError(""); !errors.As(err, &crd) {
+			return *new(T), err
+		}
+		i.lost(ctx, err)
+		select {
+		case <-ctx.Done():
+			return *new(T), ctx.Err()
+		case <-time.After(crdPoll):
+		}
+	}
+}
+
+func (i *TestcrInformer) lost(ctx context.Context, err error) {
+	if old := i.missing.Swap(&err); old == nil || (*old).Error() != err.Error() {
+		klog.FromContext(ctx).Error(err, "Waiting for the CRD")
+	}
+}
+
+func (i *TestcrInformer) found(ctx context.Context) {
+	if i.missing.Swap(nil) != nil {
+		klog.FromContext(ctx).Info("The CRD is served, going on")
+		i.returned()
+	}
+}
+
+// Missing returns why the API server serves no Testcrs, or nil.
+func (i *TestcrInformer) Missing() error {
+	if err := i.missing.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// get returns the newest known Testcr called name, nil when there is none. It
+// is shared: callers must not change it.
+func (i *TestcrInformer) get(name string) *Testcr {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, ok := i.news[name]
+	// The store's own version is read before the store: what it has seen by
+	// then, the read below sees too.
+	if ok && n.testcr != nil && !i.seen(n.testcr.ResourceVersion) {
+		return n.testcr
+	}
+	cached := i.cached(name)
+	if ok && n.testcr == nil && cached != nil && cached.UID == n.deleted {
+		return nil
+	}
+	return cached
+}
+
+func (i *TestcrInformer) cached(name string) *Testcr {
+	if obj, ok, err := i.GetStore().GetByKey(name); err == nil && ok {
+		return obj.(*Testcr)
+	}
+	return nil
+}
+
+// seen reports whether the cache holds all that happened up to version. Where
+// the store does not tell (client-go's feature AtomicFIFO off) it answers true:
+// the API server then refuses a write that rests on an old read.
+func (i *TestcrInformer) seen(version string) bool {
+	order, err := resourceversion.CompareResourceVersion(i.GetStore().LastStoreSyncResourceVersion(), version)
+	return err != nil || order >= 0
+}
+
+// live reads the Testcr called name from the API server, nil when there is
+// none. have is what it was thought to be.
+func (i *TestcrInformer) live(ctx context.Context, name string, have *Testcr) (*Testcr, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	u, err := i.client.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) && !isCRDGone(err) {
+		if have != nil {
+			i.learnGone(name, have.UID)
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, withRemedy(err)
+	}
+	t := decodeTestcr(u)
+	i.learn(t)
+	return t, nil
+}
+
+// isStale reports whether the API server refused a write because what it rests
+// on is no longer so.
+func isStale(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) && !isCRDGone(err)
+}
+
+// isCRDGone tells the 404 of a missing resource from that of a missing object,
+// and the 405 that a CRD answers while it is being deleted.
+func isCRDGone(err error) bool {
+	return apierrors.IsMethodNotSupported(err) ||
+		apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+func withRemedy(err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%w: yaml/rbac.yaml has the rule that is missing", err)
+	}
+	return err
+}
+
+// learn records t as a request returned it.
+func (i *TestcrInformer) learn(t *Testcr) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.news[t.Name] = newer{testcr: t}
+}
+
+// learnGone records that the Testcr called name with this UID is no more.
+func (i *TestcrInformer) learnGone(name string, uid types.UID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.news[name] = newer{deleted: uid}
+}
+
+// saw forgets what the watch has now told, too. gone says that t was deleted.
+func (i *TestcrInformer) saw(t *Testcr, gone bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, ok := i.news[t.Name]
+	if ok && (n.testcr != nil && i.seen(n.testcr.ResourceVersion) || n.testcr == nil && gone && t.UID == n.deleted) {
+		delete(i.news, t.Name)
+	}
+}
+
+// sweep forgets what the watch will never tell, and returns the Testcrs that
+// are to be looked at again for it: one that was written and then deleted by
+// somebody else while the watch was cut is in neither list, so no handler
+// hears of it.
+func (i *TestcrInformer) sweep() []*Testcr {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var unheard []*Testcr
+	for name, n := range i.news {
+		if n.testcr != nil && !i.seen(n.testcr.ResourceVersion) {
+			continue
+		}
+		if !n.doubted { // its event may be on the way to the handler
+			n.doubted = true
+			i.news[name] = n
+			continue
+		}
+		delete(i.news, name)
+		if n.testcr != nil {
+			unheard = append(unheard, n.testcr)
+		}
+	}
+	return unheard
+}
