@@ -1,0 +1,165 @@
+// Package app puts the program together: flags, clients, informers, controller
+// and servers, and the order in which they start and stop.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/component-base/logs"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/klog/v2"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2 // the command line is wrong
+)
+
+// printTimeout is what the feed gets at a stop to print what waits. Standard
+// output may be a pipe that nobody reads, and a write to it cannot be broken off.
+const printTimeout = 500 * time.Millisecond
+
+// Main runs the program until SIGINT or SIGTERM and returns its exit code. A
+// second signal ends the process at once.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// From the first signal on the default action is back: the second one kills.
+	context.AfterFunc(ctx, stop)
+	// A closed pipe on standard output ends the feed, not the controller.
+	signal.Ignore(syscall.SIGPIPE)
+
+	err := run(ctx, args, stdout)
+	logs.FlushLogs()
+	var usage usageError
+	switch {
+	case err == nil || ctx.Err() != nil: // whatever a signal has broken off
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		return exitUsage
+	default:
+		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		return exitError
+	}
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	o, done, err := parse(args, stdout)
+	if done || err != nil {
+		return err
+	}
+	if err := logsapi.ValidateAndApply(o.logging, nil); err != nil {
+		return usageError{fmt.Errorf("%w: see --help", err)}
+	}
+	// Listening comes first: an address in use is told of before anything runs.
+	server, err := listen(ctx, o.bindAddress)
+	if err != nil {
+		return err
+	}
+	defer server.close()
+	clients, err := newClients(o)
+	if err != nil {
+		return err
+	}
+	if err := clients.preflight(ctx, o.namespaces); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host, "namespaces", o.namespaces)
+	return start(ctx, o, clients, server, stdout)
+}
+
+// start builds what runs, starts it, and stops it in the opposite order: the
+// controller first, whose last writes need the caches and the probes still
+// there, then the caches, the feed and the server.
+func start(signalled context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
+	ctx, cancel := context.WithCancelCause(signalled)
+	defer cancel(nil)
+	pods, factories := podInformers(clients, o.namespaces)
+	testcrs, err := podinfolookup.NewTestcrInformer(clients.testcrs, func(ctx context.Context) error {
+		return podinfolookup.CheckCRD(ctx, clients.discovery())
+	})
+	if err != nil {
+		return err
+	}
+	feed, err := newFeed(stdout, o, testcrs)
+	if err != nil {
+		return err
+	}
+	controller, err := podinfolookup.New(ctx, podinfolookup.Config{
+		Pods: pods, Testcrs: testcrs, Workers: o.workers, Wrote: feed.wrote,
+	})
+	if err != nil {
+		return err
+	}
+
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	printed := make(chan struct{})
+	defer func() {
+		stopBackground()
+		for _, factory := range factories {
+			factory.Shutdown()
+		}
+		running.Wait()
+		select {
+		case <-printed:
+		case <-time.After(printTimeout):
+		}
+	}()
+	go func() { defer close(printed); feed.run(background) }()
+	server.serve(controller, cancel)
+	running.Go(func() { testcrs.RunWithContext(background) })
+	for _, factory := range factories {
+		factory.StartWithContext(background)
+	}
+	if err := controller.Run(ctx); err != nil {
+		return err
+	}
+	if signalled.Err() == nil {
+		return context.Cause(ctx) // the server fell over
+	}
+	klog.FromContext(ctx).Info("Stopped")
+	return nil
+}
+
+// podInformers returns a trimmed Pod informer for each watched namespace.
+func podInformers(clients *clients, namespaces []string) (map[string]cache.SharedIndexInformer, []informers.SharedInformerFactory) {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	pods := map[string]cache.SharedIndexInformer{}
+	var factories []informers.SharedInformerFactory
+	for _, namespace := range namespaces {
+		factory := informers.NewSharedInformerFactoryWithOptions(clients.pods, 0,
+			informers.WithNamespace(namespace), informers.WithTransform(podinfolookup.TrimPod))
+		pods[namespace] = factory.Core().V1().Pods().Informer()
+		factories = append(factories, factory)
+	}
+	return pods, factories
+}
+
+func (c *clients) discovery() discovery.DiscoveryInterfaceWithContext {
+	return discovery.ToDiscoveryInterfaceWithContext(c.ask.Discovery())
+}

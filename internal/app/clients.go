@@ -1,0 +1,242 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+const (
+	// preflightTimeout bounds all questions before the start, so that a server
+	// that never answers is told of instead of waited for.
+	preflightTimeout = 10 * time.Second
+
+	// minKubernetes is the first release in which selectable fields of custom
+	// resources are stable.
+	minKubernetes = "1.32"
+)
+
+// clients are the three ways in which the API server is spoken to.
+type clients struct {
+	host string
+	// ask is for preflight and discovery: few questions, which a small
+	// --kube-api-qps would hold up beyond their time.
+	ask kubernetes.Interface
+	// pods speaks protobuf: a Pod takes a third of the time to decode.
+	pods kubernetes.Interface
+	// testcrs speaks JSON, the only format that custom resources have everywhere.
+	testcrs dynamic.Interface
+}
+
+func newClients(o *options) (*clients, error) {
+	config, err := restConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = podinfolookup.ManagedBy + "/" + versionString()
+	config.QPS = -1
+	ask, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
+	config.QPS, config.Burst = o.qps, o.burst
+	if o.qps == 0 {
+		config.QPS = -1 // 0 would be client-go's default of 5 a second
+	} else if o.burst == 0 {
+		config.Burst = max(1, int(2*o.qps))
+	}
+	typed := rest.CopyConfig(config)
+	typed.ContentType = runtime.ContentTypeProtobuf
+	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	pods, err := kubernetes.NewForConfig(typed)
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
+	testcrs, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
+	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs}, nil
+}
+
+// restConfig finds the cluster as kubectl does.
+func restConfig(o *options) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.kubeconfig
+	rules.WarnIfAllMissing = false
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("no cluster is configured in %s: pass --kubeconfig=FILE and --context, set KUBECONFIG, or run in a Pod",
+			strings.Join(rules.GetLoadingPrecedence(), ", "))
+	}
+	return config, kubeconfigError(err)
+}
+
+// kubeconfigError adds the remedy. clientcmd wraps some causes and only quotes
+// others, so the text decides.
+func kubeconfigError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var remedy string
+	switch text := err.Error(); {
+	case strings.Contains(text, syscall.ENOENT.Error()):
+		remedy = "correct the path"
+	case strings.Contains(text, syscall.EACCES.Error()):
+		remedy = "make the file readable for this user"
+	case strings.HasPrefix(text, `context "`):
+		remedy = "kubectl config get-contexts lists those there are"
+	default:
+		remedy = "kubectl config view shows whether a file is well-formed"
+	}
+	return fmt.Errorf("kubeconfig: %w: %s", err, remedy)
+}
+
+// preflight asks what would otherwise show up as a program that runs and does
+// nothing: is the server there, may we, and is the CRD the one we write. A
+// missing CRD is no error: it is waited for.
+func (c *clients) preflight(ctx context.Context, namespaces []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout,
+		fmt.Errorf("no answer within %s", preflightTimeout))
+	defer cancel()
+	info, err := c.discovery().ServerVersionWithContext(ctx)
+	if err != nil {
+		return c.explain(ctx, err)
+	}
+	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {
+		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion, "supported", minKubernetes+"+")
+	}
+	if err := c.checkRights(ctx, namespaces); err != nil {
+		return c.explain(ctx, err)
+	}
+	err = podinfolookup.CheckCRD(ctx, c.discovery())
+	if errors.Is(err, podinfolookup.ErrCRDMissing) {
+		return nil
+	}
+	return c.explain(ctx, err)
+}
+
+// explain adds the remedy to the errors that a first request can meet.
+func (c *clients) explain(ctx context.Context, err error) error {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		rights    rightsError
+		crd       podinfolookup.CRDError
+	)
+	switch {
+	case err == nil, errors.As(err, &rights), errors.As(err, &crd):
+		return err
+	case errors.As(err, &authority), errors.As(err, &hostname):
+		return fmt.Errorf("%w: the kubeconfig's certificate-authority does not belong to this server", err)
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%s answered 401 %w: the kubeconfig's credentials are not (or no longer) valid there", c.host, err)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%s: %w: does the kubeconfig's context name a user, and has it credentials?", c.host, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w: check the server's address and the network", c.host, context.Cause(ctx))
+	default:
+		return fmt.Errorf("%s: %w: check the kubeconfig's server address, and that the API server runs", c.host, err)
+	}
+}
+
+// rule is one right that the controller needs.
+type rule struct {
+	group, resource string
+	verbs           []string
+}
+
+// rules are what yaml/rbac.yaml grants; a test holds the two together.
+var rules = []rule{
+	{"", "pods", []string{"get", "list", "watch"}},
+	{podinfolookup.GroupVersionResource.Group, podinfolookup.GroupVersionResource.Resource,
+		[]string{"get", "list", "watch", "create", "update", "delete"}},
+}
+
+// rightsError names the rights that are missing.
+type rightsError []string
+
+func (e rightsError) Error() string {
+	return "forbidden: this user may not " + strings.Join(e, ", ") +
+		": kubectl apply -f yaml/rbac.yaml and use its service account, or grant these rules"
+}
+
+// checkRights asks the server about each right, as `kubectl auth can-i` does.
+func (c *clients) checkRights(ctx context.Context, namespaces []string) error {
+	var asked []authorizationv1.ResourceAttributes
+	for _, r := range rules {
+		in := namespaces
+		if len(in) == 0 || r.group != "" { // Testcrs are cluster-scoped
+			in = []string{metav1.NamespaceAll}
+		}
+		for _, namespace := range in {
+			for _, verb := range r.verbs {
+				asked = append(asked, authorizationv1.ResourceAttributes{
+					Verb: verb, Group: r.group, Resource: r.resource, Namespace: namespace,
+				})
+			}
+		}
+	}
+	allowed, errs := make([]bool, len(asked)), make([]error, len(asked))
+	var reviews sync.WaitGroup
+	for i := range asked {
+		reviews.Go(func() { allowed[i], errs[i] = c.can(ctx, &asked[i]) })
+	}
+	reviews.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // one of them stands for all
+		}
+	}
+	var missing rightsError
+	for i, ok := range allowed {
+		if !ok {
+			missing = append(missing, describe(&asked[i]))
+		}
+	}
+	if len(missing) > 0 {
+		return missing
+	}
+	return nil
+}
+
+func (c *clients) can(ctx context.Context, what *authorizationv1.ResourceAttributes) (bool, error) {
+	review, err := c.ask.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: what},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return review.Status.Allowed, nil
+}
+
+// describe words a right as `kubectl auth can-i` takes it.
+func describe(what *authorizationv1.ResourceAttributes) string {
+	s := what.Verb + " " + what.Resource
+	if what.Group != "" {
+		s += "." + what.Group
+	}
+	if what.Namespace != metav1.NamespaceAll {
+		s += " in namespace " + what.Namespace
+	}
+	return s
+}

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
+)
+
+// version is set by the Makefile; go install leaves it to the build info.
+var version string
+
+func versionString() string {
+	if version == "" {
+		version = "devel"
+		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+			version = strings.Trim(info.Main.Version, "()")
+		}
+	}
+	return version
+}
+
+// options are the command line.
+type options struct {
+	kubeconfig   string
+	context      string
+	namespaces   []string
+	workers      int
+	qps          float32
+	burst        int
+	printChanges bool
+	printList    bool
+	bindAddress  string
+	version      bool
+	logging      *logsapi.LoggingConfiguration
+}
+
+// usageError is a mistake in the command line, as opposed to one of the world.
+type usageError struct{ error }
+
+// defaultWorkers is measured: see docs/benchmarks.md.
+const defaultWorkers = 20
+
+func (o *options) flags() cliflag.NamedFlagSets {
+	var sections cliflag.NamedFlagSets
+	fs := sections.FlagSet("Cluster")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
+		"Kubeconfig file. Without it: $KUBECONFIG, ~/.kube/config, then the service account of the Pod this runs in.")
+	fs.StringVar(&o.context, "context", "", "Context of the kubeconfig file. Without it: its current context.")
+	fs.StringSliceVar(&o.namespaces, "namespace", nil,
+		"Namespace whose Pods get a Testcr; may be repeated. Without it: all. Testcrs of other namespaces are never touched.")
+	fs.Float32Var(&o.qps, "kube-api-qps", 0,
+		"Requests a second to the API server. 0 sets no limit here: the API server's own priority and fairness governs.")
+	fs.IntVar(&o.burst, "kube-api-burst", 0, "Requests at once over --kube-api-qps. 0 is twice --kube-api-qps.")
+
+	fs = sections.FlagSet("Controller")
+	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
+	fs.StringVar(&o.bindAddress, "bind-address", "127.0.0.1:9090",
+		`Address that serves /livez and /readyz. "" serves nothing.`)
+
+	fs = sections.FlagSet("Output")
+	fs.BoolVar(&o.printChanges, "print-changes", true,
+		`Print "add: NAMESPACE/NAME", "update: ..." or "delete: ..." on standard output after each change of a Testcr.`)
+	fs.BoolVar(&o.printList, "print-list", true,
+		`Print "current list:" and up to 20 Testcrs on standard output once changes have settled.`)
+
+	logsapi.AddFlags(o.logging, sections.FlagSet("Logging"))
+
+	fs = sections.FlagSet("Other")
+	fs.BoolVar(&o.version, "version", false, "Print the version and exit.")
+	fs.BoolP("help", "h", false, "Print this help and exit.")
+	return sections
+}
+
+// parse reads the command line. done says that all was answered, as for --help.
+func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
+	o = &options{logging: logsapi.NewLoggingConfiguration()}
+	sections := o.flags()
+	all := pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
+	all.SetOutput(io.Discard)
+	all.Usage = func() {}
+	for _, fs := range sections.FlagSets {
+		all.AddFlagSet(fs)
+	}
+	if err := all.Parse(args); err != nil {
+		return nil, false, usageError{fmt.Errorf("%w: see --help", err)}
+	}
+	if help, err := all.GetBool("help"); err != nil || help {
+		printHelp(stdout, sections)
+		return nil, true, err
+	}
+	if o.version {
+		_, err := fmt.Fprintf(stdout, "podinfolookup %s (%s %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil, true, err
+	}
+	if all.NArg() > 0 {
+		return nil, false, usageError{fmt.Errorf("unexpected argument %q: only flags are taken, see --help", all.Arg(0))}
+	}
+	if all.Changed("namespace") && len(o.namespaces) == 0 { // as from an unset variable of a shell
+		return nil, false, usageError{errors.New("--namespace is empty: name one, or leave the flag out for all")}
+	}
+	return o, false, o.validate()
+}
+
+func printHelp(w io.Writer, sections cliflag.NamedFlagSets) {
+	fmt.Fprint(w, "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n"+
+		"Usage:\n  podinfolookup [flags]\n")
+	cliflag.PrintSections(w, sections, 100)
+}
+
+func (o *options) validate() error {
+	var errs []error
+	if o.workers < 1 {
+		errs = append(errs, fmt.Errorf("--workers=%d: at least 1 is needed", o.workers))
+	}
+	if !(o.qps >= 0 && o.qps <= math.MaxFloat32) { // NaN is neither
+		errs = append(errs, fmt.Errorf("--kube-api-qps=%g: must be a number from 0 on, 0 sets no limit", o.qps))
+	}
+	if o.burst < 0 {
+		errs = append(errs, fmt.Errorf("--kube-api-burst=%d: must not be negative", o.burst))
+	}
+	if _, _, err := net.SplitHostPort(o.bindAddress); err != nil && o.bindAddress != "" {
+		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.bindAddress, err))
+	}
+	for _, namespace := range o.namespaces {
+		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("--namespace=%q: %s", namespace, problems[0]))
+		}
+	}
+	slices.Sort(o.namespaces)
+	o.namespaces = slices.Compact(o.namespaces)
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
