@@ -1,0 +1,229 @@
+// Package commandcrd_test runs the built program while the CRD comes and goes.
+// Its tests run one after another: they share the one CRD there is.
+package commandcrd_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
+)
+
+var (
+	env    *testenv.Env
+	binary string
+)
+
+const (
+	missing = "the CRD testcrs.stable.example.com is missing: kubectl apply -f yaml/testcrd.yaml"
+
+	// goesOnWithin is how soon after the CRD is established the program works on.
+	goesOnWithin = 2 * time.Second
+)
+
+func TestMain(m *testing.M) {
+	testenv.Main(m, func(e *testenv.Env) {
+		env = e
+		var err error
+		if binary, err = e.Build(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	})
+}
+
+func start(t *testing.T, namespace string) *testenv.Program {
+	t.Helper()
+	return testenv.Command(t, binary, "--bind-address=127.0.0.1:0", "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace).Start(t)
+}
+
+func createPods(t *testing.T, namespace string, n int) {
+	t.Helper()
+	for i := range n {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "pod-"},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "nginx", Image: "nginx:1.29"}}},
+		}
+		if _, err := env.Clients.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatalf("Pod %d: %v", i, err)
+		}
+	}
+}
+
+// hasTestcrs waits until a namespace has n Testcrs.
+func hasTestcrs(t *testing.T, namespace string, n int) {
+	t.Helper()
+	testenv.Eventually(t, func(ctx context.Context) error {
+		list, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).List(ctx,
+			metav1.ListOptions{FieldSelector: "spec.namespace=" + namespace})
+		if err == nil && len(list.Items) != n {
+			err = fmt.Errorf("%d Testcrs, want %d", len(list.Items), n)
+		}
+		return err
+	})
+}
+
+// answers waits until a path has this answer.
+func answers(t *testing.T, p *testenv.Program, path string, wantCode int, wantBody string) {
+	t.Helper()
+	testenv.Eventually(t, func(ctx context.Context) error {
+		code, body, err := p.Get(ctx, t, path)
+		if err == nil && (code != wantCode || strings.TrimSpace(body) != wantBody) {
+			err = fmt.Errorf("%s: %d %q, want %d %q", path, code, body, wantCode, wantBody)
+		}
+		return err
+	})
+}
+
+func deleteCRD(t *testing.T) {
+	t.Helper()
+	if err := env.DeleteCRD(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func applyCRD(t *testing.T) {
+	t.Helper()
+	if err := env.ApplyCRD(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func toldOnce(t *testing.T, p *testenv.Program, text string, want int) {
+	t.Helper()
+	testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has(text) })
+	if got := strings.Count(p.Stderr.String(), text); got != want {
+		t.Errorf("%q was told %d times, want %d:\n%s", text, got, want, p.Stderr)
+	}
+}
+
+func stop(t *testing.T, p *testenv.Program) {
+	t.Helper()
+	p.Signal(t, syscall.SIGTERM)
+	if code := p.Wait(t, testenv.StopWithin); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for line := range strings.Lines(p.Stderr.String()) {
+		if strings.HasPrefix(line, "E") && !strings.Contains(line, missing) {
+			t.Errorf("an error that a missing CRD does not explain: %s", line)
+		}
+	}
+}
+
+func TestAMissingCRDIsWaitedFor(t *testing.T) {
+	namespace := env.Namespace(t, "")
+	createPods(t, namespace, 3)
+	deleteCRD(t)
+	p := start(t, namespace)
+	answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
+	answers(t, p, "/livez", http.StatusOK, "ok")
+	toldOnce(t, p, missing, 1)
+
+	applyCRD(t)
+	established := time.Now()
+	answers(t, p, "/readyz", http.StatusOK, "ok")
+	if took := time.Since(established); took > goesOnWithin {
+		t.Errorf("it went on after %s", took)
+	}
+	hasTestcrs(t, namespace, 3)
+	toldOnce(t, p, missing, 1)
+	stop(t, p)
+}
+
+func TestACRDThatIsDeletedIsWaitedForAndRefilled(t *testing.T) {
+	namespace := env.Namespace(t, "")
+	createPods(t, namespace, 5)
+	p := start(t, namespace).Ready(t)
+	hasTestcrs(t, namespace, 5)
+	for round := range 2 {
+		deleteCRD(t)
+		answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
+		answers(t, p, "/livez", http.StatusOK, "ok")
+		toldOnce(t, p, missing, round+1)
+		createPods(t, namespace, 1)
+
+		applyCRD(t)
+		established := time.Now()
+		answers(t, p, "/readyz", http.StatusOK, "ok")
+		if took := time.Since(established); took > goesOnWithin {
+			t.Errorf("it went on after %s", took)
+		}
+		// The API server itself holds back the first writes by 2 s.
+		hasTestcrs(t, namespace, 6+round)
+	}
+	stop(t, p)
+}
+
+func TestASignalStopsTheProgramWhileTheCRDIsMissing(t *testing.T) {
+	deleteCRD(t)
+	t.Cleanup(func() {
+		if err := env.ApplyCRD(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	p := start(t, env.Namespace(t, ""))
+	answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
+	stop(t, p)
+}
+
+func TestACRDOfAnotherScopeOrVersionIsToldOfInOneLine(t *testing.T) {
+	namespace := env.Namespace(t, "")
+	tests := []struct {
+		name   string
+		change func(*apiextensionsv1.CustomResourceDefinitionSpec)
+		want   string
+	}{
+		{"another scope", func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
+			spec.Scope = apiextensionsv1.NamespaceScoped
+		}, "podinfolookup: the CRD testcrs.stable.example.com is of scope Namespaced, this program needs Cluster: " +
+			"kubectl delete crd testcrs.stable.example.com, then kubectl apply -f yaml/testcrd.yaml\n"},
+		{"another version", func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
+			spec.Versions[0].Name = "v1beta1"
+		}, "podinfolookup: the API server serves stable.example.com/v1beta1, this program needs stable.example.com/v1: " +
+			"kubectl apply -f yaml/testcrd.yaml\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			deleteCRD(t)
+			t.Cleanup(func() {
+				ctx := context.WithoutCancel(t.Context())
+				if err := env.DeleteCRD(ctx); err != nil {
+					t.Error(err)
+				}
+				if err := env.ApplyCRD(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+			crd, err := testenv.CRD()
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.change(&crd.Spec)
+			crds := env.Extensions.ApiextensionsV1().CustomResourceDefinitions()
+			if _, err := crds.Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			group, version := crd.Spec.Group, crd.Spec.Versions[0].Name
+			testenv.Eventually(t, func(context.Context) error {
+				_, err := env.Clients.Discovery().ServerResourcesForGroupVersion(group + "/" + version)
+				return err
+			})
+			p := start(t, namespace)
+			code := p.Wait(t, testenv.Patience)
+			if got := p.Stderr.String(); code != 1 || got != test.want || p.Stdout.String() != "" {
+				t.Errorf("exit code %d, standard error:\n%swant:\n%s", code, got, test.want)
+			}
+		})
+	}
+}

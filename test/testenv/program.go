@@ -1,0 +1,194 @@
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// StopWithin is how long the program may take to stop after a signal.
+const StopWithin = 5 * time.Second
+
+var (
+	crash   = regexp.MustCompile(`(?m)^(panic: |fatal error: |goroutine \d+ \[|WARNING: DATA RACE)`)
+	serving = regexp.MustCompile(`Serving /livez and /readyz.*"?address"?[=:]"([^"]+)"`)
+)
+
+// Build builds cmd/podinfolookup with the race detector and returns the binary.
+// Everybody may run it, also another user than the one who tests.
+func (e *Env) Build() (string, error) {
+	binary := filepath.Join(e.Dir, "podinfolookup")
+	build := exec.Command("go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
+	build.Dir = Root()
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, os.Chmod(e.Dir, 0o711) //nolint:gosec // G302: the files in it keep their own modes
+}
+
+// Program is one run of a command.
+type Program struct {
+	Stdout, Stderr *Output
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the command has ended
+}
+
+// Command returns a run of binary that has yet to be started. Of the
+// environment it has only what Go needs, and an empty home folder.
+func Command(t testing.TB, binary string, args ...string) *Program {
+	t.Helper()
+	p := &Program{Stdout: &Output{}, Stderr: &Output{}, exited: make(chan struct{})}
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
+	p.cmd.Stdout, p.cmd.Stderr = p.Stdout, p.Stderr
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=halt_on_error=1"}
+	return p
+}
+
+// Cmd is what Start starts; a test may change it before.
+func (p *Program) Cmd() *exec.Cmd { return p.cmd }
+
+// Start starts the program. At its end the test stops it and fails if it has
+// crashed meanwhile.
+func (p *Program) Start(t testing.TB) *Program {
+	t.Helper()
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = p.cmd.Wait() // Code has the result
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		if !p.exits(2 * StopWithin) {
+			t.Errorf("still running %s after SIGTERM", 2*StopWithin)
+			_ = p.cmd.Process.Kill()
+			<-p.exited
+		}
+		if crash.MatchString(p.Stderr.String()) || t.Failed() {
+			t.Errorf("standard error of %s:\n%s", strings.Join(p.cmd.Args, " "), p.Stderr)
+		}
+	})
+	return p
+}
+
+// Signal sends a signal to the program.
+func (p *Program) Signal(t testing.TB, signal os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		t.Fatalf("%s: %v", signal, err)
+	}
+}
+
+// Wait returns the exit code, -1 for an end by a signal. The program must end
+// in the given time.
+func (p *Program) Wait(t testing.TB, within time.Duration) int {
+	t.Helper()
+	if !p.exits(within) {
+		t.Fatalf("still running after %s", within)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Running returns an error once the program has ended.
+func (p *Program) Running() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s: %s", p.cmd.ProcessState, p.Stderr)
+	default:
+		return nil
+	}
+}
+
+func (p *Program) exits(within time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// Address waits until the program serves, and returns where.
+func (p *Program) Address(t testing.TB) string {
+	t.Helper()
+	var address string
+	Eventually(t, func(context.Context) error {
+		if found := serving.FindStringSubmatch(p.Stderr.String()); found != nil {
+			address = found[1]
+			return nil
+		}
+		if err := p.Running(); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Errorf("no address in %q", p.Stderr)
+	})
+	return address
+}
+
+// Get asks the program for a path and returns the status and the body.
+func (p *Program) Get(ctx context.Context, t testing.TB, path string) (int, string, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Address(t)+path, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
+// Ready waits until /readyz is well.
+func (p *Program) Ready(t testing.TB) *Program {
+	t.Helper()
+	Eventually(t, func(ctx context.Context) error {
+		code, body, err := p.Get(ctx, t, "/readyz")
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("/readyz: %d %s", code, body)
+		}
+		return err
+	})
+	return p
+}
+
+// Output is what a program has written so far.
+type Output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// Has returns an error unless text was written.
+func (o *Output) Has(text string) error {
+	if s := o.String(); !strings.Contains(s, text) {
+		return fmt.Errorf("no %q in %q", text, s)
+	}
+	return nil
+}

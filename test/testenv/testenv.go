@@ -1,0 +1,237 @@
+// Package testenv runs a real etcd and kube-apiserver for one test package, from
+// the binaries that `make cluster-build` leaves in .cluster/bin.
+package testenv
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// Poll is how often a condition is looked at, and Patience how long it may take
+// on a loaded machine: a test that waits longer has failed.
+const (
+	Poll     = 50 * time.Millisecond
+	Patience = 30 * time.Second
+)
+
+// auditPolicy logs each finished write of a Testcr, and nothing else.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    verbs: [create, update, patch, delete, deletecollection]
+    resources: [{group: stable.example.com}]
+  - level: None
+`
+
+// Env is one API server with its etcd.
+type Env struct {
+	*envtest.Environment
+	Config     *rest.Config
+	Kubeconfig string // a file, for cluster-admin
+	Dir        string // a temporary folder, gone with the Env
+	Clients    kubernetes.Interface
+	Dynamic    dynamic.Interface
+	Extensions apiextensions.Interface
+}
+
+// Root is the checkout.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Main runs a package's tests between the start and the stop of its Env, which
+// set hands to them.
+func Main(m *testing.M, set func(*Env)) {
+	env, err := start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		os.Exit(1)
+	}
+	set(env)
+	code := m.Run()
+	if err := errors.Join(env.Stop(), os.RemoveAll(env.Dir)); err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func start() (*Env, error) {
+	dir, err := os.MkdirTemp("", "podinfolookup-test")
+	if err != nil {
+		return nil, err
+	}
+	e := &Env{Dir: dir, Environment: &envtest.Environment{BinaryAssetsDirectory: filepath.Join(Root(), ".cluster", "bin")}}
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return nil, err
+	}
+	stderr := &bytes.Buffer{}
+	server := e.ControlPlane.GetAPIServer()
+	server.Err = stderr
+	server.Configure().
+		Set("audit-policy-file", policy).
+		Set("audit-log-path", e.auditLog()).
+		Set("audit-log-mode", "blocking"). // a line is there when the request is answered
+		Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/108").
+		// Of the pooled watches only those that tests cut end early.
+		Set("min-request-timeout", "600")
+	if e.Config, err = e.Start(); err != nil {
+		return nil, errors.Join(err, errors.New(stderr.String()), e.Stop(), os.RemoveAll(dir))
+	}
+	e.Config.QPS = -1
+	e.Kubeconfig = filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(e.Kubeconfig, e.KubeConfig, 0o600); err != nil {
+		return nil, err
+	}
+	e.Clients = kubernetes.NewForConfigOrDie(e.Config)
+	e.Dynamic = dynamic.NewForConfigOrDie(e.Config)
+	e.Extensions = apiextensions.NewForConfigOrDie(e.Config)
+	return e, e.ApplyCRD(context.Background())
+}
+
+func (e *Env) auditLog() string { return filepath.Join(e.Dir, "audit.log") }
+
+// CRD reads yaml/testcrd.yaml.
+func CRD() (*apiextensionsv1.CustomResourceDefinition, error) {
+	data, err := os.ReadFile(filepath.Join(Root(), "yaml", "testcrd.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	return crd, yaml.UnmarshalStrict(data, crd)
+}
+
+// ApplyCRD creates the CRD and returns once it is established.
+func (e *Env) ApplyCRD(ctx context.Context) error {
+	crd, err := CRD()
+	if err != nil {
+		return err
+	}
+	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
+	if _, err := crds.Create(ctx, crd, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, Poll, Patience, true, func(ctx context.Context) (bool, error) {
+		crd, err := crds.Get(ctx, crd.Name, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		for _, c := range crd.Status.Conditions {
+			if c.Type == apiextensionsv1.Established {
+				return c.Status == apiextensionsv1.ConditionTrue, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+// DeleteCRD deletes the CRD with all Testcrs and returns once it is gone.
+func (e *Env) DeleteCRD(ctx context.Context) error {
+	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
+	name := podinfolookup.GroupVersionResource.GroupResource().String()
+	if err := crds.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, Poll, Patience, true, func(ctx context.Context) (bool, error) {
+		_, err := crds.Get(ctx, name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err), nil
+	})
+}
+
+// Namespace creates a namespace of the test's own, with the service account
+// that Pods ask for.
+func (e *Env) Namespace(t testing.TB, name string) string {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if name == "" {
+		ns.GenerateName = "test-"
+	}
+	ns, err := e.Clients.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := e.Clients.CoreV1().ServiceAccounts(ns.Name).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns.Name
+}
+
+// Write is one write of a Testcr, as the API server's audit log has it.
+type Write struct {
+	UserAgent string `json:"userAgent"`
+	Verb      string `json:"verb"`
+	ObjectRef struct {
+		Name string `json:"name"`
+	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+// Writes returns all writes of Testcrs so far by the client that calls itself
+// userAgent.
+func (e *Env) Writes(t testing.TB, userAgent string) []Write {
+	t.Helper()
+	f, err := os.Open(e.auditLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var out []Write
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var w Write
+		if err := json.Unmarshal(lines.Bytes(), &w); err != nil {
+			t.Fatalf("audit log: %v", err)
+		}
+		if w.UserAgent == userAgent {
+			out = append(out, w)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Eventually waits until condition returns nil.
+func Eventually(t testing.TB, condition func(context.Context) error) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), Poll, Patience, true, func(ctx context.Context) (bool, error) {
+		last = condition(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("not within %s: %v", Patience, last)
+	}
+}
