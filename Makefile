@@ -1,0 +1,61 @@
+# PodInfoLookup. `make help` lists the targets; nothing needs to be installed but Go, make, git and a C compiler.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+export GOWORK := off
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X github.com/weiyuanke/PodInfoLookup/internal/app.version=$(VERSION)
+KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build cluster ## from a fresh machine to the main job, shown step by step
+	@hack/demo.sh
+
+.PHONY: cluster
+cluster: ## start the local cluster, or heal it (NODES=n sets the number of nodes)
+	@hack/cluster/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## stop the local cluster and delete it
+	@hack/cluster/cluster.sh down
+
+.PHONY: cluster-build
+cluster-build: ## build the cluster's binaries into .cluster/bin without starting it
+	@hack/cluster/cluster.sh build
+
+.PHONY: run
+run: cluster ## apply the CRD and run the controller in the foreground
+	@$(KUBECTL) apply -f yaml/testcrd.yaml
+	go run main.go --kubeconfig=.cluster/kubeconfig
+
+.PHONY: build
+build: ## build bin/podinfolookup
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/podinfolookup ./cmd/podinfolookup
+
+.PHONY: test
+test: cluster-build ## run every test with the race detector, on a real API server
+	go test -race ./...
+	cd test && go test -race ./...
+
+.PHONY: verify
+verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, docs
+	@hack/verify.sh
+
+.PHONY: update
+update: ## write again what is generated: yaml/testcrd.yaml, the flags in README.md
+	@hack/update.sh
+
+.PHONY: bench
+bench: cluster-build ## make the tables of docs/benchmarks.md again, raw output under bench/out/
+	@hack/bench.sh
+
+.PHONY: clean
+clean: cluster-down ## delete all that was built, the cluster too
+	rm -rf bin .cluster bench/out
