@@ -227,9 +227,10 @@ func isReady(status *corev1.PodStatus) bool {
 }
 
 // wholeSeconds cuts what RFC 3339 without a fraction, the form that times are
-// stored in, would lose: else nothing that is read back would equal it.
+// stored in, would lose: else nothing that is read back would equal it. A year
+// that the form cannot have (protobuf can) counts as no time.
 func wholeSeconds(t *metav1.Time) metav1.Time {
-	if t.IsZero() {
+	if t.IsZero() || t.UTC().Year() < 0 || t.UTC().Year() > 9999 {
 		return metav1.Time{}
 	}
 	return metav1.NewTime(t.Truncate(time.Second))

@@ -1,0 +1,303 @@
+package podinfolookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestDecide(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1"}}
+	want := FromPod(pod)
+	changed := func(change func(*Testcr)) *Testcr {
+		t := FromPod(pod)
+		change(t)
+		return t
+	}
+	stored := changed(func(*Testcr) {})
+	tests := []struct {
+		name       string
+		namespace  string // watched, "" for all
+		want, have *Testcr
+		verb       Verb
+	}{
+		{"no Pod and no Testcr need nothing", "", nil, nil, nothing},
+		{"a Pod without a Testcr gets one", "", want, nil, Added},
+		{"a Testcr that is right is left alone", "", want, stored, nothing},
+		{"a Testcr that differs is updated", "", want, changed(func(t *Testcr) { t.Spec.PodIP = "x" }), Updated},
+		{"a Testcr of an earlier Pod of the name is overwritten", "", want, changed(func(t *Testcr) { t.Spec.PodUID = "0" }), Updated},
+		{"a Testcr that does not decode is updated", "", want, changed(func(t *Testcr) { t.malformed = true }), Updated},
+		{"a Testcr without our label is adopted when it is of the Pod", "", want, changed(func(t *Testcr) { t.Labels = nil }), Updated},
+		{"a Testcr without our label that is of another Pod is left alone", "", want,
+			changed(func(t *Testcr) { t.Labels, t.Spec.PodKey = nil, "a/b" }), foreign},
+		{"a Testcr with our label is overwritten whatever its key", "", want, changed(func(t *Testcr) { t.Spec.PodKey = "a/b" }), Updated},
+		{"a Testcr whose Pod is gone is deleted", "", nil, stored, Deleted},
+		{"a Testcr that is on its way out is not deleted again", "", nil,
+			changed(func(t *Testcr) { t.DeletionTimestamp = &metav1.Time{} }), nothing},
+		{"a Testcr without our label is not deleted", "", nil, changed(func(t *Testcr) { t.Labels = nil }), nothing},
+		{"a Testcr of the watched namespace is deleted", "shop", nil, stored, Deleted},
+		{"a Testcr of another namespace is not deleted", "other", nil, stored, nothing},
+		{"a Testcr whose key does not make its name is not deleted by who watches one namespace", "shop", nil,
+			changed(func(t *Testcr) { t.Spec.PodKey = "shop/b" }), nothing},
+		{"a Testcr whose key does not make its name is deleted by who watches all", "", nil,
+			changed(func(t *Testcr) { t.Spec.PodKey = "shop/b" }), Deleted},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := &Controller{pods: map[string]cache.Indexer{test.namespace: nil}}
+			if got := c.decide(test.want, test.have); got != test.verb {
+				t.Errorf("verb is %q, want %q", got, test.verb)
+			}
+		})
+	}
+}
+
+func TestErrorsAreToldApart(t *testing.T) {
+	resource := GroupVersionResource.GroupResource()
+	noObject := apierrors.NewNotFound(resource, "x")
+	noResource := apierrors.NewGenericServerResponse(404, "POST", resource, "x", "404 page not found", 0, true)
+	tests := []struct {
+		name               string
+		err                error
+		wantStale, wantCRD bool
+	}{
+		{"none", nil, false, false},
+		{"a conflict", apierrors.NewConflict(resource, "x", errors.New("old")), true, false},
+		{"one that exists", apierrors.NewAlreadyExists(resource, "x"), true, false},
+		{"a missing object", noObject, true, false},
+		{"a missing resource", noResource, false, true},
+		{"a resource that is being deleted", apierrors.NewMethodNotSupported(resource, "create"), false, true},
+		{"a missing right", withRemedy(apierrors.NewForbidden(resource, "x", nil)), false, false},
+		{"a wrapped conflict", fmt.Errorf("wrapped: %w", apierrors.NewConflict(resource, "x", errors.New("old"))), true, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if isStale(test.err) != test.wantStale || isCRDGone(test.err) != test.wantCRD {
+				t.Errorf("stale %t, CRD gone %t; want %t, %t", isStale(test.err), isCRDGone(test.err), test.wantStale, test.wantCRD)
+			}
+		})
+	}
+	if got := withRemedy(apierrors.NewForbidden(resource, "x", nil)).Error(); !strings.Contains(got, "yaml/rbac.yaml") {
+		t.Errorf("a missing right has no remedy: %s", got)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	testcrs := newInformer(t, newDynamic())
+	pods := map[string]cache.SharedIndexInformer{"": informers.NewSharedInformerFactory(fake.NewClientset(), 0).Core().V1().Pods().Informer()}
+	tests := []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"no workers", Config{Pods: pods, Testcrs: testcrs}, "workers must be at least 1, not 0"},
+		{"no Pod informer", Config{Testcrs: testcrs, Workers: 1}, "a controller needs a Pod informer and the Testcr informer"},
+		{"no Testcr informer", Config{Pods: pods, Workers: 1}, "a controller needs a Pod informer and the Testcr informer"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := New(t.Context(), test.config); err == nil || err.Error() != test.want {
+				t.Errorf("error is %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+// The rest runs on client-go's fakes and virtual time: it is about requests that
+// hang or fail for long, which a real API server cannot be made to do.
+
+func newDynamic() *dynamicfake.FakeDynamicClient {
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{GroupVersionResource: "TestcrList"})
+}
+
+func newInformer(t *testing.T, client *dynamicfake.FakeDynamicClient) *TestcrInformer {
+	t.Helper()
+	testcrs, err := NewTestcrInformer(client, func(context.Context) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testcrs
+}
+
+// start runs a controller with one worker on the fakes, with n Pods to begin
+// with. stop begins its end, and done is closed after it.
+func start(t *testing.T, client *dynamicfake.FakeDynamicClient, pods ...runtime.Object) (c *Controller, stop func(), done chan struct{}) {
+	t.Helper()
+	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+	ctx, stop := context.WithCancel(klog.NewContext(t.Context(), logger))
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	factory := informers.NewSharedInformerFactoryWithOptions(fake.NewClientset(pods...), 0, informers.WithTransform(TrimPod))
+	testcrs := newInformer(t, client)
+	c, err := New(ctx, Config{
+		Pods:    map[string]cache.SharedIndexInformer{metav1.NamespaceAll: factory.Core().V1().Pods().Informer()},
+		Testcrs: testcrs, Workers: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { testcrs.RunWithContext(background) })
+	factory.StartWithContext(background)
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := c.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+		stopBackground()
+		factory.Shutdown()
+		wg.Wait()
+	})
+	return c, stop, done
+}
+
+func ended(done chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+func web(i int) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("web-%d", i)}}
+}
+
+func TestRunDoesNotReturnWhileASyncRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, release := newDynamic(), make(chan struct{})
+		var requests int
+		client.PrependReactor("create", "testcrs", func(clienttesting.Action) (bool, runtime.Object, error) {
+			requests++
+			<-release
+			return false, nil, nil
+		})
+		c, stop, done := start(t, client, web(1), web(2))
+		synctest.Wait()
+		if requests != 1 {
+			t.Fatalf("%d requests are under way, want 1", requests)
+		}
+		stop()
+		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+		if ended(done) {
+			t.Error("Run returned while a request was under way")
+		}
+		close(release)
+		synctest.Wait()
+		if !ended(done) {
+			t.Error("Run did not return after the last request")
+		}
+		if requests != 1 {
+			t.Errorf("%d requests were made after the stop", requests-1)
+		}
+		if c.testcrs.get(NameFor(cache.NewObjectName("shop", "web-1"))) == nil {
+			t.Error("the request under way did not end well")
+		}
+	})
+}
+
+func TestRunReturnsBeforeTheCachesAreSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newDynamic()
+		client.PrependReactor("list", "testcrs", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("no answer")
+		})
+		c, stop, done := start(t, client, web(1))
+		synctest.Wait()
+		if err := c.Ready(); err == nil {
+			t.Error("it is ready without Testcrs")
+		}
+		stop()
+		synctest.Wait()
+		if !ended(done) {
+			t.Error("Run did not return")
+		}
+	})
+}
+
+func TestAFailingKeyBacksOffAndDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newDynamic()
+		bad, good := web(0), web(1)
+		var at []time.Duration
+		begin := time.Now()
+		client.PrependReactor("create", "testcrs", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			obj := action.(clienttesting.CreateAction).GetObject().(metav1.Object)
+			if obj.GetName() != FromPod(bad).Name {
+				return false, nil, nil
+			}
+			at = append(at, time.Since(begin))
+			return true, nil, apierrors.NewInternalError(errors.New("no"))
+		})
+		c, stop, done := start(t, client, bad, good)
+		time.Sleep(2 * retryMin) //nolint:forbidigo // virtual time
+		if c.testcrs.get(FromPod(good).Name) == nil {
+			t.Error("the other Pod waits, too")
+		}
+		time.Sleep(4 * time.Minute) //nolint:forbidigo // virtual time
+		stop()
+		<-done
+		if len(at) < 16 {
+			t.Fatalf("only %d tries", len(at))
+		}
+		want := retryMin
+		for i := 1; i < len(at); i++ {
+			// Reporting an error may take 1 ms, client-go's limit for a flood of them.
+			if got := at[i] - at[i-1]; got < want-time.Millisecond || got > want+time.Millisecond {
+				t.Errorf("%s between tries %d and %d, want %s", got, i, i+1, want)
+			}
+			want = min(2*want, retryMax)
+		}
+	})
+}
+
+func TestAWorkerThatIsStuckIsNotHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, release := newDynamic(), make(chan struct{})
+		client.PrependReactor("create", "testcrs", func(clienttesting.Action) (bool, runtime.Object, error) {
+			<-release
+			return false, nil, nil
+		})
+		c, _, _ := start(t, client, web(1))
+		time.Sleep(stuckAfter - time.Second) //nolint:forbidigo // virtual time
+		if err := c.Healthy(); err != nil {
+			t.Errorf("too early: %v", err)
+		}
+		time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time
+		if err := c.Healthy(); err == nil {
+			t.Error("a worker is stuck and it is healthy")
+		}
+		close(release)
+		synctest.Wait()
+		if err := c.Healthy(); err != nil {
+			t.Errorf("it goes on and is not healthy: %v", err)
+		}
+	})
+}
