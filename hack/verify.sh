@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# `make verify`: all that can be checked without running the tests. Each check says what it found; all of them run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+modules=(. test bench hack/cluster hack/tools)
+tools=$PWD/bin/tools
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+passed=0
+failed=0
+
+check() { # name command...
+  local start=$SECONDS
+  if "${@:2}" >"$scratch/log" 2>&1; then
+    passed=$((passed + 1))
+    printf 'ok    %-12s %3d s\n' "$1" "$((SECONDS - start))"
+  else
+    failed=$((failed + 1))
+    printf 'FAIL  %-12s %3d s\n' "$1" "$((SECONDS - start))"
+    sed 's/^/      /' "$scratch/log"
+  fi
+}
+
+build_tools() { mkdir -p "$tools" && go -C hack/tools build -o "$tools/" tool; }
+
+formatted() {
+  local files
+  files=$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l)
+  [[ -z $files ]] || { echo "not formatted: make them so with gofmt -w"; echo "$files"; return 1; }
+}
+
+vetted() {
+  go vet ./... && go vet main.go && go -C test vet ./... && go -C bench vet ./...
+}
+
+linted() {
+  local m
+  for m in . test bench; do (cd "$m" && "$tools/golangci-lint" run --allow-parallel-runners ./...) || return 1; done
+  "$tools/golangci-lint" run --allow-parallel-runners main.go
+}
+
+tidy() {
+  local m bad=0
+  for m in "${modules[@]}"; do go -C "$m" mod tidy -diff || bad=1; done
+  return "$bad"
+}
+
+generated() {
+  hack/update.sh "$scratch/generated" && for f in yaml/testcrd.yaml README.md; do
+    diff -u "$f" "$scratch/generated/$f" || { echo "$f is not what its source says: make update"; return 1; }
+  done
+}
+
+# The manifests and the examples of the docs, by a real API server's strict validation.
+manifests() { go -C test test -count=1 ./manifests; }
+
+documented() { hack/check-docs.sh; }
+
+scripts() {
+  local f
+  for f in hack/*.sh hack/cluster/*.sh .ci/run; do bash -n "$f" && [[ -x $f ]] || { echo "$f"; return 1; }; done
+}
+
+check tools build_tools
+check format formatted
+check vet vetted
+check lint linted
+check tidy tidy
+check generated generated
+check manifests manifests
+check docs documented
+check scripts scripts
+echo "$passed passed, $failed failed"
+((failed == 0))
