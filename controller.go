@@ -113,7 +113,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	c.testcrs.returned = c.enqueueAll
 	for namespace, informer := range config.Pods {
 		c.pods[namespace] = informer.GetIndexer()
-		if err := c.handle(ctx, informer, c.podHandler()); err != nil {
+		if err := c.handle(ctx, informer, c.podHandler(ctx)); err != nil {
 			return nil, fmt.Errorf("pod informer: %w", err)
 		}
 	}
@@ -133,11 +133,11 @@ func (c *Controller) handle(ctx context.Context, informer cache.SharedInformer, 
 	return nil
 }
 
-func (c *Controller) podHandler() cache.ResourceEventHandler {
+func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler {
 	enqueue := func(obj any) {
 		key, err := cache.DeletionHandlingObjectToName(obj)
 		if err != nil {
-			utilruntime.HandleError(err) //nolint:contextcheck // a handler has no context
+			utilruntime.HandleErrorWithContext(ctx, err, "An event without a Pod")
 			return
 		}
 		c.queue.Add(key)
@@ -207,14 +207,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	defer c.queue.ShutDown()
 
-	logger.Info("Waiting for the caches", "workers", c.workers)
 	// A handler's own HasSynced says that the queue holds every key of the first
 	// list: an orphan is known as one only then.
-	if !cache.WaitFor(ctx, "caches", c.synced...) {
+	if !cache.WaitFor(klog.NewContext(ctx, logger.V(2)), "caches", c.synced...) {
 		return nil
 	}
 	c.started.Store(true)
-	logger.Info("Caches synced", "queued", c.queue.Len())
+	logger.Info("Caches synced", "workers", c.workers, "queued", c.queue.Len())
 
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -276,7 +275,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 // starts from the two caches; a write that the API server refuses because they
 // were old is decided again from a live read.
 func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
-	if c.testcrs.Missing() != nil {
+	if c.testcrs.missing.Load() != nil {
 		return nil // enqueueAll brings each key back once the CRD is
 	}
 	name := NameFor(key)

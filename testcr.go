@@ -22,15 +22,17 @@ const (
 	// LabelManagedBy with the value ManagedBy marks a Testcr as ours: only such
 	// a Testcr is ever deleted.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
-	ManagedBy      = "podinfolookup"
+	// ManagedBy is also the field manager and the user agent of all writes.
+	ManagedBy = "podinfolookup"
 
 	// labelPrefix is owned whole: a label under it that the Pod does not call
 	// for is taken away again, so that selectors never find stale facts.
 	labelPrefix = "stable.example.com/"
-	// LabelNamespace and LabelWorkload are what lists select by. The workload is
-	// shortened to a label value where its name has over 63 characters.
+	// LabelNamespace holds the Pod's namespace, for lists to select by.
 	LabelNamespace = labelPrefix + "namespace"
-	LabelWorkload  = labelPrefix + "workload"
+	// LabelWorkload holds LabelValue of the workload's name, for lists to select
+	// by.
+	LabelWorkload = labelPrefix + "workload"
 
 	// A label value ends at 63 characters; a longer name keeps this many in
 	// front of "-" and 10 hexadecimal digits of its md5.

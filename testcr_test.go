@@ -35,7 +35,7 @@ func fill(v reflect.Value, n *int) {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(*n))
 	case reflect.Uint8:
-		v.SetUint(uint64(*n % 256))
+		v.SetUint(7)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), n)
@@ -53,9 +53,9 @@ func fill(v reflect.Value, n *int) {
 			v.Set(reflect.ValueOf(metav1.Unix(1_700_000_000+int64(*n), 0)))
 			return
 		}
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				fill(field, n)
 			}
 		}
 	}

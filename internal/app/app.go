@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer server.close()
+	defer server.close(ctx)
 	clients, err := newClients(o)
 	if err != nil {
 		return err

@@ -52,6 +52,9 @@ type usageError struct{ error }
 // defaultWorkers is measured: see docs/benchmarks.md.
 const defaultWorkers = 20
 
+// helpColumns is how wide --help is.
+const helpColumns = 110
+
 func (o *options) flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
 	fs := sections.FlagSet("Cluster")
@@ -75,7 +78,11 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs.BoolVar(&o.printList, "print-list", true,
 		`Print "current list:" and up to 20 Testcrs on standard output once changes have settled.`)
 
-	logsapi.AddFlags(o.logging, sections.FlagSet("Logging"))
+	fs = sections.FlagSet("Logging")
+	logsapi.AddFlags(o.logging, fs)
+	fs.VisitAll(func(f *pflag.Flag) {
+		f.Hidden = strings.HasPrefix(f.Usage, "[Alpha]") // they need a feature gate that nothing here sets
+	})
 
 	fs = sections.FlagSet("Other")
 	fs.BoolVar(&o.version, "version", false, "Print the version and exit.")
@@ -116,7 +123,9 @@ func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 func printHelp(w io.Writer, sections cliflag.NamedFlagSets) {
 	fmt.Fprint(w, "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n"+
 		"Usage:\n  podinfolookup [flags]\n")
-	cliflag.PrintSections(w, sections, 100)
+	for _, name := range sections.Order {
+		fmt.Fprintf(w, "\n%s:\n%s", name, sections.FlagSets[name].FlagUsagesWrapped(helpColumns))
+	}
 }
 
 func (o *options) validate() error {

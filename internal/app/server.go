@@ -65,11 +65,11 @@ func (s *server) serve(controller *podinfolookup.Controller, failed context.Canc
 }
 
 // close ends the server; requests in flight get shutdownTimeout.
-func (s *server) close() {
+func (s *server) close(ctx context.Context) {
 	if s.listener == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // what has not ended by now is cut

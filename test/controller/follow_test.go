@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -135,9 +136,7 @@ func TestFollowsAPodThroughItsLife(t *testing.T) {
 		}
 		step.make(t, live)
 		got := waitTrue(t, pod)
-		for k, v := range step.want {
-			want[k] = v
-		}
+		maps.Copy(want, step.want)
 		if diff := cmp.Diff(want, got.Object["spec"]); diff != "" {
 			t.Fatalf("spec after %s (-want +got):\n%s", step.name, diff)
 		}

@@ -1,0 +1,181 @@
+// Package manifests_test has the manifests in yaml/ judged by a real API server,
+// and reads its CRD as a user would.
+package manifests_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
+)
+
+var env *testenv.Env
+
+func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
+
+// kubectl runs kubectl as cluster-admin and returns what it prints.
+func kubectl(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"), args...)
+	cmd.Env = []string{"KUBECONFIG=" + env.Kubeconfig, "HOME=" + t.TempDir()}
+	cmd.Dir = testenv.Root()
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func mustKubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := kubectl(t, args...)
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func TestEachManifestIsAcceptedStrictly(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(testenv.Root(), "yaml", "*.yaml"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("yaml/ has %d manifests, %v", len(files), err)
+	}
+	// The dry run makes no namespace for what is to be in it.
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "podinfolookup"}}
+	if _, err := env.Clients.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			out := mustKubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file)
+			if strings.Contains(out, "Warning") {
+				t.Errorf("accepted with a warning:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestTheCRD(t *testing.T) {
+	crd, err := testenv.CRD()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := sets.New[string]()
+	for _, f := range crd.Spec.Versions[0].SelectableFields {
+		fields.Insert(f.JSONPath)
+	}
+	want := sets.New(".spec.podkey", ".spec.podname", ".spec.poduid", ".spec.podip", ".spec.namespace", ".spec.nodename", ".spec.hostip", ".spec.phase")
+	if diff := cmp.Diff(want, fields); diff != "" {
+		t.Errorf("selectable fields (-want +got):\n%s", diff)
+	}
+	if len(crd.Spec.Names.Categories) > 0 {
+		t.Errorf("it is in the categories %v", crd.Spec.Names.Categories)
+	}
+	// Every field says what it is.
+	out := mustKubectl(t, "explain", "testcr.spec", "--recursive=false")
+	if strings.Contains(out, "<no description>") {
+		t.Errorf("kubectl explain has gaps:\n%s", out)
+	}
+	for _, field := range []string{"podip", "containers", "workloadname"} {
+		if explained := mustKubectl(t, "explain", "testcr.spec."+field); !strings.Contains(explained, "DESCRIPTION:") {
+			t.Errorf("kubectl explain testcr.spec.%s:\n%s", field, explained)
+		}
+	}
+	create(t)
+	header := func(args ...string) []string {
+		first, _, _ := strings.Cut(mustKubectl(t, append([]string{"get", "tc"}, args...)...), "\n")
+		return strings.Fields(first)
+	}
+	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "AGE"}, header()); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "AGE", "HOST-IP", "WORKLOAD", "UID"}, header("-o", "wide")); diff != "" {
+		t.Errorf("wide columns (-want +got):\n%s", diff)
+	}
+	for _, selector := range []string{
+		"spec.podkey=default/nginx", "spec.podname=nginx", "spec.poduid=u1", "spec.podip=10.0.0.7",
+		"spec.namespace=default", "spec.nodename=node-7", "spec.hostip=192.0.2.7", "spec.phase=Running",
+	} {
+		if out := mustKubectl(t, "get", "testcrs", "-o", "name", "--field-selector", selector); strings.Count(out, "testcr.stable.example.com/") != 1 {
+			t.Errorf("--field-selector %s finds %q", selector, out)
+		}
+	}
+}
+
+// create makes the Testcr of a running Pod.
+func create(t *testing.T) {
+	t.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "u1"}}
+	pod.Spec.NodeName = "node-7"
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.7", HostIP: "192.0.2.7"}
+	resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	if _, err := resource.Create(t.Context(), podinfolookup.FromPod(pod).Encode(), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		name := podinfolookup.FromPod(pod).Name
+		if err := resource.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRBACGrantsWhatIsNeededAndNoMore reads the rules of both variants.
+func TestRBACGrantsWhatIsNeededAndNoMore(t *testing.T) {
+	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}}
+	testcrs := rbacv1.PolicyRule{
+		APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"},
+		Verbs: []string{"get", "list", "watch", "create", "update", "delete"},
+	}
+	tests := []struct {
+		file string
+		want map[string][]rbacv1.PolicyRule
+	}{
+		{"rbac.yaml", map[string][]rbacv1.PolicyRule{"ClusterRole": {pods, testcrs}}},
+		{"rbac-namespace.yaml", map[string][]rbacv1.PolicyRule{"Role": {pods}, "ClusterRole": {testcrs}}},
+	}
+	for _, test := range tests {
+		t.Run(test.file, func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join(testenv.Root(), "yaml", test.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string][]rbacv1.PolicyRule{}
+			documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(data)))
+			buffer := make([]byte, len(data))
+			for {
+				n, err := documents.Read(buffer)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				role := rbacv1.ClusterRole{}
+				if err := sigsyaml.Unmarshal(buffer[:n], &role); err != nil {
+					t.Fatal(err)
+				}
+				if len(role.Rules) > 0 {
+					got[role.Kind] = append(got[role.Kind], role.Rules...)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("rules (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
