@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # `make demo`: the session of the article on the local cluster, which stays up.
+# The end-to-end test runs it with a cluster (CLUSTER_DIR) and a binary (PODINFOLOOKUP) of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export KUBECONFIG=$PWD/.cluster/kubeconfig
+export KUBECONFIG=${CLUSTER_DIR:-$PWD/.cluster}/kubeconfig
 kubectl=.cluster/bin/kubectl
+podinfolookup=${PODINFOLOOKUP:-bin/podinfolookup}
 name=29b36e2c6835dded8a115aee874d1ddc # md5 of "default/nginx"
 feed=$(mktemp)
 logs=$(mktemp)
@@ -47,7 +49,7 @@ run "$kubectl" apply -f yaml/testcrd.yaml
 run "$kubectl" wait --for=condition=Established crd/testcrs.stable.example.com --timeout=60s >/dev/null
 
 printf '\n$ bin/podinfolookup --kubeconfig=.cluster/kubeconfig &\n'
-bin/podinfolookup --kubeconfig=.cluster/kubeconfig --bind-address=127.0.0.1:0 >"$feed" 2>"$logs" &
+"$podinfolookup" --kubeconfig="$KUBECONFIG" --bind-address=127.0.0.1:0 >"$feed" 2>"$logs" &
 controller=$!
 until_shown "Caches synced" "$logs"
 seen=$(wc -l <"$feed")

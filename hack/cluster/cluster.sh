@@ -2,6 +2,7 @@
 # A local Kubernetes cluster without containers: upstream's own etcd, API server, controller manager and scheduler, built
 # from the versions in go.mod beside this file, and kwok, which plays the kubelets (its Pods get an IP and run nothing).
 # Everything is kept in .cluster/ of this checkout, so two checkouts are two clusters; ~/.kube and ~/.kwok are not used.
+# CLUSTER_DIR=folder keeps another cluster there, of the same binaries: the end-to-end test has one of its own.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -23,9 +24,11 @@ note() { echo "cluster: $*" >&2; }
 
 # Physical paths, because /proc/PID/exe gives those.
 here=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-mkdir -p "$here/../../.cluster"
-state=$(cd -P "$here/../../.cluster" && pwd -P)
-bin=$state/bin
+physical() { mkdir -p "$1" && cd -P "$1" && pwd -P; }
+built=$(physical "$here/../../.cluster")
+state=$(physical "${CLUSTER_DIR:-$built}")
+bin=$built/bin
+stamps=$built/stamps
 work=$state/.kwok # all that `down` deletes, but for the kubeconfig and the log
 name=podinfolookup
 cdir=$work/clusters/$name
@@ -41,7 +44,7 @@ export PATH=$bin:$PATH KUBECACHEDIR=$work/kubectl-cache KUBERC=off
 
 # One writer at a time. Long-lived children must not inherit fd 9, or the lock would live as long as they do.
 lock() {
-  exec 9>"$state/lock"
+  exec 9>"$built/lock"
   flock -n 9 || { note "waiting for another cluster.sh of this checkout"; flock 9; }
 }
 
@@ -88,10 +91,10 @@ build() {
   for i in "${!tools[@]}"; do
     read -r tool package <<<"${tools[i]}"
     # A stamp for each, so that an interrupted build goes on where it was.
-    [[ -x $bin/$tool && -r $state/stamps/$tool && $(<"$state/stamps/$tool") == "$key" ]] && continue
+    [[ -x $bin/$tool && -r $stamps/$tool && $(<"$stamps/$tool") == "$key" ]] && continue
     if [[ -z $flags ]]; then
       note "building into .cluster/bin; a first build takes about 10 minutes, one with warm caches 30 s"
-      mkdir -p "$bin" "$state/stamps"
+      mkdir -p "$bin" "$stamps"
       flags=$(ldflags)
     fi
     printf 'cluster: building %s (%d of %d)' "$tool" "$((i + 1))" "${#tools[@]}" >&2
@@ -101,7 +104,7 @@ build() {
       die "$tool did not build"
     fi
     mv -f "$bin/.$tool.new" "$bin/$tool" # a running one keeps its inode
-    echo "$key" >"$state/stamps/$tool"
+    echo "$key" >"$stamps/$tool"
     printf ', %d s\n' "$((SECONDS - start))" >&2
   done
 }
