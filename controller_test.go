@@ -87,7 +87,9 @@ func TestErrorsAreToldApart(t *testing.T) {
 		{"one that exists", apierrors.NewAlreadyExists(resource, "x"), true, false},
 		{"a missing object", noObject, true, false},
 		{"a missing resource", noResource, false, true},
-		{"a resource that is being deleted", apierrors.NewMethodNotSupported(resource, "create"), false, true},
+		{"a resource that is being deleted",
+			apierrors.NewForbidden(resource, "x", errors.New("create not allowed while custom resource definition is terminating")), false, true},
+		{"a resource of another scope", apierrors.NewMethodNotSupported(resource, "create"), false, false},
 		{"a missing right", withRemedy(apierrors.NewForbidden(resource, "x", nil)), false, false},
 		{"a wrapped conflict", fmt.Errorf("wrapped: %w", apierrors.NewConflict(resource, "x", errors.New("old"))), true, false},
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +26,7 @@ import (
 // crdPoll is how often the API server is asked for the CRD while it is missing,
 // and only then: it bounds the wait after the CRD is established. A watch on the
 // CRD itself would need a right that nothing else here needs.
-const crdPoll = 500 * time.Millisecond
+const crdPoll = 250 * time.Millisecond
 
 // CRDError says what is wrong with the CRD, and what to do about it.
 type CRDError string
@@ -65,7 +67,9 @@ func checkOtherVersions(ctx context.Context, client discovery.DiscoveryInterface
 		return err
 	}
 	for i := range groups.Groups {
-		if g := &groups.Groups[i]; g.Name == GroupVersionResource.Group {
+		g := &groups.Groups[i]
+		ours := slices.ContainsFunc(g.Versions, func(v metav1.GroupVersionForDiscovery) bool { return v.Version == GroupVersionResource.Version })
+		if g.Name == GroupVersionResource.Group && !ours { // ours: it has come since
 			return CRDError(fmt.Sprintf("the API server serves %s, this program needs %s: kubectl apply -f yaml/testcrd.yaml",
 				g.PreferredVersion.GroupVersion, GroupVersionResource.GroupVersion()))
 		}
@@ -86,6 +90,7 @@ type TestcrInformer struct {
 
 	mu   sync.Mutex
 	news map[string]newer // by name, what is known from requests and not yet from the watch
+	void string           // cached Testcrs up to this version went with the CRD; "" when there are none such
 }
 
 // newer is one Testcr as a request left it.
@@ -107,10 +112,11 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 	}
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return onceServed(ctx, i, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
+			return onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			return onceServed(ctx, i, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
+			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
+			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
 		},
 	}
 	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(
@@ -121,20 +127,18 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 
 // onceServed makes a request as soon as the API server serves Testcrs. The
 // reflector would wait up to 30 s between two tries; here the CRD's return is
-// noticed within crdPoll.
-func onceServed[T any](ctx context.Context, i *TestcrInformer, request func() (T, error)) (T, error) {
+// noticed within crdPoll. whole says that the answer begins with all Testcrs.
+func onceServed[T any](ctx context.Context, i *TestcrInformer, whole bool, request func() (T, error)) (T, error) {
 	for {
 		err := i.check(ctx)
 		if err == nil {
+			i.found(ctx)
 			var result T
-			if result, err = request(); err == nil {
-				i.found(ctx)
+			if result, err = whileValid(i, whole, request); !apierrors.IsNotFound(err) {
+				return result, err
 			}
 			// 404 after a good check: the CRD went in between, or one API server
 			// of several has yet to hear of it.
-			if !apierrors.IsNotFound(err) {
-				return result, err
-			}
 			err = ErrCRDMissing
 		}
 		if crd := CRDError(""); !errors.As(err, &crd) {
@@ -149,8 +153,35 @@ func onceServed[T any](ctx context.Context, i *TestcrInformer, request func() (T
 	}
 }
 
+// whileValid makes a request for the cache as it is, unless that went with the
+// CRD: then the informer must ask for all Testcrs first.
+func whileValid[T any](i *TestcrInformer, whole bool, request func() (T, error)) (T, error) {
+	i.mu.Lock()
+	void := i.void
+	i.mu.Unlock()
+	if void != "" && !whole {
+		return *new(T), apierrors.NewResourceExpired("the CRD was deleted meanwhile")
+	}
+	result, err := request()
+	if err == nil && void != "" {
+		i.mu.Lock()
+		i.void = ""
+		i.mu.Unlock()
+	}
+	return result, err
+}
+
+// lost takes note that there is no CRD: all Testcrs have gone with it, whether
+// the watch tells so now or only after the next list.
 func (i *TestcrInformer) lost(ctx context.Context, err error) {
-	if old := i.missing.Swap(&err); old == nil || (*old).Error() != err.Error() {
+	old := i.missing.Swap(&err)
+	if old == nil {
+		i.mu.Lock()
+		i.void = i.GetStore().LastStoreSyncResourceVersion()
+		clear(i.news)
+		i.mu.Unlock()
+	}
+	if old == nil || (*old).Error() != err.Error() {
 		klog.FromContext(ctx).Error(err, "Waiting for the CRD")
 	}
 }
@@ -182,6 +213,9 @@ func (i *TestcrInformer) get(name string) *Testcr {
 		return n.testcr
 	}
 	cached := i.cached(name)
+	if cached != nil && i.void != "" && !isNewer(cached.ResourceVersion, i.void) {
+		return nil
+	}
 	if ok && n.testcr == nil && cached != nil && cached.UID == n.deleted {
 		return nil
 	}
@@ -199,8 +233,12 @@ func (i *TestcrInformer) cached(name string) *Testcr {
 // the store does not tell (client-go's feature AtomicFIFO off) it answers true:
 // the API server then refuses a write that rests on an old read.
 func (i *TestcrInformer) seen(version string) bool {
-	order, err := resourceversion.CompareResourceVersion(i.GetStore().LastStoreSyncResourceVersion(), version)
-	return err != nil || order >= 0
+	return !isNewer(version, i.GetStore().LastStoreSyncResourceVersion())
+}
+
+func isNewer(version, than string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err == nil && order > 0
 }
 
 // live reads the Testcr called name from the API server, nil when there is
@@ -230,14 +268,15 @@ func isStale(err error) bool {
 }
 
 // isCRDGone tells the 404 of a missing resource from that of a missing object,
-// and the 405 that a CRD answers while it is being deleted.
+// and the 403 that a CRD answers while it is being deleted from that of a
+// missing right: there only the message differs.
 func isCRDGone(err error) bool {
-	return apierrors.IsMethodNotSupported(err) ||
-		apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) ||
+		apierrors.IsForbidden(err) && strings.Contains(err.Error(), "custom resource definition is terminating")
 }
 
 func withRemedy(err error) error {
-	if apierrors.IsForbidden(err) {
+	if apierrors.IsForbidden(err) && !isCRDGone(err) {
 		return fmt.Errorf("%w: yaml/rbac.yaml has the rule that is missing", err)
 	}
 	return err

@@ -110,7 +110,7 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 		{"a CRD that is there", []error{nil}, []error{nil}, nil, 0, 0},
 		{"a CRD that comes", []error{ErrCRDMissing, ErrCRDMissing, nil}, []error{nil}, nil, 2 * crdPoll, 1},
 		{"a CRD of another kind that is put right", []error{CRDError("wrong"), nil}, []error{nil}, nil, crdPoll, 1},
-		{"a CRD that only some servers know of", []error{nil}, []error{missing, missing, nil}, nil, 2 * crdPoll, 1},
+		{"a CRD that only some servers know of", []error{nil}, []error{missing, missing, nil}, nil, 2 * crdPoll, 2},
 		{"a check that fails is left to the caller's backoff", []error{outage}, []error{nil}, outage, 0, 0},
 		{"a request that fails is left to the caller's backoff", []error{nil}, []error{outage}, outage, 0, 0},
 	}
@@ -125,11 +125,10 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				returned, begin := 0, time.Now()
-				i := &TestcrInformer{
-					check:    func(context.Context) error { return next(&test.checks) },
-					returned: func() { returned++ },
-				}
-				_, err := onceServed(t.Context(), i, func() (int, error) { return 0, next(&test.requests) })
+				i := newInformer(t, newDynamic())
+				i.check = func(context.Context) error { return next(&test.checks) }
+				i.returned = func() { returned++ }
+				_, err := onceServed(t.Context(), i, true, func() (int, error) { return 0, next(&test.requests) })
 				if !errors.Is(err, test.want) {
 					t.Errorf("error is %v, want %v", err, test.want)
 				}
@@ -145,9 +144,55 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 	t.Run("a stop ends the wait", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		i := &TestcrInformer{check: func(context.Context) error { return ErrCRDMissing }}
-		if _, err := onceServed(ctx, i, func() (int, error) { return 0, nil }); !errors.Is(err, context.Canceled) || !errors.Is(i.Missing(), ErrCRDMissing) {
+		i := newInformer(t, newDynamic())
+		i.check = func(context.Context) error { return ErrCRDMissing }
+		if _, err := onceServed(ctx, i, true, func() (int, error) { return 0, nil }); !errors.Is(err, context.Canceled) || !errors.Is(i.Missing(), ErrCRDMissing) {
 			t.Errorf("error is %v, missing %v", err, i.Missing())
+		}
+	})
+}
+
+func TestWhatWentWithTheCRDIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newInformer(t, newDynamic())
+		served := []error{ErrCRDMissing, nil}
+		i.check = func(context.Context) error {
+			err := served[0]
+			served = served[min(1, len(served)-1):]
+			return err
+		}
+		if err := i.GetStore().Update(version("old", "1", "10")); err != nil {
+			t.Fatal(err)
+		}
+		i.learn(version("wrote", "2", "11"))
+		ask := func(whole bool) error {
+			_, err := onceServed(t.Context(), i, whole, func() (int, error) { return 0, nil })
+			return err
+		}
+		if err := ask(false); !apierrors.IsResourceExpired(err) {
+			t.Errorf("watching on: %v, want it refused as expired", err)
+		}
+		if got := i.get("old"); got != nil {
+			t.Errorf("the cache still has %s", got.Name)
+		}
+		if got := i.get("wrote"); got != nil {
+			t.Errorf("the write of %s is still believed", got.Name)
+		}
+		i.learn(version("new", "3", "20"))
+		if i.get("new") == nil {
+			t.Error("a write after the return is not believed")
+		}
+		if err := ask(true); err != nil {
+			t.Error(err)
+		}
+		if err := i.GetStore().Update(version("old", "4", "9")); err != nil {
+			t.Fatal(err)
+		}
+		if i.get("old") == nil {
+			t.Error("what was listed after the return is not believed")
+		}
+		if err := ask(false); err != nil {
+			t.Errorf("watching on after the list: %v", err)
 		}
 	})
 }
