@@ -31,7 +31,7 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 			got := map[string][]string{}
 			group := ""
 			for line := range strings.Lines(p.Stdout.String()) {
-				if found := regexp.MustCompile(`^(\w+) flags:`).FindStringSubmatch(line); found != nil {
+				if found := regexp.MustCompile(`^(\w+):\n$`).FindStringSubmatch(line); found != nil {
 					group = found[1]
 				} else if found := regexp.MustCompile(`^ +(?:-\w, )?--([a-z-]+)`).FindStringSubmatch(line); found != nil {
 					got[group] = append(got[group], found[1])
@@ -41,9 +41,8 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 				"Cluster":    {"context", "kube-api-burst", "kube-api-qps", "kubeconfig", "namespace"},
 				"Controller": {"bind-address", "workers"},
 				"Output":     {"print-changes", "print-list"},
-				"Logging": {"log-flush-frequency", "log-json-info-buffer-size", "log-json-split-stream", "log-text-info-buffer-size",
-					"log-text-split-stream", "logging-format", "v", "vmodule"},
-				"Other": {"help", "version"},
+				"Logging":    {"log-flush-frequency", "logging-format", "v", "vmodule"},
+				"Other":      {"help", "version"},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("flags by group (-want +got):\n%s\n%s", diff, p.Stdout)
@@ -91,7 +90,7 @@ func TestLogsAreJSONWhereAsked(t *testing.T) {
 		}
 		messages[line.Msg] = true
 	}
-	for _, want := range []string{"Starting", "Serving /livez and /readyz", "Waiting for the caches", "Caches synced", "Wrote", "Stopped"} {
+	for _, want := range []string{"Starting", "Serving /livez and /readyz", "Caches synced", "Wrote", "Stopped"} {
 		if !messages[want] {
 			t.Errorf("no line %q in %v", want, messages)
 		}
@@ -185,23 +184,28 @@ func TestTheClusterIsFoundAsKubectlFindsIt(t *testing.T) {
 		setup func(t *testing.T, home string) (args, environment []string)
 	}{
 		{"the flag goes before KUBECONFIG", func(t *testing.T, home string) ([]string, []string) {
+			t.Helper()
 			return []string{"--kubeconfig=" + write(t, filepath.Join(home, "a"), all)}, []string{"KUBECONFIG=" + filepath.Join(home, "missing")}
 		}},
 		{"KUBECONFIG goes before the home folder", func(t *testing.T, home string) ([]string, []string) {
+			t.Helper()
 			write(t, filepath.Join(home, ".kube", "config"), (*kubeconfigParts).nowhere)
 			return nil, []string{"KUBECONFIG=" + write(t, filepath.Join(home, "a"), all)}
 		}},
 		{"KUBECONFIG is a list whose files are merged", func(t *testing.T, home string) ([]string, []string) {
+			t.Helper()
 			a := write(t, filepath.Join(home, "a"), (*kubeconfigParts).onlyCluster)
 			b := write(t, filepath.Join(home, "b"), (*kubeconfigParts).allButCluster)
 			missing := filepath.Join(home, "missing")
 			return nil, []string{"KUBECONFIG=" + strings.Join([]string{a, missing, b}, string(filepath.ListSeparator))}
 		}},
 		{"the home folder", func(t *testing.T, home string) ([]string, []string) {
+			t.Helper()
 			write(t, filepath.Join(home, ".kube", "config"), all)
 			return nil, nil
 		}},
 		{"another context than the current one", func(t *testing.T, home string) ([]string, []string) {
+			t.Helper()
 			write(t, filepath.Join(home, ".kube", "config"), (*kubeconfigParts).notCurrent)
 			return []string{"--context=test"}, nil
 		}},

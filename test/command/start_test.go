@@ -22,9 +22,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -300,24 +298,9 @@ func TestAllMissingRightsAreNamedWithTheirNamespace(t *testing.T) {
 // userWith returns the kubeconfig of a new user with these cluster-wide rights.
 func userWith(t *testing.T, name string, rules ...rbacv1.PolicyRule) string {
 	t.Helper()
-	u, err := env.AddUser(envtest.User{Name: name, Groups: []string{"system:authenticated"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := u.KubeConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := env.User(t, name).Write(t)
 	grant(t, name, metav1.NamespaceAll, rules...)
-	config, err := clientcmd.Load(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return kubeconfig
 }
 
 // grant gives a user rights in one namespace or in all, and returns once they

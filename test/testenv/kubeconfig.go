@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 // Login is one cluster and one user of a kubeconfig.
@@ -21,7 +22,7 @@ type Login struct {
 }
 
 // Admin is the login of Env.Kubeconfig, to be changed at will.
-func (e *Env) Admin(t testing.TB) Login {
+func (e *Env) Admin(t *testing.T) Login {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(e.Kubeconfig)
 	if err != nil {
@@ -31,8 +32,24 @@ func (e *Env) Admin(t testing.TB) Login {
 	return Login{Cluster: config.Clusters[context.Cluster], User: config.AuthInfos[context.AuthInfo]}
 }
 
+// User is the login of a new user, who has no rights yet.
+func (e *Env) User(t *testing.T, name string) Login {
+	t.Helper()
+	e.users.Lock()
+	defer e.users.Unlock()
+	user, err := e.AddUser(envtest.User{Name: name, Groups: []string{"system:authenticated"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := user.Config()
+	return Login{
+		Cluster: e.Admin(t).Cluster,
+		User:    &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData},
+	}
+}
+
 // Write returns a new kubeconfig with l under the context "test".
-func (l Login) Write(t testing.TB) string {
+func (l Login) Write(t *testing.T) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["test"] = l.Cluster
@@ -48,7 +65,7 @@ func (l Login) Write(t testing.TB) string {
 
 // Proxy stands in front of the API server with its rights. A request that hang
 // picks out is never answered. It returns the proxy's own kubeconfig.
-func (e *Env) Proxy(t testing.TB, hang func(*http.Request) bool) string {
+func (e *Env) Proxy(t *testing.T, hang func(*http.Request) bool) string {
 	t.Helper()
 	target, err := url.Parse(e.Config.Host)
 	if err != nil {

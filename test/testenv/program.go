@@ -29,7 +29,8 @@ var (
 // Everybody may run it, also another user than the one who tests.
 func (e *Env) Build() (string, error) {
 	binary := filepath.Join(e.Dir, "podinfolookup")
-	build := exec.Command("go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
+	build := exec.CommandContext(context.Background(), //nolint:gosec // G204: binary is a path of our own
+		"go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
 	build.Dir = Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
@@ -47,12 +48,13 @@ type Program struct {
 
 // Command returns a run of binary that has yet to be started. Of the
 // environment it has only what Go needs, and an empty home folder.
-func Command(t testing.TB, binary string, args ...string) *Program {
+func Command(t *testing.T, binary string, args ...string) *Program {
 	t.Helper()
 	p := &Program{Stdout: &Output{}, Stderr: &Output{}, exited: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
+	// Start stops it; at the end of the test the context would kill it.
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...) //nolint:gosec // G204: tests run what they built
 	p.cmd.Stdout, p.cmd.Stderr = p.Stdout, p.Stderr
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=halt_on_error=1"}
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=halt_on_error=1 atexit_sleep_ms=10"}
 	return p
 }
 
@@ -61,7 +63,7 @@ func (p *Program) Cmd() *exec.Cmd { return p.cmd }
 
 // Start starts the program. At its end the test stops it and fails if it has
 // crashed meanwhile.
-func (p *Program) Start(t testing.TB) *Program {
+func (p *Program) Start(t *testing.T) *Program {
 	t.Helper()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -85,7 +87,7 @@ func (p *Program) Start(t testing.TB) *Program {
 }
 
 // Signal sends a signal to the program.
-func (p *Program) Signal(t testing.TB, signal os.Signal) {
+func (p *Program) Signal(t *testing.T, signal os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		t.Fatalf("%s: %v", signal, err)
@@ -94,7 +96,7 @@ func (p *Program) Signal(t testing.TB, signal os.Signal) {
 
 // Wait returns the exit code, -1 for an end by a signal. The program must end
 // in the given time.
-func (p *Program) Wait(t testing.TB, within time.Duration) int {
+func (p *Program) Wait(t *testing.T, within time.Duration) int {
 	t.Helper()
 	if !p.exits(within) {
 		t.Fatalf("still running after %s", within)
@@ -122,7 +124,7 @@ func (p *Program) exits(within time.Duration) bool {
 }
 
 // Address waits until the program serves, and returns where.
-func (p *Program) Address(t testing.TB) string {
+func (p *Program) Address(t *testing.T) string {
 	t.Helper()
 	var address string
 	Eventually(t, func(context.Context) error {
@@ -139,9 +141,10 @@ func (p *Program) Address(t testing.TB) string {
 }
 
 // Get asks the program for a path and returns the status and the body.
-func (p *Program) Get(ctx context.Context, t testing.TB, path string) (int, string, error) {
+func (p *Program) Get(ctx context.Context, t *testing.T, path string) (int, string, error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Address(t)+path, http.NoBody)
+	url := "http://" + p.Address(t) + path //nolint:contextcheck // it waits as long as the test
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -155,7 +158,7 @@ func (p *Program) Get(ctx context.Context, t testing.TB, path string) (int, stri
 }
 
 // Ready waits until /readyz is well.
-func (p *Program) Ready(t testing.TB) *Program {
+func (p *Program) Ready(t *testing.T) *Program {
 	t.Helper()
 	Eventually(t, func(ctx context.Context) error {
 		code, body, err := p.Get(ctx, t, "/readyz")

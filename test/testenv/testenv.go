@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,6 +58,8 @@ type Env struct {
 	Clients    kubernetes.Interface
 	Dynamic    dynamic.Interface
 	Extensions apiextensions.Interface
+
+	users sync.Mutex // envtest adds one user at a time
 }
 
 // Root is the checkout.

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+)
+
+// noTestcrs is a client that is never asked.
+type noTestcrs struct{ dynamic.Interface }
+
+func (noTestcrs) Resource(schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
+	return nil
+}
+
+func TestOneLine(t *testing.T) {
+	tests := []struct{ name, err, want string }{
+		{"one line stays", "no such file", "no such file"},
+		{"lines are joined", "first\nsecond", "first; second"},
+		{"line ends of Windows and empty lines leave nothing", "first\r\n\r\n\nsecond\n", "first; second"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, oneLine(errors.New(test.err))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParse(t *testing.T) {
+	defaults := options{workers: 20, printChanges: true, printList: true, bindAddress: "127.0.0.1:9090"}
+	tests := []struct {
+		name      string
+		args      []string
+		want      func(*options) // what differs from the defaults
+		wantError string         // "" is none
+	}{
+		{"nothing", nil, func(*options) {}, ""},
+		{"everything", []string{"--kubeconfig=f", "--context=c", "--namespace=b,a", "--namespace=a", "--workers=3", "--kube-api-qps=0.5",
+			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address="}, func(o *options) {
+			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7}
+		}, ""},
+		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.bindAddress = "[::1]:0" }, ""},
+		{"an unknown flag", []string{"--nonsense"}, nil, "unknown flag: --nonsense: see --help"},
+		{"an argument", []string{"run"}, nil, `unexpected argument "run": only flags are taken, see --help`},
+		{"no worker", []string{"--workers=0"}, nil, "--workers=0: at least 1 is needed"},
+		{"an impossible namespace", []string{"--namespace=A"}, nil, `--namespace="A": a lowercase RFC 1123 label`},
+		{"an empty namespace", []string{"--namespace="}, nil, "--namespace is empty: name one, or leave the flag out for all"},
+		{"requests that are no number", []string{"--kube-api-qps=NaN"}, nil, "--kube-api-qps=NaN: must be a number from 0 on"},
+		{"an address without a port", []string{"--bind-address=::1"}, nil, "--bind-address=::1: address ::1: too many colons in address: HOST:PORT"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout bytes.Buffer
+			got, done, err := parse(test.args, &stdout)
+			if done || stdout.Len() > 0 {
+				t.Errorf("done = %t, standard output %q", done, &stdout)
+			}
+			if test.wantError != "" {
+				var usage usageError
+				if !errors.As(err, &usage) || !strings.HasPrefix(err.Error(), test.wantError) {
+					t.Errorf("error %v, want the usage error %q", err, test.wantError)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := defaults
+			test.want(&want)
+			if diff := cmp.Diff(&want, got, cmp.AllowUnexported(options{}), cmpopts.IgnoreFields(options{}, "logging"),
+				cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Right is one verb on one resource, as a manifest grants it.
+type right struct{ Kind, Group, Resource, Verb string }
+
+func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
+	tests := []struct{ file, podsBy string }{
+		{"rbac.yaml", "ClusterRole"},
+		{"rbac-namespace.yaml", "Role"},
+	}
+	for _, test := range tests {
+		t.Run(test.file, func(t *testing.T) {
+			var want []right
+			for _, r := range rules {
+				kind := "ClusterRole"
+				if r.group == "" {
+					kind = test.podsBy
+				}
+				for _, verb := range r.verbs {
+					want = append(want, right{kind, r.group, r.resource, verb})
+				}
+			}
+			sorted := cmpopts.SortSlices(func(a, b right) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
+			if diff := cmp.Diff(want, rightsOf(t, test.file), sorted); diff != "" {
+				t.Errorf("rights (-preflight +manifest):\n%s", diff)
+			}
+		})
+	}
+}
+
+func rightsOf(t *testing.T, file string) (rights []right) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "yaml", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for document := range strings.SplitSeq(string(data), "\n---\n") {
+		var role rbacv1.ClusterRole // a Role has no more than this
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(role.Kind, "Role") {
+			continue
+		}
+		if role.AggregationRule != nil {
+			t.Errorf("%s is made of other roles", role.Name)
+		}
+		for _, rule := range role.Rules {
+			if len(rule.NonResourceURLs)+len(rule.ResourceNames) > 0 {
+				t.Errorf("more than resources: %v", rule)
+			}
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					for _, verb := range rule.Verbs {
+						rights = append(rights, right{role.Kind, group, resource, verb})
+					}
+				}
+			}
+		}
+	}
+	return rights
+}
