@@ -3,11 +3,7 @@
 package manifests_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,12 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/apimachinery/pkg/util/yaml"
-	sigsyaml "sigs.k8s.io/yaml"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -132,50 +125,4 @@ func create(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// TestRBACGrantsWhatIsNeededAndNoMore reads the rules of both variants.
-func TestRBACGrantsWhatIsNeededAndNoMore(t *testing.T) {
-	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}}
-	testcrs := rbacv1.PolicyRule{
-		APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"},
-		Verbs: []string{"get", "list", "watch", "create", "update", "delete"},
-	}
-	tests := []struct {
-		file string
-		want map[string][]rbacv1.PolicyRule
-	}{
-		{"rbac.yaml", map[string][]rbacv1.PolicyRule{"ClusterRole": {pods, testcrs}}},
-		{"rbac-namespace.yaml", map[string][]rbacv1.PolicyRule{"Role": {pods}, "ClusterRole": {testcrs}}},
-	}
-	for _, test := range tests {
-		t.Run(test.file, func(t *testing.T) {
-			data, err := os.ReadFile(filepath.Join(testenv.Root(), "yaml", test.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := map[string][]rbacv1.PolicyRule{}
-			documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(data)))
-			buffer := make([]byte, len(data))
-			for {
-				n, err := documents.Read(buffer)
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				role := rbacv1.ClusterRole{}
-				if err := sigsyaml.Unmarshal(buffer[:n], &role); err != nil {
-					t.Fatal(err)
-				}
-				if len(role.Rules) > 0 {
-					got[role.Kind] = append(got[role.Kind], role.Rules...)
-				}
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("rules (-want +got):\n%s", diff)
-			}
-		})
-	}
 }
