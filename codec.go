@@ -118,7 +118,19 @@ func decodeTestcr(u *unstructured.Unstructured) *Testcr {
 	}
 	spec, ok := u.Object["spec"].(map[string]any)
 	t.malformed = !t.Spec.decode(spec) || !ok
+	t.tracked = trackedForUsAlone(u)
 	return t
+}
+
+func trackedForUsAlone(u *unstructured.Unstructured) bool {
+	metadata, _ := u.Object["metadata"].(map[string]any)
+	entries, _ := metadata["managedFields"].([]any)
+	for _, e := range entries {
+		if entry, _ := e.(map[string]any); entry["manager"] != ManagedBy {
+			return false
+		}
+	}
+	return len(entries) > 0
 }
 
 // Encode returns t as the dynamic client writes it.
@@ -135,6 +147,11 @@ func (t *Testcr) Encode() *unstructured.Unstructured {
 	u.SetAnnotations(t.Annotations)
 	u.SetFinalizers(t.Finalizers)
 	u.SetOwnerReferences(t.OwnerReferences)
+	if t.tracked {
+		// One empty entry is how the API server is told to forget them; it then
+		// tracks nothing until somebody applies the object. A create cannot say so.
+		u.Object["metadata"].(map[string]any)["managedFields"] = []any{map[string]any{}}
+	}
 	return u
 }
 

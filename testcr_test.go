@@ -331,6 +331,30 @@ func TestLabelValue(t *testing.T) {
 	}
 }
 
+func TestManagedFieldsAreForgottenWhenTheyAreOursAlone(t *testing.T) {
+	entry := func(manager string) any { return map[string]any{"manager": manager, "operation": "Update"} }
+	tests := []struct {
+		name    string
+		entries any
+		want    any
+	}{
+		{"none", nil, nil},
+		{"ours", []any{entry(ManagedBy)}, []any{map[string]any{}}},
+		{"ours and somebody's", []any{entry(ManagedBy), entry("kubectl-label")}, nil},
+		{"of another type", "x", nil},
+		{"with another type in it", []any{"x"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stored := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "a", "managedFields": test.entries}}}
+			written := FromPod(fullPod()).over(decodeTestcr(stored)).Encode()
+			if diff := cmp.Diff(test.want, written.Object["metadata"].(map[string]any)["managedFields"]); diff != "" {
+				t.Errorf("managed fields of an update (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestOverKeepsWhatOthersOwn(t *testing.T) {
 	want := FromPod(fullPod())
 	have := &Testcr{ObjectMeta: metav1.ObjectMeta{

@@ -140,6 +140,9 @@ func TestFollowsAPodThroughItsLife(t *testing.T) {
 		if diff := cmp.Diff(want, got.Object["spec"]); diff != "" {
 			t.Fatalf("spec after %s (-want +got):\n%s", step.name, diff)
 		}
+		if fields := got.GetManagedFields(); fields != nil {
+			t.Errorf("managed fields after %s: %v", step.name, fields)
+		}
 		wantWrites = append(wantWrites, "update 200")
 	}
 	live, err := pods(ns).Get(t.Context(), "web", metav1.GetOptions{})

@@ -85,6 +85,9 @@ func TestKeepsWhatOthersOwn(t *testing.T) {
 		cmp.Diff([]string{"example.com/hold"}, got.GetFinalizers()) != "" {
 		t.Errorf("metadata of others is lost: %v", got.Object["metadata"])
 	}
+	if len(got.GetManagedFields()) < 2 {
+		t.Errorf("the managed fields of others are lost: %v", got.GetManagedFields())
+	}
 	// Held by a finalizer, the Testcr is asked to go once and not again.
 	live, err := pods(ns).Get(t.Context(), pod.Name, metav1.GetOptions{})
 	if err != nil {
