@@ -32,7 +32,10 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-var env *testenv.Env
+var (
+	env  *testenv.Env
+	runs atomic.Int64
+)
 
 func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
 
@@ -52,7 +55,7 @@ type wrapper func(http.RoundTripper) http.RoundTripper
 func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	t.Helper()
 	config := rest.CopyConfig(env.Config)
-	config.UserAgent = fmt.Sprintf("%s/%p", t.Name(), &config)
+	config.UserAgent = fmt.Sprintf("%s/%d", t.Name(), runs.Add(1))
 	if wrap != nil {
 		config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return wrap(rt) })
 	}
