@@ -151,10 +151,8 @@ func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler 
 
 func (c *Controller) testcrHandler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(obj any) { c.observe(obj, false) },
-		// The old podkey counts too: it leads to the Pod when the new one was
-		// changed by hand.
-		UpdateFunc: func(old, obj any) { c.observe(old, false); c.observe(obj, false) },
+		AddFunc:    func(obj any) { c.observe(obj, false) },
+		UpdateFunc: func(_, obj any) { c.observe(obj, false) },
 		DeleteFunc: func(obj any) { c.observe(obj, true) },
 	}
 }

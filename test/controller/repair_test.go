@@ -31,6 +31,8 @@ func TestUndoesWhatIsDoneByHand(t *testing.T) {
 		{name: "a field is changed", merge: `{"spec":{"podip":"10.9.9.9"}}`},
 		{name: "the key is changed", merge: `{"spec":{"podkey":"other/name"}}`},
 		{name: "the key is changed to nonsense", merge: `{"spec":{"podkey":"a/b/c"}}`},
+		{name: "the key is changed to that of another Pod", merge: `{"spec":{"podkey":"kube-system/web","namespace":"kube-system"}}`},
+		{name: "a field that the schema does not have is added", merge: `{"spec":{"unknown":1,"hostip":"x"}}`},
 		{name: "fields are taken away", merge: `{"spec":{"labels":null,"containers":null,"phase":null}}`},
 		{name: "lists are emptied and filled", merge: `{"spec":{"containers":[],"podips":["::1"],"labels":{"x":"y"}}}`},
 		{name: "a container of an unknown kind of ID is added", merge: `{"spec":{"containers":[{"name":"nginx","id":"?"}]}}`},
