@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,8 +59,9 @@ func parse(args []string) (*options, error) {
 	fs.IntVar(&o.sweeps, "sweeps", 2, "How often each value of --workers is measured.")
 	fs.IntVar(&o.restarts, "restarts", 3, "Restarts with every Testcr right.")
 	fs.BoolVar(&o.keep, "keep", false, "Leave the Pods and Testcrs when done.")
+	fs.Usage = func() { fmt.Printf("usage: coldstart [flags]\n%s", fs.FlagUsages()) }
 	if err := fs.Parse(args); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, fs.FlagUsages())
+		return nil, err
 	}
 	if o.pods < 1 || o.rounds < 1 || o.creates < 1 {
 		return nil, fmt.Errorf("--pods, --rounds and --creates must be at least 1")
@@ -69,8 +71,11 @@ func parse(args []string) (*options, error) {
 
 func run(ctx context.Context, args []string) (err error) {
 	o, err := parse(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: see --help", err)
 	}
 	b, err := newBench(ctx, o)
 	if err != nil {
