@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := clients.preflight(ctx, o.namespaces); err != nil {
 		return err
 	}
-	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host, "namespaces", o.namespaces)
+	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host,
+		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	return start(ctx, o, clients, server, stdout)
 }
 
