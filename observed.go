@@ -110,19 +110,16 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 		returned: func() {},
 		news:     map[string]newer{},
 	}
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	informer, err := newInformer(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
+		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
 		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
 			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
-		},
-	}
-	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(
-		cache.ToListWatcherWithWatchListSemantics(lw, client), &unstructured.Unstructured{},
-		cache.SharedIndexInformerOptions{ObjectDescription: GroupVersionResource.String()})
-	return i, i.SetTransform(DecodeTestcr)
+		})
+	i.SharedIndexInformer = informer
+	return i, err
 }
 
 // onceServed makes a request as soon as the API server serves Testcrs. The

@@ -65,7 +65,7 @@ func TestTheNewestKnownTestcr(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			i := newInformer(t, newDynamic())
+			i := newTestcrs(t, newDynamic())
 			for _, step := range test.steps {
 				step(i)
 			}
@@ -80,7 +80,7 @@ func TestTheNewestKnownTestcr(t *testing.T) {
 }
 
 func TestSweepReturnsWhatTheWatchWillNeverTell(t *testing.T) {
-	i := newInformer(t, newDynamic())
+	i := newTestcrs(t, newDynamic())
 	lost, ahead := version("lost", "1", "10"), version("ahead", "2", "50")
 	i.learn(lost)
 	i.learn(ahead)
@@ -125,7 +125,7 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				returned, begin := 0, time.Now()
-				i := newInformer(t, newDynamic())
+				i := newTestcrs(t, newDynamic())
 				i.check = func(context.Context) error { return next(&test.checks) }
 				i.returned = func() { returned++ }
 				_, err := onceServed(t.Context(), i, true, func() (int, error) { return 0, next(&test.requests) })
@@ -144,7 +144,7 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 	t.Run("a stop ends the wait", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		i := newInformer(t, newDynamic())
+		i := newTestcrs(t, newDynamic())
 		i.check = func(context.Context) error { return ErrCRDMissing }
 		if _, err := onceServed(ctx, i, true, func() (int, error) { return 0, nil }); !errors.Is(err, context.Canceled) || !errors.Is(i.Missing(), ErrCRDMissing) {
 			t.Errorf("error is %v, missing %v", err, i.Missing())
@@ -154,7 +154,7 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 
 func TestWhatWentWithTheCRDIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		i := newInformer(t, newDynamic())
+		i := newTestcrs(t, newDynamic())
 		served := []error{ErrCRDMissing, nil}
 		i.check = func(context.Context) error {
 			err := served[0]

@@ -17,7 +17,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -98,7 +97,10 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 func start(signalled context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
-	pods, factories := podInformers(clients, o.namespaces)
+	pods, err := podInformers(clients, o.namespaces)
+	if err != nil {
+		return err
+	}
 	testcrs, err := podinfolookup.NewTestcrInformer(clients.testcrs, func(ctx context.Context) error {
 		return podinfolookup.CheckCRD(ctx, clients.discovery())
 	})
@@ -121,9 +123,6 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	printed := make(chan struct{})
 	defer func() {
 		stopBackground()
-		for _, factory := range factories {
-			factory.Shutdown()
-		}
 		running.Wait()
 		select {
 		case <-printed:
@@ -133,8 +132,8 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	go func() { defer close(printed); feed.run(background) }()
 	server.serve(controller, cancel)
 	running.Go(func() { testcrs.RunWithContext(background) })
-	for _, factory := range factories {
-		factory.StartWithContext(background)
+	for _, informer := range pods {
+		running.Go(func() { informer.RunWithContext(background) })
 	}
 	if err := controller.Run(ctx); err != nil {
 		return err
@@ -146,20 +145,20 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	return nil
 }
 
-// podInformers returns a trimmed Pod informer for each watched namespace.
-func podInformers(clients *clients, namespaces []string) (map[string]cache.SharedIndexInformer, []informers.SharedInformerFactory) {
+// podInformers returns a Pod informer for each watched namespace.
+func podInformers(clients *clients, namespaces []string) (map[string]cache.SharedIndexInformer, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	pods := map[string]cache.SharedIndexInformer{}
-	var factories []informers.SharedInformerFactory
 	for _, namespace := range namespaces {
-		factory := informers.NewSharedInformerFactoryWithOptions(clients.pods, 0,
-			informers.WithNamespace(namespace), informers.WithTransform(podinfolookup.TrimPod))
-		pods[namespace] = factory.Core().V1().Pods().Informer()
-		factories = append(factories, factory)
+		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace)
+		if err != nil {
+			return nil, err
+		}
+		pods[namespace] = informer
 	}
-	return pods, factories
+	return pods, nil
 }
 
 func (c *clients) discovery() discovery.DiscoveryInterfaceWithContext {

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -74,9 +73,10 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	pods := map[string]cache.SharedIndexInformer{}
 	var wg sync.WaitGroup
 	for _, namespace := range namespaces {
-		factory := informers.NewSharedInformerFactoryWithOptions(clientset, 0,
-			informers.WithNamespace(namespace), informers.WithTransform(podinfolookup.TrimPod))
-		informer := factory.Core().V1().Pods().Informer()
+		informer, err := podinfolookup.NewPodInformer(clientset, namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
 		pods[namespace] = informer
 		wg.Go(func() { informer.RunWithContext(background) })
 	}
