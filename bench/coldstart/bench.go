@@ -85,10 +85,10 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.out, 0o750); err != nil {
+	if err := os.MkdirAll(o.out, 0o750); err != nil { //nolint:gosec // G703: the folder is the caller's to choose
 		return nil, err
 	}
-	if b.results, err = os.Create(filepath.Join(o.out, "coldstart.jsonl")); err != nil {
+	if b.results, err = os.Create(filepath.Join(o.out, "coldstart.jsonl")); err != nil { //nolint:gosec // G703: as above
 		return nil, err
 	}
 	b.watch, err = watchTestcrs(ctx, config, version)
