@@ -4,6 +4,7 @@ package manifests_test
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -78,8 +79,15 @@ func TestTheCRD(t *testing.T) {
 	if len(crd.Spec.Names.Categories) > 0 {
 		t.Errorf("it is in the categories %v", crd.Spec.Names.Categories)
 	}
-	// Every field says what it is.
-	out := mustKubectl(t, "explain", "testcr.spec", "--recursive=false")
+	// Every field says what it is. The API server publishes the schema a moment
+	// after the CRD is established.
+	var out string
+	testenv.Eventually(t, func(context.Context) (err error) {
+		if out, err = kubectl(t, "explain", "testcr.spec"); err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
 	if strings.Contains(out, "<no description>") {
 		t.Errorf("kubectl explain has gaps:\n%s", out)
 	}
