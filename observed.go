@@ -122,9 +122,9 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 	return i, err
 }
 
-// onceServed makes a request as soon as the API server serves Testcrs. The
-// reflector would wait up to 30 s between two tries; here the CRD's return is
-// noticed within crdPoll. whole says that the answer begins with all Testcrs.
+// onceServed makes a request as soon as the API server serves Testcrs: the CRD's
+// return is noticed within crdPoll. whole says that the answer begins with all
+// Testcrs.
 func onceServed[T any](ctx context.Context, i *TestcrInformer, whole bool, request func() (T, error)) (T, error) {
 	for {
 		err := i.check(ctx)
