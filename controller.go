@@ -171,7 +171,7 @@ func (c *Controller) observe(obj any, gone bool) {
 		delete(c.reported, t.UID)
 		c.mu.Unlock()
 	}
-	key, ok := t.podKey()
+	key, ok := t.PodKey()
 	if !ok {
 		// A Testcr that does not name its Pod is looked at under its own name.
 		key = cache.ObjectName{Name: t.Name}
@@ -315,7 +315,7 @@ func (c *Controller) decide(want, have *Testcr) Verb {
 		return Deleted
 	case have == nil:
 		return Added
-	case !have.managed() && have.Spec.PodKey != want.Spec.PodKey:
+	case !have.Managed() && have.Spec.PodKey != want.Spec.PodKey:
 		return foreign
 	case have.says(want):
 		return nothing
@@ -414,13 +414,13 @@ func (c *Controller) watches(namespace string) bool {
 // owns reports whether t may be deleted: it carries our label, and it is of a
 // watched namespace beyond doubt.
 func (c *Controller) owns(t *Testcr) bool {
-	if !t.managed() {
+	if !t.Managed() {
 		return false
 	}
 	if _, all := c.pods[metav1.NamespaceAll]; all {
 		return true
 	}
-	key, ok := t.podKey()
+	key, ok := t.PodKey()
 	return ok && c.watches(key.Namespace)
 }
 

@@ -18,28 +18,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-const (
-	// LabelManagedBy with the value ManagedBy marks a Testcr as ours: only such
-	// a Testcr is ever deleted.
-	LabelManagedBy = "app.kubernetes.io/managed-by"
-	// ManagedBy is also the field manager and the user agent of all writes.
-	ManagedBy = "podinfolookup"
-
-	// labelPrefix is owned whole: a label under it that the Pod does not call
-	// for is taken away again, so that selectors never find stale facts.
-	labelPrefix = "stable.example.com/"
-	// LabelNamespace holds the Pod's namespace, for lists to select by.
-	LabelNamespace = labelPrefix + "namespace"
-	// LabelWorkload holds LabelValue of the workload's name, for lists to select
-	// by.
-	LabelWorkload = labelPrefix + "workload"
-
-	// A label value ends at 63 characters; a longer name keeps this many in
-	// front of "-" and 10 hexadecimal digits of its md5.
-	labelValueMax  = 63
-	labelValueKept = labelValueMax - 11
-)
-
 // Container kinds of a Testcr; a regular container has none.
 const (
 	ContainerInit      = "init"
@@ -287,34 +265,6 @@ func idOf(name string, statuses []corev1.ContainerStatus) string {
 	return ""
 }
 
-func objectLabels(spec *TestcrSpec) map[string]string {
-	labels := map[string]string{LabelManagedBy: ManagedBy, LabelNamespace: spec.Namespace}
-	if spec.WorkloadName != "" {
-		labels[LabelWorkload] = LabelValue(spec.WorkloadName)
-	}
-	return labels
-}
-
-// LabelValue returns name as a label value: itself where it is one, its first 52
-// characters, "-" and 10 hexadecimal digits of its md5 where it has over 63, and
-// its whole md5 where it has characters that label values cannot have (the API
-// server lets an owner reference name anything).
-func LabelValue(name string) string {
-	for i := range len(name) {
-		if c := name[i]; !isAlphanumeric(c) && (i == 0 || i == len(name)-1 || c != '-' && c != '_' && c != '.') {
-			return md5Hex(name)
-		}
-	}
-	if len(name) <= labelValueMax {
-		return name
-	}
-	return name[:labelValueKept] + "-" + md5Hex(name)[:labelValueMax-labelValueKept-1]
-}
-
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
 // says reports whether t, as stored, already says all that want says and
 // carries the labels that want calls for.
 func (t *Testcr) says(want *Testcr) bool {
@@ -327,7 +277,7 @@ func (t *Testcr) says(want *Testcr) bool {
 		}
 	}
 	for k := range t.Labels {
-		if _, wanted := want.Labels[k]; !wanted && strings.HasPrefix(k, labelPrefix) {
+		if _, wanted := want.Labels[k]; !wanted && isOurLabel(k) {
 			return false
 		}
 	}
@@ -342,16 +292,16 @@ func (t *Testcr) over(have *Testcr) *Testcr {
 	out.ObjectMeta, out.tracked = have.ObjectMeta, have.tracked
 	out.Labels = maps.Clone(t.Labels)
 	for k, v := range have.Labels {
-		if _, ours := t.Labels[k]; !ours && !strings.HasPrefix(k, labelPrefix) {
+		if _, ours := t.Labels[k]; !ours && !isOurLabel(k) {
 			out.Labels[k] = v
 		}
 	}
 	return &out
 }
 
-// podKey returns the key of the Pod that t is named for; false when podkey is
+// PodKey returns the key of the Pod that t is named for; false when podkey is
 // not what t's name was made from, as after an edit by hand.
-func (t *Testcr) podKey() (cache.ObjectName, bool) {
+func (t *Testcr) PodKey() (cache.ObjectName, bool) {
 	key, err := cache.ParseObjectName(t.Spec.PodKey)
 	if err != nil || key.Namespace == "" || md5Hex(t.Spec.PodKey) != t.Name {
 		return cache.ObjectName{}, false
@@ -359,7 +309,7 @@ func (t *Testcr) podKey() (cache.ObjectName, bool) {
 	return key, true
 }
 
-// managed reports whether t carries the label that makes it ours.
-func (t *Testcr) managed() bool {
+// Managed reports whether t carries the label that makes it ours.
+func (t *Testcr) Managed() bool {
 	return t.Labels[LabelManagedBy] == ManagedBy
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -305,23 +304,6 @@ func TestFromPodWhereSourcesDiffer(t *testing.T) {
 	}
 }
 
-func TestLabelValue(t *testing.T) {
-	tests := []struct{ name, of, want string }{
-		{"one that fits stays", "web-1.example_2", "web-1.example_2"},
-		{"63 characters stay", strings.Repeat("a", 63), strings.Repeat("a", 63)},
-		{"64 are shortened", strings.Repeat("a", 64), strings.Repeat("a", 52) + "-" + md5Hex(strings.Repeat("a", 64))[:10]},
-		{"what no label value can have becomes a hash", "a b", md5Hex("a b")},
-		{"so does a wrong end", "a-", md5Hex("a-")},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := LabelValue(test.of); got != test.want {
-				t.Errorf("LabelValue is %s, want %s", got, test.want)
-			}
-		})
-	}
-}
-
 func TestManagedFieldsAreForgottenWhenTheyAreOursAlone(t *testing.T) {
 	entry := func(manager string) any { return map[string]any{"manager": manager, "operation": "Update"} }
 	tests := []struct {
@@ -353,7 +335,10 @@ func TestOverKeepsWhatOthersOwn(t *testing.T) {
 		Labels: map[string]string{"team": "shop", LabelManagedBy: "helm", LabelWorkload: "old", labelPrefix + "stale": "x"},
 	}}
 	got := want.over(have)
-	wantLabels := map[string]string{"team": "shop", LabelManagedBy: ManagedBy, LabelWorkload: "web", LabelNamespace: want.Spec.Namespace}
+	wantLabels := map[string]string{
+		"team": "shop", LabelManagedBy: ManagedBy, LabelWorkload: "web", LabelNamespace: want.Spec.Namespace,
+		LabelMore: "true", // what fill makes are neither IPs nor container IDs
+	}
 	if diff := cmp.Diff(wantLabels, got.Labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
@@ -392,9 +377,13 @@ func FuzzFromPod(f *testing.F) {
 		if problems := validation.IsDNS1123Subdomain(want.Name); len(problems) > 0 {
 			t.Errorf("name %q: %v", want.Name, problems)
 		}
-		if value, ok := want.Labels[LabelWorkload]; ok {
-			if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
-				t.Errorf("label %q: %v", value, problems)
+		for key, value := range want.Labels {
+			problems := validation.IsQualifiedName(key)
+			if key != LabelNamespace { // the API server lets no other name in
+				problems = append(problems, validation.IsValidLabelValue(value)...)
+			}
+			if len(problems) > 0 {
+				t.Errorf("label %q=%q: %v", key, value, problems)
 			}
 		}
 		encoded, err := json.Marshal(want.Encode())
