@@ -86,6 +86,7 @@ type TestcrInformer struct {
 	client   dynamic.ResourceInterface
 	check    func(context.Context) error
 	missing  atomic.Pointer[error] // why there are no Testcrs, nil when there are
+	heard    atomic.Int64          // when the API server last told of Testcrs, in Unix nanoseconds
 	returned func()                // called after each wait for the CRD
 
 	mu   sync.Mutex
@@ -112,11 +113,22 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 	}
 	informer, err := newInformer(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
+			list, err := onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
+			if err == nil {
+				i.heard.Store(time.Now().UnixNano())
+			}
+			return list, err
 		},
 		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
-			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
+			watches, err := onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
+			if err != nil {
+				return nil, err
+			}
+			return watch.Filter(watches, func(event watch.Event) (watch.Event, bool) {
+				i.heard.Store(time.Now().UnixNano())
+				return event, true
+			}), nil
 		})
 	i.SharedIndexInformer = informer
 	return i, err
@@ -196,6 +208,16 @@ func (i *TestcrInformer) Missing() error {
 		return *err
 	}
 	return nil
+}
+
+// Heard returns when the API server last told of Testcrs: by an event, by a
+// list, or by the bookmark that it sends about once a minute when nothing
+// happens. The cache is at most so old. It is the zero time before the first.
+func (i *TestcrInformer) Heard() time.Time {
+	if at := i.heard.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }
 
 // get returns the newest known Testcr called name, nil when there is none. It
