@@ -1,0 +1,123 @@
+package lookup
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+)
+
+// EventsPath is where server-sent events are; a request for it stays open.
+const EventsPath = "/v1/events"
+
+const (
+	// A stream tells of changes at most so often: a page asks for its rows anew
+	// after each.
+	eventsMin = 500 * time.Millisecond
+	// eventsMax is how long a stream is silent when nothing changes: whoever
+	// hears nothing for much longer has lost it.
+	eventsMax = 5 * time.Second
+	// eventsWrite is what a reader gets to take one event.
+	eventsWrite = 10 * time.Second
+	// eventsLife is when a stream ends and the reader has to ask for another, as
+	// browsers do by themselves: rights are looked at when a stream begins.
+	eventsLife = 10 * time.Minute
+)
+
+// viewEvent is the data of the event "view".
+type viewEvent struct {
+	View
+	Time    time.Time `json:"time"`    // of the server
+	Changes int64     `json:"changes"` // of Testcrs since the stream began
+}
+
+// events streams "view" when the view has changed, and "unready" while there is
+// none.
+func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return // else it would keep the connection
+	}
+	end := time.After(eventsLife)
+	began, changed := l.changes.next()
+	stream := http.NewResponseController(w)
+	for seen := began; ; {
+		// The limits of an ordinary answer do not hold for a stream, only for
+		// each of its events.
+		if err := stream.SetWriteDeadline(time.Now().Add(eventsWrite)); err != nil {
+			return
+		}
+		if err := l.event(w, seen-began); err != nil || stream.Flush() != nil {
+			return
+		}
+		pause, silence := time.After(eventsMin), time.After(eventsMax)
+		select {
+		case <-r.Context().Done():
+			return
+		case <-pause:
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-end:
+			return
+		case <-changed:
+		case <-silence:
+		}
+		seen, changed = l.changes.next()
+	}
+}
+
+func (l *Lookup) event(w http.ResponseWriter, changes int64) error {
+	name, data := "view", any(viewEvent{View: l.view(l.index.View()), Time: time.Now().UTC(), Changes: changes})
+	if err := l.ready(); err != nil {
+		name, data = "unready", failure{Error: err.Error()}
+	}
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, text)
+	return err
+}
+
+// pulse counts events, and wakes whoever waits for the next.
+type pulse struct {
+	mu    sync.Mutex
+	count int64
+	wake  chan struct{} // nil when nobody waits
+}
+
+// next returns the count, and a channel that is closed when it is no longer true.
+func (p *pulse) next() (count int64, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake == nil {
+		p.wake = make(chan struct{})
+	}
+	return p.count, p.wake
+}
+
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count++
+	if p.wake != nil {
+		close(p.wake)
+		p.wake = nil
+	}
+}
+
+// after returns a handler that beats once h has been told.
+func (p *pulse) after(h cache.ResourceEventHandler) cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(obj any, first bool) { h.OnAdd(obj, first); p.beat() },
+		UpdateFunc: func(was, now any) { h.OnUpdate(was, now); p.beat() },
+		DeleteFunc: func(obj any) { h.OnDelete(obj); p.beat() },
+	}
+}

@@ -1,0 +1,80 @@
+package lookup
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"time"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+var pageTemplate = template.Must(template.ParseFS(pageFiles, "page/index.html"))
+
+// contentPolicy lets the page load what this server serves, and nothing else.
+// Trusted types make a browser refuse to read text as markup or as code, which
+// keeps out what a label or an image may be named.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// assets are the content types of the files that the page loads.
+var assets = map[string]string{
+	"style.css": "text/css; charset=utf-8",
+	"app.js":    "text/javascript; charset=utf-8",
+	"icon.svg":  "image/svg+xml",
+}
+
+// pageData is what the template takes.
+type pageData struct {
+	Version, Query string
+	Address        string // of the page, for who reads it without JavaScript
+}
+
+// pageHandler serves the page at / and what it loads under /assets/. Its
+// addresses are relative, so that it works below a path of a proxy, too.
+func pageHandler(version string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		var out bytes.Buffer
+		data := pageData{Version: version, Query: r.URL.Query().Get("q"), Address: scheme + "://" + r.Host + "/"}
+		if err := pageTemplate.Execute(&out, data); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		servePage(w, r, "text/html; charset=utf-8", out.Bytes())
+	})
+	for name, contentType := range assets {
+		content, err := pageFiles.ReadFile(path.Join("page", name))
+		if err != nil {
+			panic(fmt.Sprintf("lookup: %v", err)) // the program was built without it
+		}
+		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
+			servePage(w, r, contentType, content)
+		})
+	}
+	return mux
+}
+
+// servePage answers with content, or with 304 where the browser has it. It has
+// to ask each time: an upgrade changes all files at once.
+func servePage(w http.ResponseWriter, r *http.Request, contentType string, content []byte) {
+	sum := sha256.Sum256(content)
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Etag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+}

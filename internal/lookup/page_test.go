@@ -1,0 +1,112 @@
+package lookup
+
+import (
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func getPage(t *testing.T, target string, header http.Header) *httptest.ResponseRecorder {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+	for name := range header {
+		request.Header.Set(name, header.Get(name))
+	}
+	recorder := httptest.NewRecorder()
+	pageHandler("v1.2.3").ServeHTTP(recorder, request)
+	return recorder
+}
+
+func TestPageFilesAreServedAsWhatTheyAre(t *testing.T) {
+	for _, test := range []struct {
+		path, wantType string
+		want           int
+	}{
+		{"/", "text/html; charset=utf-8", http.StatusOK},
+		{"/assets/style.css", "text/css; charset=utf-8", http.StatusOK},
+		{"/assets/app.js", "text/javascript; charset=utf-8", http.StatusOK},
+		{"/assets/icon.svg", "image/svg+xml", http.StatusOK},
+		{"/assets/", "text/plain; charset=utf-8", http.StatusNotFound},
+		{"/assets/index.html", "text/plain; charset=utf-8", http.StatusNotFound},
+		{"/assets/../page.go", "text/html; charset=utf-8", http.StatusTemporaryRedirect},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			got := getPage(t, test.path, nil)
+			if got.Code != test.want || got.Header().Get("Content-Type") != test.wantType {
+				t.Errorf("%d %q, want %d %q", got.Code, got.Header().Get("Content-Type"), test.want, test.wantType)
+			}
+			if test.want != http.StatusOK {
+				return
+			}
+			tag := got.Header().Get("Etag")
+			want := map[string]string{
+				"Cache-Control":           "no-cache",
+				"Content-Security-Policy": contentPolicy,
+				"X-Content-Type-Options":  "nosniff",
+				"Referrer-Policy":         "no-referrer",
+			}
+			for name := range want {
+				if diff := cmp.Diff(want[name], got.Header().Get(name)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
+			}
+			if again := getPage(t, test.path, http.Header{"If-None-Match": {tag}}); again.Code != http.StatusNotModified {
+				t.Errorf("asked again with %s: %d, want 304", tag, again.Code)
+			}
+			if other := getPage(t, test.path, http.Header{"If-None-Match": {`"other"`}}); other.Code != http.StatusOK {
+				t.Errorf("asked again with another tag: %d, want 200", other.Code)
+			}
+		})
+	}
+}
+
+func TestPageHasTheQuery(t *testing.T) {
+	body := getPage(t, `/?q=%22%3E%3Cscript%3Ehurt()%3C/script%3E&sort=ip`, nil).Body.String()
+	for _, want := range []string{
+		`value="&#34;&gt;&lt;script&gt;hurt()&lt;/script&gt;"`,
+		`curl -G http://example.com/ --data-urlencode`,
+		`podinfolookup v1.2.3`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "<script>") {
+		t.Errorf("the query became markup:\n%s", body)
+	}
+}
+
+// The content policy forbids all of these, so that they would not work, or not
+// everywhere.
+func TestPageNeedsNothingThatIsForbidden(t *testing.T) {
+	forbidden := regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+="|javascript:|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|@import|url\(`)
+	elsewhere := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9.-]+\.[a-z]+`)
+	const limit = 40 << 10
+	total := 0
+	err := fs.WalkDir(pageFiles, "page", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := pageFiles.ReadFile(path)
+		total += len(content)
+		if found := forbidden.Find(content); found != nil {
+			t.Errorf("%s has %q", path, found)
+		}
+		text := strings.ReplaceAll(string(content), "http://www.w3.org/2000/svg", "")
+		if found := elsewhere.FindString(text); found != "" {
+			t.Errorf("%s speaks of %q", path, found)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total > limit {
+		t.Errorf("the page has %d bytes, at most %d are small", total, limit)
+	}
+}

@@ -1,0 +1,249 @@
+package lookup
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+// A page has so many Pods where the request does not say, and at most.
+const (
+	defaultLimit = 100
+	maxLimit     = 500
+)
+
+// podList is the answer of GET /v1/pods.
+type podList struct {
+	View
+	// Total number of Pods that match, on this page and all others.
+	Total int `json:"total"`
+	// Ambiguous: what should name one Pod is so of several. Live ones come first.
+	Ambiguous bool  `json:"ambiguous"`
+	Items     []Pod `json:"items"`
+	// Continue is the parameter that asks for the next page, absent on the last.
+	Continue string `json:"continue,omitempty"`
+}
+
+func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
+	params, err := parameters(r, append(kindNames(), "phase", "limit", "continue"))
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	var q index.Query
+	for _, kind := range query.Kinds {
+		for _, value := range params[string(kind)] {
+			term, err := query.As(kind, value)
+			if err != nil {
+				refuse(w, r, fmt.Errorf("%s: %w", kind, err))
+				return
+			}
+			q.Terms = append(q.Terms, term)
+		}
+	}
+	if err := paged(&q, params); err != nil {
+		refuse(w, r, err)
+		return
+	}
+	list := l.find(q)
+	if len(q.Terms) > 0 && list.Total == 0 {
+		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + spoken(q.Terms, params.Get("phase")), View: &list.View})
+		return
+	}
+	reply(w, r, http.StatusOK, list)
+}
+
+func (l *Lookup) pod(w http.ResponseWriter, r *http.Request) {
+	if _, err := parameters(r, nil); err != nil {
+		refuse(w, r, err)
+		return
+	}
+	key := cache.NewObjectName(r.PathValue("namespace"), r.PathValue("name")).String()
+	term, err := query.As(query.Key, key)
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	term.Text = key // with spaces around it, too: the caller's rights were asked for this one
+	found, _, view := l.index.Find(nil, index.Query{Terms: []query.Term{term}, Limit: 1})
+	if len(found) == 0 {
+		v := l.view(view)
+		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + spoken([]query.Term{term}, ""), View: &v})
+		return
+	}
+	reply(w, r, http.StatusOK, onePod{View: l.view(view), Pod: podOf(found[0])})
+}
+
+// onePod is the answer of GET /v1/pods/{namespace}/{name}.
+type onePod struct {
+	View
+	Pod Pod `json:"pod"`
+}
+
+func (l *Lookup) find(q index.Query) podList {
+	limit := q.Limit
+	q.Limit++ // one more tells whether there is another page
+	found, total, view := l.index.Find(nil, q)
+	list := podList{View: l.view(view), Total: total}
+	if len(found) > limit {
+		found = found[:limit]
+		list.Continue = token(found[limit-1])
+	}
+	list.Items = make([]Pod, len(found))
+	for i, t := range found {
+		list.Items[i] = podOf(t)
+	}
+	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, func(t query.Term) bool { return t.Kind.One() })
+	return list
+}
+
+func kindNames() []string {
+	names := make([]string, len(query.Kinds))
+	for i, k := range query.Kinds {
+		names[i] = string(k)
+	}
+	return names
+}
+
+func spoken(terms []query.Term, phase string) string {
+	var words []string
+	for _, t := range terms {
+		words = append(words, string(t.Kind)+" "+printable(t.String()))
+	}
+	if phase != "" {
+		words = append(words, "phase "+printable(phase))
+	}
+	return strings.Join(words, " and ")
+}
+
+// parameters returns the query parameters if each is one of those known.
+func parameters(r *http.Request, known []string) (url.Values, error) {
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the query is malformed: %w", err)
+	}
+	for name := range params {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("unknown parameter %q: there are %s", name, cmp.Or(strings.Join(known, ", "), "none"))
+		}
+	}
+	return params, nil
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	reply(w, r, http.StatusBadRequest, failure{Error: err.Error()})
+}
+
+// paged reads the parameters phase, limit and continue.
+func paged(q *index.Query, params url.Values) error {
+	q.Limit = defaultLimit
+	if s := params.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxLimit {
+			return fmt.Errorf("limit: %q is not a number from 1 to %d", s, maxLimit)
+		}
+		q.Limit = n
+	}
+	if phase := params.Get("phase"); phase != "" {
+		q.Filter = func(t *podinfolookup.Testcr) bool { return strings.EqualFold(t.Spec.Phase, phase) }
+	}
+	if s := params.Get("continue"); s != "" {
+		after, err := parseToken(s)
+		if err != nil {
+			return err
+		}
+		q.After = after
+	}
+	return nil
+}
+
+// cursor is what every order needs of the last Pod of a page.
+type cursor struct {
+	PodKey       string      `json:"k"`
+	Phase        string      `json:"p,omitempty"`
+	Terminating  bool        `json:"t,omitempty"`
+	PodIP        string      `json:"i,omitempty"`
+	NodeName     string      `json:"n,omitempty"`
+	WorkloadName string      `json:"w,omitempty"`
+	CreatedAt    metav1.Time `json:"c,omitzero"`
+}
+
+// token returns where a page ended. It holds the values themselves, so that the
+// next page is right even if that Pod has gone or changed meanwhile.
+func token(t *podinfolookup.Testcr) string {
+	s := &t.Spec
+	text, err := json.Marshal(cursor{s.PodKey, s.Phase, s.Terminating, s.PodIP, s.NodeName, s.WorkloadName, s.CreatedAt})
+	if err != nil { // a time that RFC 3339 cannot have, which no Testcr holds
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func parseToken(s string) (*podinfolookup.Testcr, error) {
+	text, err := base64.RawURLEncoding.DecodeString(s)
+	var c cursor
+	if err != nil || json.Unmarshal(text, &c) != nil || c.PodKey == "" {
+		return nil, errors.New("continue: not what an answer gave: ask again without it")
+	}
+	namespace, _, _ := strings.Cut(c.PodKey, "/")
+	return &podinfolookup.Testcr{Spec: podinfolookup.TestcrSpec{
+		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Terminating: c.Terminating, PodIP: c.PodIP,
+		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt,
+	}}, nil
+}
+
+// orders are what search can sort by, "" being the default.
+var orders = map[string]func(a, b *podinfolookup.Testcr) int{
+	"":          query.Compare,
+	"pod":       byKey,
+	"namespace": byKey,
+	"ip":        func(a, b *podinfolookup.Testcr) int { return cmp.Or(compareIP(a, b), byKey(a, b)) },
+	"node": func(a, b *podinfolookup.Testcr) int {
+		return cmp.Or(strings.Compare(a.Spec.NodeName, b.Spec.NodeName), byKey(a, b))
+	},
+	"phase": func(a, b *podinfolookup.Testcr) int {
+		return cmp.Or(strings.Compare(a.Spec.Phase, b.Spec.Phase), byKey(a, b))
+	},
+	"workload": func(a, b *podinfolookup.Testcr) int {
+		return cmp.Or(strings.Compare(a.Spec.WorkloadName, b.Spec.WorkloadName), byKey(a, b))
+	},
+	// The youngest first, as a smaller age is.
+	"age": func(a, b *podinfolookup.Testcr) int {
+		return cmp.Or(b.Spec.CreatedAt.Compare(a.Spec.CreatedAt.Time), byKey(a, b))
+	},
+}
+
+func byKey(a, b *podinfolookup.Testcr) int { return strings.Compare(a.Spec.PodKey, b.Spec.PodKey) }
+
+// compareIP orders addresses by value, and puts Pods without one first.
+func compareIP(a, b *podinfolookup.Testcr) int {
+	x, _ := netip.ParseAddr(a.Spec.PodIP)
+	y, _ := netip.ParseAddr(b.Spec.PodIP)
+	return x.Compare(y)
+}
+
+func (l podList) text(out *bytes.Buffer) {
+	table(out, l.Items)
+	if l.Ambiguous {
+		fmt.Fprintf(out, "\nambiguous: %d Pods match\n", l.Total)
+	}
+	if l.Continue != "" {
+		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.Items), l.Total, l.Continue)
+	}
+}

@@ -1,0 +1,131 @@
+package lookup
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
+)
+
+// none is what kubectl shows for a value that is not there.
+const none = "<none>"
+
+// front answers GET / in plain text: the search where something is asked, else
+// how to ask.
+func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery != "" {
+		l.search(w, r)
+		return
+	}
+	address := "http://" + r.Host
+	if r.TLS != nil {
+		address = "https://" + r.Host
+	}
+	reply(w, r, http.StatusOK, usage{l.count(index.Query{}), l.version, address})
+}
+
+// usage is the page for who has no browser.
+type usage struct {
+	summary
+	version, address string
+}
+
+func (u usage) text(out *bytes.Buffer) {
+	fmt.Fprintf(out, `PodInfoLookup %s knows %d Pods, as of %.1f s ago.
+
+  curl '%s/?q=ANYTHING'          an IP, a UID, a container ID, a name ... or a part of one
+  curl '%[4]s/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload
+  curl '%[4]s/v1/pods/NAMESPACE/NAME'
+
+JSON from /v1, or text with -H 'Accept: text/plain'. In a browser this is a page.
+
+`, u.version, u.Testcrs, u.AgeSeconds, u.address)
+	u.summary.text(out)
+}
+
+func (s summary) text(out *bytes.Buffer) {
+	w := columns(out)
+	fmt.Fprintln(w, "PHASE\tPODS")
+	for _, c := range s.Phases {
+		fmt.Fprintf(w, "%s\t%d\n", cmp.Or(printable(c.Name), none), c.Count)
+	}
+	_ = w.Flush() // to a buffer
+}
+
+func columns(out *bytes.Buffer) *tabwriter.Writer {
+	return tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+}
+
+func table(out *bytes.Buffer, pods []Pod) {
+	w := columns(out)
+	fmt.Fprintln(w, "POD\tIP\tNODE\tPHASE\tAGE\tWORKLOAD\tUID\tNOTE")
+	for i := range pods {
+		p := &pods[i]
+		row := []string{p.PodKey, strings.Join(p.PodIPs, ","), p.NodeName, p.Phase, p.age(), p.workload(), p.PodUID, p.Note}
+		for i := range row {
+			row[i] = cmp.Or(printable(row[i]), none)
+		}
+		row[len(row)-1] = p.Note // the last column may stay empty
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush()
+}
+
+func (p *Pod) age() string {
+	if p.CreatedAt.IsZero() {
+		return ""
+	}
+	return duration.HumanDuration(time.Since(p.CreatedAt.Time))
+}
+
+func (p *Pod) workload() string {
+	if p.WorkloadName == "" {
+		return ""
+	}
+	return strings.ToLower(p.WorkloadKind) + "/" + p.WorkloadName
+}
+
+// printable takes out what would move the cursor of a terminal: an image may be
+// named anything.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func (o onePod) text(out *bytes.Buffer) {
+	p := &o.Pod
+	w := columns(out)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s:\t%s\n", name, printable(value))
+		}
+	}
+	row("pod", p.PodKey)
+	row("note", p.Note)
+	row("uid", p.PodUID)
+	row("ips", strings.Join(p.PodIPs, ", "))
+	row("node", p.NodeName)
+	row("host ip", p.HostIP)
+	row("phase", p.Phase)
+	row("ready", fmt.Sprint(p.Ready))
+	row("workload", p.workload())
+	row("service account", p.ServiceAccount)
+	row("age", p.age())
+	for _, c := range p.Containers {
+		row(strings.TrimSpace(c.Kind+" container"), strings.TrimSpace(c.Name+" "+c.Image+" "+c.ID))
+	}
+	row("testcr", p.Testcr)
+	_ = w.Flush()
+}
