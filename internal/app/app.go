@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +25,7 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 )
 
 // Exit codes.
@@ -74,7 +77,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return usageError{fmt.Errorf("%w: see --help", err)}
 	}
 	// Listening comes first: an address in use is told of before anything runs.
-	server, err := listen(ctx, o.bindAddress)
+	server, err := listen(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -83,7 +86,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := clients.preflight(ctx, o.namespaces); err != nil {
+	needed := rules
+	if server.protected() {
+		needed = slices.Concat(rules, lookupRules)
+	}
+	if err := clients.preflight(ctx, o.namespaces, needed); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host,
@@ -118,6 +125,11 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 		return err
 	}
 
+	handler, err := lookupHandler(ctx, server, clients, testcrs)
+	if err != nil {
+		return err
+	}
+
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	printed := make(chan struct{})
@@ -130,7 +142,9 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 		}
 	}()
 	go func() { defer close(printed); feed.run(background) }()
-	server.serve(controller, cancel)
+	if err := server.serve(ctx, controller, handler, cancel); err != nil {
+		return err
+	}
 	running.Go(func() { testcrs.RunWithContext(background) })
 	for _, informer := range pods {
 		running.Go(func() { informer.RunWithContext(background) })
@@ -143,6 +157,22 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	}
 	klog.FromContext(ctx).Info("Stopped")
 	return nil
+}
+
+// lookupHandler returns what server serves beside the probes; it keeps an index,
+// which a server without an address does not need.
+func lookupHandler(ctx context.Context, server *server, clients *clients, testcrs *podinfolookup.TestcrInformer) (http.Handler, error) {
+	if server.listener == nil {
+		return http.NotFoundHandler(), nil
+	}
+	l, err := lookup.New(ctx, testcrs, versionString())
+	switch {
+	case err != nil:
+		return nil, err
+	case !server.protected():
+		return l.Handler(), nil
+	}
+	return newGuard(clients.ask, l.Handler())
 }
 
 // podInformers returns a Pod informer for each watched namespace.

@@ -49,8 +49,8 @@ func TestParse(t *testing.T) {
 	}{
 		{"nothing", nil, func(*options) {}, ""},
 		{"everything", []string{"--kubeconfig=f", "--context=c", "--namespace=b,a", "--namespace=a", "--workers=3", "--kube-api-qps=0.5",
-			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address="}, func(o *options) {
-			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7}
+			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address=", "--tls-cert-file=c", "--tls-private-key-file=k"}, func(o *options) {
+			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7, tlsCertFile: "c", tlsPrivateKeyFile: "k"}
 		}, ""},
 		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.bindAddress = "[::1]:0" }, ""},
 		{"an unknown flag", []string{"--nonsense"}, nil, "unknown flag: --nonsense: see --help"},
@@ -59,6 +59,8 @@ func TestParse(t *testing.T) {
 		{"an impossible namespace", []string{"--namespace=A"}, nil, `--namespace="A": a lowercase RFC 1123 label`},
 		{"an empty namespace", []string{"--namespace="}, nil, "--namespace is empty: name one, or leave the flag out for all"},
 		{"requests that are no number", []string{"--kube-api-qps=NaN"}, nil, "--kube-api-qps=NaN: must be a number from 0 on"},
+		{"a certificate without its key", []string{"--tls-cert-file=f"}, nil, "--tls-cert-file=f --tls-private-key-file=: give both or neither"},
+		{"a key without its certificate", []string{"--tls-private-key-file=f"}, nil, "--tls-cert-file= --tls-private-key-file=f: give both or neither"},
 		{"an address without a port", []string{"--bind-address=::1"}, nil, "--bind-address=::1: address ::1: too many colons in address: HOST:PORT"},
 	}
 	for _, test := range tests {
@@ -92,14 +94,18 @@ func TestParse(t *testing.T) {
 type right struct{ Kind, Group, Resource, Verb string }
 
 func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
-	tests := []struct{ file, podsBy string }{
-		{"rbac.yaml", "ClusterRole"},
-		{"rbac-namespace.yaml", "Role"},
+	tests := []struct {
+		file, podsBy string
+		rules        []rule
+	}{
+		{"rbac.yaml", "ClusterRole", rules},
+		{"rbac-namespace.yaml", "Role", rules},
+		{"rbac-lookup.yaml", "", lookupRules},
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
 			var want []right
-			for _, r := range rules {
+			for _, r := range test.rules {
 				kind := "ClusterRole"
 				if r.group == "" {
 					kind = test.podsBy

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,7 +115,7 @@ func kubeconfigError(err error) error {
 // preflight asks what would otherwise show up as a program that runs and does
 // nothing: is the server there, may we, and is the CRD the one we write. A
 // missing CRD is no error: it is waited for.
-func (c *clients) preflight(ctx context.Context, namespaces []string) error {
+func (c *clients) preflight(ctx context.Context, namespaces []string, needed []rule) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout,
 		fmt.Errorf("no answer within %s", preflightTimeout))
 	defer cancel()
@@ -125,7 +126,7 @@ func (c *clients) preflight(ctx context.Context, namespaces []string) error {
 	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {
 		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion, "supported", minKubernetes+"+")
 	}
-	if err := c.checkRights(ctx, namespaces); err != nil {
+	if err := c.checkRights(ctx, namespaces, needed); err != nil {
 		return c.explain(ctx, err)
 	}
 	err = podinfolookup.CheckCRD(ctx, c.discovery())
@@ -159,33 +160,44 @@ func (c *clients) explain(ctx context.Context, err error) error {
 	}
 }
 
-// rule is one right that the controller needs.
+// rule is one right that the program needs, and which file in yaml/ grants it.
 type rule struct {
 	group, resource string
 	verbs           []string
+	manifest        string
 }
 
-// rules are what yaml/rbac.yaml grants; a test holds the two together.
-var rules = []rule{
-	{"", "pods", []string{"get", "list", "watch"}},
-	{podinfolookup.GroupVersionResource.Group, podinfolookup.GroupVersionResource.Resource,
-		[]string{"get", "list", "watch", "create", "update", "delete"}},
-}
+var (
+	// rules are what yaml/rbac.yaml grants, and lookupRules, which only serving
+	// with a login takes, yaml/rbac-lookup.yaml; a test holds them together.
+	rules = []rule{
+		{"", "pods", []string{"get", "list", "watch"}, "rbac.yaml"},
+		{podinfolookup.GroupVersionResource.Group, podinfolookup.GroupVersionResource.Resource,
+			[]string{"get", "list", "watch", "create", "update", "delete"}, "rbac.yaml"},
+	}
+	lookupRules = []rule{
+		{"authentication.k8s.io", "tokenreviews", []string{"create"}, "rbac-lookup.yaml"},
+		{"authorization.k8s.io", "subjectaccessreviews", []string{"create"}, "rbac-lookup.yaml"},
+	}
+)
 
-// rightsError names the rights that are missing.
-type rightsError []string
+// rightsError names the rights that are missing, and the files that grant them.
+type rightsError struct{ missing, manifests []string }
 
 func (e rightsError) Error() string {
-	return "forbidden: this user may not " + strings.Join(e, ", ") +
-		": kubectl apply -f yaml/rbac.yaml and use its service account, or grant these rules"
+	return fmt.Sprintf("forbidden: this user may not %s: kubectl apply -f yaml/%s and use its service account, or grant these rules",
+		strings.Join(e.missing, ", "), strings.Join(slices.Compact(e.manifests), " -f yaml/"))
 }
 
 // checkRights asks the server about each right, as `kubectl auth can-i` does.
-func (c *clients) checkRights(ctx context.Context, namespaces []string) error {
-	var asked []authorizationv1.ResourceAttributes
-	for _, r := range rules {
+func (c *clients) checkRights(ctx context.Context, namespaces []string, needed []rule) error {
+	var (
+		asked     []authorizationv1.ResourceAttributes
+		manifests []string
+	)
+	for _, r := range needed {
 		in := namespaces
-		if len(in) == 0 || r.group != "" { // Testcrs are cluster-scoped
+		if len(in) == 0 || r.group != "" { // all but Pods are cluster-scoped
 			in = []string{metav1.NamespaceAll}
 		}
 		for _, namespace := range in {
@@ -193,6 +205,7 @@ func (c *clients) checkRights(ctx context.Context, namespaces []string) error {
 				asked = append(asked, authorizationv1.ResourceAttributes{
 					Verb: verb, Group: r.group, Resource: r.resource, Namespace: namespace,
 				})
+				manifests = append(manifests, r.manifest)
 			}
 		}
 	}
@@ -207,14 +220,15 @@ func (c *clients) checkRights(ctx context.Context, namespaces []string) error {
 			return err // one of them stands for all
 		}
 	}
-	var missing rightsError
+	var lacking rightsError
 	for i, ok := range allowed {
 		if !ok {
-			missing = append(missing, describe(&asked[i]))
+			lacking.missing = append(lacking.missing, describe(&asked[i]))
+			lacking.manifests = append(lacking.manifests, manifests[i])
 		}
 	}
-	if len(missing) > 0 {
-		return missing
+	if len(lacking.missing) > 0 {
+		return lacking
 	}
 	return nil
 }

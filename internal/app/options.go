@@ -42,8 +42,11 @@ type options struct {
 	printChanges bool
 	printList    bool
 	bindAddress  string
-	version      bool
-	logging      *logsapi.LoggingConfiguration
+	// Both or neither are set.
+	tlsCertFile, tlsPrivateKeyFile string
+
+	version bool
+	logging *logsapi.LoggingConfiguration
 }
 
 // usageError is a mistake in the command line, as opposed to one of the world.
@@ -69,8 +72,15 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Controller")
 	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
+
+	fs = sections.FlagSet("Serving")
 	fs.StringVar(&o.bindAddress, "bind-address", "127.0.0.1:9090",
-		`Address that serves /livez and /readyz. "" serves nothing.`)
+		`Address that serves the lookup, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
+			`On any other one it is TLS, and callers need a token whose user may read Testcrs; "" serves nothing.`)
+	fs.StringVar(&o.tlsCertFile, "tls-cert-file", "",
+		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. Also turns on TLS and the login on a loopback address. "+
+			"Without it: a new self-signed certificate where TLS is needed, its fingerprint is in the log.")
+	fs.StringVar(&o.tlsPrivateKeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
 
 	fs = sections.FlagSet("Output")
 	fs.BoolVar(&o.printChanges, "print-changes", true,
@@ -141,6 +151,9 @@ func (o *options) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.bindAddress); err != nil && o.bindAddress != "" {
 		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.bindAddress, err))
+	}
+	if (o.tlsCertFile == "") != (o.tlsPrivateKeyFile == "") {
+		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither", o.tlsCertFile, o.tlsPrivateKeyFile))
 	}
 	for _, namespace := range o.namespaces {
 		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {

@@ -8,67 +8,122 @@ import (
 	"net/http"
 	"time"
 
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/klog/v2"
-
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Probes are small: whoever takes longer than this to ask is no kubelet.
-const (
-	readHeaderTimeout = 5 * time.Second
-	writeTimeout      = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	shutdownTimeout   = 500 * time.Millisecond
-	maxHeaderBytes    = 16 << 10
-)
+// shutdownTimeout is what requests in flight get at a stop.
+const shutdownTimeout = 500 * time.Millisecond
 
-// server answers /livez and /readyz.
+// server answers at the one address that the program has.
 type server struct {
 	listener net.Listener
-	http     http.Server
+	// certificate is nil for plain HTTP, which needs no login and is served on
+	// loopback addresses alone.
+	certificate dynamiccertificates.CertKeyContentProvider
+	http        http.Server
+	stop        context.CancelFunc
 }
 
 // listen takes the address; "" takes none, and the server then does nothing.
-func listen(ctx context.Context, address string) (*server, error) {
-	if address == "" {
-		return &server{}, nil
+func listen(ctx context.Context, o *options) (*server, error) {
+	s := &server{stop: func() {}}
+	if o.bindAddress == "" {
+		return s, nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	var err error
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.bindAddress); err != nil {
+		return nil, fmt.Errorf("--bind-address=%s: %w: choose another address, or stop what uses it", o.bindAddress, err)
+	}
+	// What is listened on decides, not what a name looks like.
+	address, _ := s.listener.Addr().(*net.TCPAddr) // of "tcp" it is one
+	if address.IP.IsLoopback() && o.tlsCertFile == "" {
+		return s, nil
+	}
+	err = checkVerbosity(o.logging)
+	if err == nil {
+		s.certificate, err = certificateFrom(ctx, o, address)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("--bind-address=%s: %w: choose another address, or stop what uses it", address, err)
+		_ = s.listener.Close() // the program ends for the other error
+		return nil, err
 	}
-	return &server{listener: listener}, nil
+	return s, nil
 }
 
-// serve answers from now on; failed is called when it no longer can.
-func (s *server) serve(controller *podinfolookup.Controller, failed context.CancelCauseFunc) {
+// protected says that callers must log in: TLS comes with it, plain HTTP without.
+func (s *server) protected() bool { return s.certificate != nil }
+
+// health is what the probes ask of the controller.
+type health interface {
+	Healthy() error
+	Ready() error
+}
+
+// serve answers from now on, the probes by itself and all else by handler;
+// failed is called when it no longer can.
+func (s *server) serve(ctx context.Context, controller health, handler http.Handler, failed context.CancelCauseFunc) error {
 	if s.listener == nil {
-		return
+		return nil
 	}
+	// It outlives the signal, as the probes do until all else has stopped.
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", probe(controller.Healthy))
-	mux.HandleFunc("GET /readyz", probe(controller.Ready))
-	s.http = http.Server{
-		Handler:           mux,
+	mux.HandleFunc("/livez", probe(controller.Healthy))
+	mux.HandleFunc("/readyz", probe(controller.Ready))
+	mux.Handle("/", shared(handler))
+	s.http = newHTTPServer(ctx, mux, s.protected())
+	serve := func() error { return s.http.Serve(s.listener) }
+	logger := klog.FromContext(ctx).WithValues("address", s.listener.Addr().String())
+	if s.protected() {
+		var err error
+		if s.http.TLSConfig, err = tlsConfig(ctx, s.certificate); err != nil {
+			return err
+		}
+		sha256, err := fingerprint(s.certificate)
+		if err != nil {
+			return err
+		}
+		logger = logger.WithValues("certificate", s.certificate.Name(), "sha256", sha256)
+		serve = func() error { return s.http.ServeTLS(s.listener, "", "") }
+	}
+	logger.Info("Serving /livez and /readyz")
+	go func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			failed(fmt.Errorf("serving on %s: %w", s.listener.Addr(), err))
+		}
+	}()
+	return nil
+}
+
+// newHTTPServer has the limits around handler. ctx is that of all requests.
+func newHTTPServer(ctx context.Context, handler http.Handler, protected bool) http.Server {
+	handler = wellFormed(handler)
+	if !protected {
+		handler = localNames(handler)
+	}
+	open := &connections{max: maxConnections}
+	return http.Server{
+		Handler:           hardened(handler),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readHeaderTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		MaxHeaderBytes:    maxHeaderBytes - headerSlop,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnState:         open.state,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          errorLog(),
 	}
-	klog.Background().Info("Serving /livez and /readyz", "address", s.listener.Addr().String())
-	go func() {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			failed(fmt.Errorf("serving on %s: %w", s.listener.Addr(), err))
-		}
-	}()
 }
 
-// close ends the server; requests in flight get shutdownTimeout.
+// close ends the server; requests in flight get shutdownTimeout, but streams end
+// with their context.
 func (s *server) close(ctx context.Context) {
 	if s.listener == nil {
 		return
 	}
+	s.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {

@@ -39,7 +39,8 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 			}
 			want := map[string][]string{
 				"Cluster":    {"context", "kube-api-burst", "kube-api-qps", "kubeconfig", "namespace"},
-				"Controller": {"bind-address", "workers"},
+				"Controller": {"workers"},
+				"Serving":    {"bind-address", "tls-cert-file", "tls-private-key-file"},
 				"Output":     {"print-changes", "print-list"},
 				"Logging":    {"log-flush-frequency", "logging-format", "v", "vmodule"},
 				"Other":      {"help", "version"},

@@ -91,6 +91,8 @@ func TestWrongUsageIsToldOfInOneLine(t *testing.T) {
 		{"an address in use", []string{"--bind-address=" + used.Addr().String()},
 			failure{1, `--bind-address=127.0.0.1:\d+: .*address already in use`, "choose another address, or stop what uses it"}},
 		{"an address without a port", []string{"--bind-address=localhost"}, failure{2, `--bind-address=localhost: .*missing port`, "HOST:PORT is needed"}},
+		{"a certificate without its key", []string{"--tls-cert-file=f"}, failure{2, `--tls-cert-file=f --tls-private-key-file=:`, "give both or neither"}},
+		{"a log with tokens in it", []string{"--bind-address=:0", "-v=8"}, failure{2, `-v or --vmodule of 8 would log the tokens`, "at most 7 is taken"}},
 		{"an address of another machine", []string{"--bind-address=192.0.2.1:9090"},
 			failure{1, `--bind-address=192.0.2.1:9090: .*cannot assign requested address`, "choose another address"}},
 	}
@@ -283,6 +285,35 @@ func TestEachMissingRightIsNamed(t *testing.T) {
 				rbacv1.PolicyRule{APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"}, Verbs: testcrs})
 			(&failure{1, `forbidden: this user may not ` + regexp.QuoteMeta(missing) + `: `, "kubectl apply -f yaml/rbac.yaml"}).
 				check(t, command(t, "--kubeconfig="+kubeconfig).Start(t))
+		})
+	}
+}
+
+func TestBeyondLoopbackTwoMoreRightsAreNeeded(t *testing.T) {
+	t.Parallel()
+	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}}
+	testcrs := rbacv1.PolicyRule{APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"},
+		Verbs: []string{"get", "list", "watch", "create", "update", "delete"}}
+	tokens := rbacv1.PolicyRule{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}}
+	access := rbacv1.PolicyRule{APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"subjectaccessreviews"}, Verbs: []string{"create"}}
+	const mayTokens, mayAccess = `create tokenreviews\.authentication\.k8s\.io`, `create subjectaccessreviews\.authorization\.k8s\.io`
+	tests := []struct {
+		name    string
+		rules   []rbacv1.PolicyRule
+		missing string
+		remedy  string
+	}{
+		{"neither", []rbacv1.PolicyRule{pods, testcrs}, mayTokens + ", " + mayAccess, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
+		{"not-the-first", []rbacv1.PolicyRule{pods, testcrs, access}, mayTokens, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
+		{"not-the-second", []rbacv1.PolicyRule{pods, testcrs, tokens}, mayAccess, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
+		{"only-these", []rbacv1.PolicyRule{testcrs, tokens}, `get pods, list pods, watch pods, ` + mayAccess, "kubectl apply -f yaml/rbac.yaml -f yaml/rbac-lookup.yaml and use"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			kubeconfig := userWith(t, "beyond-loopback-"+test.name, test.rules...)
+			(&failure{1, `forbidden: this user may not ` + test.missing + `: `, test.remedy}).
+				check(t, command(t, "--kubeconfig="+kubeconfig, "--bind-address=:0").Start(t))
 		})
 	}
 }

@@ -221,14 +221,14 @@ func TestASignalStopsTheProgramDuringTheFirstList(t *testing.T) {
 	}
 }
 
-func TestProbesAnswerAndNothingElseDoes(t *testing.T) {
+func TestProbesAnswerAndNothingBelowThemDoes(t *testing.T) {
 	t.Parallel()
 	p := start(t, env.Namespace(t, ""))
 	tests := []struct {
 		path string
 		want int
 	}{
-		{"/livez", http.StatusOK}, {"/readyz", http.StatusOK}, {"/", http.StatusNotFound}, {"/livez/more", http.StatusNotFound},
+		{"/livez", http.StatusOK}, {"/readyz", http.StatusOK}, {"/livez/more", http.StatusNotFound}, {"/readyz/more", http.StatusNotFound},
 	}
 	for _, test := range tests {
 		if code, body, err := p.Get(t.Context(), t, test.path); code != test.want || err != nil {

@@ -1,0 +1,416 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+)
+
+// fine is a controller that has nothing to complain of.
+type fine struct{}
+
+func (fine) Healthy() error { return nil }
+func (fine) Ready() error   { return nil }
+
+// serving returns the address of a server with handler, on loopback.
+func serving(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	s, err := listen(t.Context(), &options{bindAddress: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.serve(t.Context(), fine{}, handler, func(err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.close(context.WithoutCancel(t.Context())) })
+	return s.listener.Addr().String()
+}
+
+// reply is an answer that was read to its end.
+type reply struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+// ask sends a request as it is written.
+func ask(t *testing.T, address, request string) reply {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(request, " ")
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{response.StatusCode, response.Header, string(body)}
+}
+
+func get(path string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+}
+
+func TestWhatNoClientSendsIsRefused(t *testing.T) {
+	t.Parallel()
+	address := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "handled") })
+	const ok, post = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", "POST / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	tests := []struct {
+		name, request string
+		wantCode      int
+		wantBody      string
+	}{
+		{"a plain request", ok + "\r\n", 200, "handled"},
+		{"only the header", strings.Replace(ok, "GET", "HEAD", 1) + "\r\n", 200, ""},
+		{"a write", post, 405, "only GET and HEAD are served\n"},
+		{"a write to a probe", strings.Replace(post, "/", "/livez", 1), 405, "only GET and HEAD are served\n"},
+		{"what a browser asks before another site's script", strings.Replace(post, "POST", "OPTIONS", 1), 405, "only GET and HEAD are served\n"},
+		{"a query as long as may be", get("/?" + strings.Repeat("q", 4096)), 200, "handled"},
+		{"a longer query", get("/?" + strings.Repeat("q", 4097)), 414, "the query has 4097 bytes: at most 4096 are taken\n"},
+		{"a small body", ok + "Content-Length: 2\r\n\r\n{}", 200, "handled"},
+		{"a small body that never comes", ok + "Content-Length: 2\r\n\r\n", 200, "handled"},
+		{"a larger body", ok + "Content-Length: 1025\r\n\r\n", 413, "the request has a body: leave it out\n"},
+		{"a body of unknown size", ok + "Transfer-Encoding: chunked\r\n\r\n", 413, "the request has a body: leave it out\n"},
+		{"a header as long as may be", ok + "A: " + strings.Repeat("a", 16<<10-len(ok)-8) + "\r\n\r\n", 200, "handled"},
+		{"a longer header", ok + "A: " + strings.Repeat("a", 16<<10-len(ok)), 431, "431 Request Header Fields Too Large"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			got := ask(t, address, test.request)
+			if got.code != test.wantCode || got.body != test.wantBody {
+				t.Errorf("%d %q, want %d %q", got.code, got.body, test.wantCode, test.wantBody)
+			}
+			if took := time.Since(begun); took > readHeaderTimeout/2 {
+				t.Errorf("it took %s: something was waited for", took)
+			}
+			if allow := got.header.Get("Allow"); (allow == "GET, HEAD") != (test.wantCode == 405) {
+				t.Errorf("Allow: %q", allow)
+			}
+			if test.wantCode != 431 { // which net/http answers by itself
+				hardenedHeaders(t, got.header)
+			}
+		})
+	}
+}
+
+func hardenedHeaders(t *testing.T, header http.Header) {
+	t.Helper()
+	want := http.Header{"X-Content-Type-Options": {"nosniff"}, "Referrer-Policy": {"no-referrer"}, "Cross-Origin-Resource-Policy": {"same-origin"}}
+	got := http.Header{}
+	for name, values := range header {
+		if want[name] != nil || strings.HasPrefix(name, "Access-Control-") {
+			got[name] = values
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+}
+
+func TestOnlyLocalNamesAreServedWithoutALogin(t *testing.T) {
+	t.Parallel()
+	address := serving(t, func(http.ResponseWriter, *http.Request) {})
+	tests := []struct {
+		host string
+		want int
+	}{
+		{"127.0.0.1:9090", 200}, {"127.0.0.1", 200}, {"[::1]:9090", 200}, {"[::1]", 200}, {"localhost:9090", 200}, {"LocalHost", 200}, {"10.1.2.3", 200},
+		{"example.com", 403}, {"example.com:9090", 403}, {"localhost.example.com", 403}, {"127.0.0.1.example.com", 403}, {"0x7f.1", 403}, {"", 403},
+	}
+	for _, test := range tests {
+		for _, path := range []string{"/", "/livez"} {
+			t.Run(test.host+path, func(t *testing.T) {
+				t.Parallel()
+				got := ask(t, address, strings.Replace(get(path), "localhost", test.host, 1))
+				if got.code != test.want || test.want == 403 && strings.Count(got.body, "\n") != 1 {
+					t.Errorf("%d %q, want %d", got.code, got.body, test.want)
+				}
+				hardenedHeaders(t, got.header)
+			})
+		}
+	}
+}
+
+func TestABusyHandlerLeavesPlacesForStreamsAndProbes(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan string), make(chan struct{})
+	address := serving(t, func(_ http.ResponseWriter, r *http.Request) {
+		entered <- r.URL.Path
+		<-leave
+	})
+	want := func(path string, code int, text string) {
+		t.Helper()
+		got := ask(t, address, get(path))
+		if got.code != code || got.body != text || (got.header.Get("Retry-After") == "1") != (code == 429) {
+			t.Errorf("%s: %d %q with %v, want %d %q", path, got.code, got.body, got.header, code, text)
+		}
+	}
+	var clients sync.WaitGroup
+	fill := func(path string, places int) {
+		for range places {
+			clients.Go(func() { want(path, 200, "") })
+			select {
+			case got := <-entered:
+				if got != path {
+					t.Errorf("%s was handled, want %s", got, path)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s is not handled", path)
+			}
+		}
+	}
+	fill("/v1/pods", 64)
+	want("/v1/search", 429, "64 requests at once are served: try again later\n")
+	want("/livez", 200, "ok\n")
+	want("/readyz", 200, "ok\n")
+	fill("/v1/events", 64)
+	want("/v1/events", 429, "64 event streams at once are served: try again later\n")
+	want("/livez", 200, "ok\n")
+	close(leave)
+	clients.Wait()
+	go func() { <-entered }()
+	want("/v1/search", 200, "")
+}
+
+func TestAPanicIsAnsweredAndSurvived(t *testing.T) {
+	t.Parallel()
+	address := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" {
+			fmt.Fprint(w, "half an answer")
+			_ = http.NewResponseController(w).Flush()
+		}
+		if r.URL.Path != "/well" {
+			panic("on purpose")
+		}
+	})
+	if got := ask(t, address, get("/whole")); got.code != http.StatusInternalServerError || got.body != "internal error: the log has the cause\n" {
+		t.Errorf("%d %q", got.code, got.body)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/half", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if body, err := io.ReadAll(response.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half an answer ends as a whole one: %q, %v", body, err)
+	}
+	if got := ask(t, address, get("/well")); got.code != http.StatusOK {
+		t.Errorf("%d after a panic", got.code)
+	}
+}
+
+// pipes is a listener for clients in the same bubble of virtual time.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// client is one connection of a client, and when the server closed it.
+type client struct {
+	net.Conn
+	received strings.Builder
+	closedAt time.Time // zero while it is open
+}
+
+func (p *pipes) dial(request string) *client {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	c := &client{Conn: ours}
+	go func() {
+		_, _ = io.Copy(&c.received, ours) // until the server closes it
+		c.closedAt = time.Now()
+	}()
+	go func() { _, _ = io.WriteString(ours, request) }()
+	synctest.Wait()
+	return c
+}
+
+// virtual runs test with a server in virtual time.
+func virtual(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *pipes, *server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		s := &server{listener: p}
+		if err := s.serve(t.Context(), fine{}, handler, func(err error) { t.Error(err) }); err != nil {
+			t.Fatal(err)
+		}
+		test(t, p, s)
+		s.close(context.WithoutCancel(t.Context()))
+	})
+}
+
+func TestSlowAndIdleClientsAreCut(t *testing.T) {
+	tests := []struct {
+		name     string
+		begin    string // of the request
+		dribble  string // sent each second
+		wantOpen time.Duration
+	}{
+		{"nothing is sent", "", "", 5 * time.Second},
+		{"the header comes byte by byte", "GET / HTTP/1.1\r\nHost: localhost\r\nA: ", "a", 5 * time.Second},
+		{"a connection is kept, but not used", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 2 * time.Minute},
+		{"a body is announced, but does not come", "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", "", 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			virtual(t, func(http.ResponseWriter, *http.Request) {}, func(t *testing.T, p *pipes, _ *server) {
+				t.Helper()
+				begun := time.Now()
+				c := p.dial(test.begin)
+				for range 180 {
+					<-time.After(time.Second)
+					if test.dribble != "" {
+						_, _ = io.WriteString(c, test.dribble) // to a closed one, in the end
+					}
+				}
+				synctest.Wait()
+				if open := c.closedAt.Sub(begun); open < test.wantOpen || open > test.wantOpen+time.Second {
+					t.Errorf("open for %s, want %s", open, test.wantOpen)
+				}
+			})
+		})
+	}
+}
+
+func TestOneConnectionTooManyTakesThePlaceOfTheLongestIdle(t *testing.T) {
+	const keep = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == lookup.EventsPath {
+			<-r.Context().Done()
+		}
+	}
+	virtual(t, handler, func(t *testing.T, p *pipes, _ *server) {
+		t.Helper()
+		stream := p.dial(strings.Replace(keep, "/", lookup.EventsPath, 1))
+		kept, silent := p.dial(keep), p.dial("")
+		for range maxConnections - 3 {
+			p.dial("GET / HTTP/1.1\r\n")
+		}
+		go func() { _, _ = io.WriteString(kept, keep) }() // so that another one is idle for longer
+		synctest.Wait()
+		open := func() map[string]bool {
+			synctest.Wait()
+			return map[string]bool{"stream": stream.closedAt.IsZero(), "kept": kept.closedAt.IsZero(), "silent": silent.closedAt.IsZero()}
+		}
+		if diff := cmp.Diff(map[string]bool{"stream": true, "kept": true, "silent": true}, open()); diff != "" {
+			t.Errorf("open before (-want +got):\n%s", diff)
+		}
+		probe := p.dial(strings.Replace(keep, "/", "/livez", 1))
+		if diff := cmp.Diff(map[string]bool{"stream": true, "kept": true, "silent": false}, open()); diff != "" {
+			t.Errorf("open after one more (-want +got):\n%s", diff)
+		}
+		if got := probe.received.String(); !strings.HasSuffix(got, "ok\n") {
+			t.Errorf("the probe got %q", got)
+		}
+	})
+}
+
+func TestAllConnectionsBusyRefusesTheNewOne(t *testing.T) {
+	c := connections{max: 2}
+	var conns []net.Conn
+	for range 3 {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
+		conns = append(conns, theirs)
+	}
+	for _, conn := range conns[:2] {
+		c.state(conn, http.StateNew)
+		c.state(conn, http.StateActive)
+	}
+	c.state(conns[2], http.StateNew)
+	for i, wantClosed := range []bool{false, false, true} {
+		if closed := errors.Is(conns[i].SetDeadline(time.Time{}), io.ErrClosedPipe); closed != wantClosed {
+			t.Errorf("connection %d is closed: %t", i, closed)
+		}
+	}
+	// The one that was closed had just read its request: nothing else can go.
+	c.state(conns[2], http.StateActive)
+	for _, conn := range conns {
+		c.state(conn, http.StateClosed)
+	}
+	if len(c.open) > 0 || c.idle.Len() > 0 {
+		t.Errorf("%d connections are remembered, %d as idle", len(c.open), c.idle.Len())
+	}
+}
+
+func TestAStreamOutlivesTheTimeoutsAndEndsWithTheServer(t *testing.T) {
+	const rounds = 60
+	ended := make(chan error, 1)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		stream := http.NewResponseController(w)
+		for range rounds {
+			if err := stream.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintln(w, "data: x")
+			if err := stream.Flush(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-r.Context().Done():
+				t.Errorf("cut: %v", context.Cause(r.Context()))
+			case <-time.After(time.Second):
+			}
+		}
+		<-r.Context().Done()
+		ended <- r.Context().Err()
+	}
+	virtual(t, handler, func(t *testing.T, p *pipes, s *server) {
+		t.Helper()
+		c := p.dial("GET " + lookup.EventsPath + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		<-time.After(2 * rounds * time.Second)
+		synctest.Wait()
+		if got := strings.Count(c.received.String(), "data: x"); got != rounds || !c.closedAt.IsZero() {
+			t.Errorf("%d events, closed at %s", got, c.closedAt)
+		}
+		begun := time.Now()
+		s.close(context.WithoutCancel(t.Context()))
+		if took := time.Since(begun); took >= shutdownTimeout {
+			t.Errorf("the stream held the stop up for %s", took)
+		}
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package serving_test
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
+)
+
+const (
+	bearer = "Bearer"
+	basic  = `Basic realm="podinfolookup: any user name, a service account token as the password", charset="UTF-8"`
+
+	// Nothing is there, so that 404 says that the caller was let through.
+	one = "/v1/pods/default/none"
+	all = "/none"
+)
+
+func login(scheme, secret string) string {
+	if scheme == "Basic" {
+		secret = base64.StdEncoding.EncodeToString([]byte("any:" + secret))
+	}
+	return scheme + " " + secret
+}
+
+func TestWhoIsLetIn(t *testing.T) {
+	t.Parallel()
+	namespace := env.Namespace(t, "")
+	reader := account(t, namespace, "reader", "get", "list")
+	getter := account(t, namespace, "getter", "get")
+	lister := account(t, namespace, "lister", "list")
+	nobody := account(t, namespace, "nobody")
+	s := start(t, env.Kubeconfig, anywhere)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "nginx", Image: "nginx:1.29"}}},
+	}
+	if _, err := env.Clients.CoreV1().Pods(s.namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	nginx := "/v1/pods/" + s.namespace + "/nginx"
+	testenv.Eventually(t, func(ctx context.Context) error {
+		return s.answers(ctx, nginx, http.Header{"Authorization": {login("Bearer", reader)}}, http.StatusOK)
+	})
+	const none, invalid = "no token: send one", "the token is not valid"
+	may := func(name, what string) string {
+		return "system:serviceaccount:" + namespace + ":" + name + " may not " + what
+	}
+	tests := []struct {
+		name, path, authorization, accept string
+		wantCode                          int
+		wantChallenge, wantText           string
+	}{
+		{"no token", all, "", "", 401, bearer, none},
+		{"no token, in a browser", all, "", "text/html,application/xhtml+xml", 401, basic, none},
+		{"an empty token", all, "Bearer ", "", 401, bearer, none},
+		{"another kind of login", all, "Digest " + reader, "", 401, bearer, none},
+		{"a token that is none", all, login("Bearer", "wrong"), "", 401, bearer, invalid},
+		{"a token with another signature", all, login("Bearer", reader[:len(reader)-8]+"AAAAAAAA"), "", 401, bearer, invalid},
+		{"a token that is none, in a browser", all, login("Basic", "wrong"), "text/html", 401, basic, invalid},
+		{"no password", all, login("Basic", ""), "", 401, basic, none},
+		{"may read all and asks for all", all, login("Bearer", reader), "", 404, "", ""},
+		{"may read all and asks for one", one, login("Bearer", reader), "", 404, "", ""},
+		{"may read all and logs in with a password", all, login("Basic", reader), "text/html", 404, "", ""},
+		{"may get and asks for one", one, login("Bearer", getter), "", 404, "", ""},
+		{"may get and asks for one that is there", nginx, login("Bearer", getter), "", 200, "", ""},
+		{"may list and asks for one that is there", nginx, login("Bearer", lister), "", 403, "", may("lister", "get testcrs.stable.example.com/")},
+		{"may list and searches", "/v1/search?q=nginx", login("Bearer", lister), "", 200, "", ""},
+		{"may get and asks for all", all, login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
+		{"may get and searches", "/v1/search?q=none", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
+		{"may get and streams", "/v1/events", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
+		{"may list and asks for one", one, login("Bearer", lister), "", 403, "",
+			may("lister", "get testcrs.stable.example.com/"+podinfolookup.NameFor(cache.NewObjectName("default", "none")))},
+		{"may list and asks for all", all, login("Bearer", lister), "", 404, "", ""},
+		{"may nothing", all, login("Bearer", nobody), "", 403, "", may("nobody", "list testcrs.stable.example.com")},
+		{"/livez without a token", "/livez", "", "", 200, "", "ok"},
+		{"/readyz without a token", "/readyz", "", "text/html", 200, "", "ok"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			header := http.Header{}
+			for name, value := range map[string]string{"Authorization": test.authorization, "Accept": test.accept} {
+				if value != "" {
+					header.Set(name, value)
+				}
+			}
+			got, err := s.get(t.Context(), test.path, header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.code != test.wantCode || !strings.HasPrefix(got.body, test.wantText) || test.wantText != "" && strings.Count(got.body, "\n") != 1 {
+				t.Errorf("%d %q, want %d %q", got.code, got.body, test.wantCode, test.wantText)
+			}
+			if diff := cmp.Diff(test.wantChallenge, got.header.Get("WWW-Authenticate")); diff != "" {
+				t.Errorf("challenge (-want +got):\n%s", diff)
+			}
+			if nosniff := got.header.Get("X-Content-Type-Options"); nosniff != "nosniff" {
+				t.Errorf("X-Content-Type-Options: %q", nosniff)
+			}
+		})
+	}
+	for name, token := range map[string]string{"reader": reader, "getter": getter, "lister": lister, "nobody": nobody} {
+		if s.Stderr.Has(token) == nil {
+			t.Errorf("the log has the token of %s", name)
+		}
+	}
+}
+
+func TestTheManifestsSufficeBeyondLoopback(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"rbac.yaml", "rbac-lookup.yaml"} {
+		apply := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"),
+			"--kubeconfig="+env.Kubeconfig, "apply", "-f", filepath.Join(testenv.Root(), "yaml", file))
+		apply.Env = []string{"HOME=" + t.TempDir()}
+		if out, err := apply.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	token, err := env.Clients.CoreV1().ServiceAccounts("podinfolookup").
+		CreateToken(t.Context(), "podinfolookup", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := testenv.Login{Cluster: env.Admin(t).Cluster, User: &clientcmdapi.AuthInfo{Token: token.Status.Token}}
+	s := start(t, ours.Write(t), anywhere)
+	header := http.Header{"Authorization": {login("Bearer", account(t, env.Namespace(t, ""), "reader", "get", "list"))}}
+	for _, path := range []string{one, all} {
+		if err := s.answers(t.Context(), path, header, http.StatusNotFound); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnAPIServerThatDoesNotAnswerIsNoVerdictOnTheCaller(t *testing.T) {
+	t.Parallel()
+	reader := account(t, env.Namespace(t, ""), "reader", "get", "list")
+	tests := []struct{ hangs, want string }{
+		{"/tokenreviews", "the API server does not check tokens at the moment: try again later\n"},
+		{"/subjectaccessreviews", "the API server does not check rights at the moment: try again later\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.hangs, func(t *testing.T) {
+			t.Parallel()
+			var on atomic.Bool
+			s := start(t, env.Proxy(t, func(r *http.Request) bool { return on.Load() && strings.HasSuffix(r.URL.Path, test.hangs) }), anywhere)
+			on.Store(true)
+			begun := time.Now()
+			header := http.Header{"Authorization": {login("Bearer", reader)}}
+			got, err := s.get(t.Context(), all, header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.code != http.StatusServiceUnavailable || got.body != test.want || got.header.Get("WWW-Authenticate") != "" {
+				t.Errorf("%d %q after %s, want 503 %q", got.code, got.body, time.Since(begun), test.want)
+			}
+			if err := s.answers(t.Context(), "/livez", nil, http.StatusOK); err != nil {
+				t.Error(err)
+			}
+			on.Store(false) // an outage is not remembered
+			testenv.Eventually(t, func(ctx context.Context) error { return s.answers(ctx, all, header, http.StatusNotFound) })
+		})
+	}
+}
