@@ -28,6 +28,10 @@ import (
 // CRD itself would need a right that nothing else here needs.
 const crdPoll = 250 * time.Millisecond
 
+// deadAfter is how long client-go takes to see that a connection is dead: after
+// 30 s without a byte it asks for a sign of life, and waits 15 s for that.
+const deadAfter = 45 * time.Second
+
 // CRDError says what is wrong with the CRD, and what to do about it.
 type CRDError string
 
@@ -87,6 +91,7 @@ type TestcrInformer struct {
 	check    func(context.Context) error
 	missing  atomic.Pointer[error] // why there are no Testcrs, nil when there are
 	heard    atomic.Int64          // when the API server last told of Testcrs, in Unix nanoseconds
+	watching atomic.Bool           // a watch is open, or has ended this moment
 	returned func()                // called after each wait for the CRD
 
 	mu   sync.Mutex
@@ -113,6 +118,7 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 	}
 	informer, err := newInformer(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			i.deaf()
 			list, err := onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
 			if err == nil {
 				i.heard.Store(time.Now().UnixNano())
@@ -120,11 +126,14 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 			return list, err
 		},
 		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			i.deaf()
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
 			watches, err := onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
 			if err != nil {
 				return nil, err
 			}
+			i.heard.Store(time.Now().UnixNano())
+			i.watching.Store(true)
 			return watch.Filter(watches, func(event watch.Event) (watch.Event, bool) {
 				i.heard.Store(time.Now().UnixNano())
 				return event, true
@@ -210,14 +219,28 @@ func (i *TestcrInformer) Missing() error {
 	return nil
 }
 
-// Heard returns when the API server last told of Testcrs: by an event, by a
-// list, or by the bookmark that it sends about once a minute when nothing
-// happens. The cache is at most so old. It is the zero time before the first.
+// Heard returns a moment up to which the cache is known to be true: the last
+// event, or, while a watch is open, deadAfter ago if that is later. The API
+// server is silent as long as nothing happens, but were it gone, the watch would
+// have ended by then. It is the zero time before the first list.
 func (i *TestcrInformer) Heard() time.Time {
-	if at := i.heard.Load(); at != 0 {
-		return time.Unix(0, at)
+	at := i.heard.Load()
+	if at == 0 {
+		return time.Time{}
 	}
-	return time.Time{}
+	if i.watching.Load() {
+		at = max(at, time.Now().Add(-deadAfter).UnixNano())
+	}
+	return time.Unix(0, at)
+}
+
+// deaf takes note that there is no watch, since the next one is asked for. What
+// the last one told still holds for the moment when it ended.
+func (i *TestcrInformer) deaf() {
+	if i.watching.Load() {
+		i.heard.Store(i.Heard().UnixNano())
+		i.watching.Store(false)
+	}
 }
 
 // get returns the newest known Testcr called name, nil when there is none. It

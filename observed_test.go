@@ -196,3 +196,39 @@ func TestWhatWentWithTheCRDIsNotBelieved(t *testing.T) {
 		}
 	})
 }
+
+func TestHeardIsBoundedWhileAWatchIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &TestcrInformer{}
+		age := func() time.Duration {
+			if i.Heard().IsZero() {
+				return -1
+			}
+			return time.Since(i.Heard())
+		}
+		pass := func(d time.Duration) { <-time.After(d) }
+		var got []time.Duration
+		see := func() { got = append(got, age()) }
+
+		see()
+		i.heard.Store(time.Now().UnixNano()) // a list
+		pass(time.Minute)
+		see()
+		i.heard.Store(time.Now().UnixNano())
+		i.watching.Store(true) // a watch
+		pass(10 * time.Second)
+		see()
+		pass(time.Minute)
+		see()
+		i.deaf() // it has ended
+		see()
+		pass(time.Minute)
+		see()
+		i.deaf() // and cannot be had again
+		see()
+		want := []time.Duration{-1, time.Minute, 10 * time.Second, deadAfter, deadAfter, time.Minute + deadAfter, time.Minute + deadAfter}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ages (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -107,8 +107,8 @@ func (l *Lookup) whenReady(handler http.HandlerFunc) http.HandlerFunc {
 type View struct {
 	// ResourceVersion of the newest Testcr that the view holds or has seen go.
 	ResourceVersion string `json:"resourceVersion"`
-	// AgeSeconds since the API server last told of Testcrs, which it does about
-	// once a minute if nothing happens: what is older is not in doubt.
+	// AgeSeconds is how long ago all of this was certainly so: at most 45 while
+	// the API server can be heard, for it is silent when nothing happens.
 	AgeSeconds float64 `json:"ageSeconds"`
 	// Testcrs in the view.
 	Testcrs int `json:"testcrs"`

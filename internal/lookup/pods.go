@@ -74,7 +74,10 @@ func (l *Lookup) pod(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	key := cache.NewObjectName(r.PathValue("namespace"), r.PathValue("name")).String()
+	l.replyPod(w, r, cache.NewObjectName(r.PathValue("namespace"), r.PathValue("name")).String())
+}
+
+func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 	term, err := query.As(query.Key, key)
 	if err != nil {
 		refuse(w, r, err)

@@ -18,9 +18,13 @@ import (
 // none is what kubectl shows for a value that is not there.
 const none = "<none>"
 
-// front answers GET / in plain text: the search where something is asked, else
-// how to ask.
+// front answers GET / in plain text what the page at this address shows, and how
+// to ask where it shows nothing yet.
 func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
+	if pod := r.URL.Query().Get("pod"); pod != "" {
+		l.replyPod(w, r, pod)
+		return
+	}
 	if r.URL.RawQuery != "" {
 		l.search(w, r)
 		return

@@ -84,6 +84,14 @@ shop/web-1   10.0.0.1,fd00::1   node-1   Running   60m   deployment/web   0f1e2d
 
 1 of 3; the next page is &continue=TOKEN
 `},
+		{"a Pod that is open in the page", "/?q=team&pod=team/pending", http.StatusOK, `
+pod:      team/pending
+uid:      0f1e2d3c-4b5a-6978-8796-000000000006
+phase:    Pending
+ready:    false
+age:      6h
+testcr:   TESTCR
+`},
 		{"a search in vain", "/?q=xyz", http.StatusOK, "\nno Pod matches\n"},
 		{"the summary", "/v1/summary", http.StatusOK, `
 PHASE       PODS
