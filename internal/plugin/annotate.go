@@ -1,0 +1,226 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/cache"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+// blockSize is how much is read at once. A longer line is annotated in parts.
+const blockSize = 256 << 10
+
+const annotateLong = `Copies standard input to standard output and appends to each IP that it knows
+the Pod that has it: 10.0.0.7 becomes 10.0.0.7[shop/cart-5d9f].
+
+It begins when it knows all Pods, follows each change, and delays no line. All
+bytes of the input are kept, also those that are not UTF-8.
+
+  [shop/a]                  the Pod with this IP
+  [shop/a +3]               several Pods have it: the first and how many more
+  [node/worker-1 shop/a]    the IP of a node: Pods on its host network share it
+  [shop/a completed]        only Pods that have completed had it
+
+An address may be IPv4 or IPv6 in any spelling, in brackets, and with a port. It is
+none where it touches a letter, a digit or "_" (v10.0.0.7, 10.0.0.7.log, 1.10.0.0.7).`
+
+func newAnnotateCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "annotate [-n NAMESPACE]", DisableFlagsInUseLine: true,
+		Short: "Append the Pod to each IP in a stream",
+		Long:  annotateLong,
+		Example: `  tcpdump -ln | kubectl podinfo annotate
+  tail -f access.log | kubectl podinfo annotate -n shop`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.checkNamespace(); err != nil {
+				return err
+			}
+			return o.annotate(cmd.Context())
+		},
+	}
+}
+
+func (o *options) annotate(ctx context.Context) error {
+	clients, err := o.newClients()
+	if err != nil {
+		return err
+	}
+	if err := clients.mayWatch(ctx, o.namespace()); err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(withWarnings(ctx, o.ErrOut))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	informer, err := clients.informer(selection{labels: inNamespace(o.namespace())})
+	if err != nil {
+		return err
+	}
+	names := newNames()
+	handle, err := informer.AddEventHandler(names.handler())
+	if err != nil {
+		return err
+	}
+	running.Go(func() { informer.RunWithContext(background) })
+	if !cache.WaitForCacheSync(ctx.Done(), handle.HasSynced) {
+		return nil // interrupted
+	}
+	// A read of standard input cannot be broken off: an interrupt leaves it behind.
+	copied := make(chan error, 1)
+	go func() { copied <- names.copy(o.Out, o.In) }()
+	select {
+	case err := <-copied:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// names are the labels of all IPs. A block of the stream is annotated under one
+// read lock, so that looking up costs no more than a map.
+type names struct {
+	index *index.Index
+
+	mu     sync.RWMutex
+	labels map[key]string
+}
+
+func newNames() *names {
+	return &names{index: index.New(), labels: map[key]string{}}
+}
+
+func (n *names) handler() cache.ResourceEventHandler {
+	testcr := func(obj any) *podinfolookup.Testcr {
+		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = tombstone.Obj
+		}
+		t, _ := obj.(*podinfolookup.Testcr)
+		return t
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { n.set(nil, testcr(obj)) },
+		UpdateFunc: func(old, obj any) { n.set(testcr(old), testcr(obj)) },
+		DeleteFunc: func(obj any) { n.set(testcr(obj), nil) },
+	}
+}
+
+// set takes now for was, two states of one Testcr; nil stands for absent.
+func (n *names) set(was, now *podinfolookup.Testcr) {
+	n.index.Set(was, now)
+	for _, t := range []*podinfolookup.Testcr{was, now} {
+		if t == nil {
+			continue
+		}
+		for _, ip := range t.Spec.PodIPs {
+			if addr, err := netip.ParseAddr(ip); err == nil {
+				n.label(query.Canonical(addr))
+			}
+		}
+	}
+}
+
+func (n *names) label(addr netip.Addr) {
+	term := query.Term{Kind: query.IP, Text: addr.String(), Addr: addr}
+	testcrs, _, _ := n.index.Find(nil, index.Query{Terms: []query.Term{term}})
+	label := labelOf(testcrs)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if label == "" {
+		delete(n.labels, addr.As16())
+	} else {
+		n.labels[addr.As16()] = label
+	}
+}
+
+// labelOf names the Pods that have one IP, which come in the order of
+// query.Compare. Those that have completed count only where no other has it:
+// the IP has been given away since.
+func labelOf(testcrs []*podinfolookup.Testcr) string {
+	if len(testcrs) == 0 {
+		return ""
+	}
+	first, others := testcrs[0], 0
+	completed := query.Rank(first) == rankCompleted
+	for _, t := range testcrs[1:] {
+		if completed || query.Rank(t) != rankCompleted {
+			others++
+		}
+	}
+	var label strings.Builder
+	label.WriteByte('[')
+	if first.Spec.HostNetwork && first.Spec.NodeName != "" {
+		label.WriteString("node/" + first.Spec.NodeName + " ")
+	}
+	label.WriteString(first.Spec.PodKey)
+	if others > 0 {
+		fmt.Fprintf(&label, " +%d", others)
+	}
+	if completed {
+		label.WriteString(" completed")
+	}
+	label.WriteByte(']')
+	return label.String()
+}
+
+// copy annotates in to out, each whole line as soon as it has been read: what
+// one read returns is one write. A line without an end waits for the next read.
+func (n *names) copy(out io.Writer, in io.Reader) error {
+	buf := make([]byte, 1+blockSize)
+	buf[0] = '\n' // the byte before the block: it may be a letter that an address touches
+	var block []byte
+	for filled := 1; ; {
+		m, err := in.Read(buf[filled:])
+		cut := 1
+		if newline := bytes.LastIndexByte(buf[filled:filled+m], '\n'); newline >= 0 {
+			cut = filled + newline + 1
+		}
+		filled += m
+		switch {
+		case err != nil:
+			cut = filled
+		case cut == 1 && filled == len(buf):
+			cut = cutLine(buf)
+		}
+		if cut > 1 {
+			n.mu.RLock()
+			block = annotate(block[:0], buf[:cut], 1, n.labels)
+			n.mu.RUnlock()
+			if _, err := out.Write(block); err != nil {
+				return err
+			}
+			buf[0] = buf[cut-1]
+			filled = 1 + copy(buf[1:], buf[cut:filled])
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("standard input: %w", err)
+		}
+	}
+}
+
+// cutLine returns where a line that fills buf can be cut without cutting an
+// address: behind the last byte that cannot be in or beside one. If there is
+// none near the end it is cut there, and an address might be missed.
+func cutLine(buf []byte) int {
+	const near = 4 << 10
+	for i := len(buf); i > len(buf)-near; i-- {
+		if c := buf[i-1]; c == ' ' || c == '\t' || c == '"' || c == ',' || c == 0 {
+			return i
+		}
+	}
+	return len(buf)
+}

@@ -1,0 +1,235 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+// version is set by the Makefile; go install leaves it to the build info.
+var version string
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return strings.Trim(info.Main.Version, "()")
+	}
+	return "devel"
+}
+
+const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
+
+  10.0.0.7, fd00::7, [fd00::7]:80   an IP of a Pod, else of a node
+  8b5c43ef-6b0e-4d0a-...            the UID of a Pod, also inside of a cgroup path
+  containerd://4f5ca3b2d1e0...      a container ID, or 12 digits and more of it
+  shop/cart-5d9f, cart-5d9f         the name of a Pod
+  worker-1                          the name of a node
+  deploy/web, web                   the name of a workload
+  -                                 standard input: one query a line, # begins a comment
+
+All namespaces are searched, whatever the kubeconfig says: where a Pod is belongs to
+what is asked for. Several Pods are listed live ones first, and NOTE says why one may
+not be meant. A query that can be read in several ways says how it was read.
+
+It asks the Testcrs that PodInfoLookup keeps, and needs the right to list them; to
+watch them, too, for --watch and annotate.
+
+Exit code: 0 all is found, 1 something is not, 2 the command line is wrong.`
+
+const examples = `  kubectl podinfo 10.0.0.7
+  kubectl podinfo deploy/web -n shop -o wide
+  kubectl podinfo 10.0.0.7 -o jsonpath='{.spec.podkey}'
+  cut -d' ' -f1 access.log | sort -u | kubectl podinfo -
+  tail -f access.log | kubectl podinfo annotate`
+
+// options are what the command line says.
+type options struct {
+	genericiooptions.IOStreams
+	config *genericclioptions.ConfigFlags
+
+	by        string
+	output    string
+	noHeaders bool
+	watch     bool
+	events    bool
+}
+
+// rareFlags are those of kubectl that the help only names.
+var rareFlags = []string{"as-group", "as-uid", "as-user-extra", "certificate-authority", "client-certificate", "client-key",
+	"cluster", "disable-compression", "insecure-skip-tls-verify", "proxy-url", "server", "tls-server-name", "token", "user"}
+
+const usageTemplate = `Usage:
+  {{if .HasParent}}{{.UseLine}}{{else}}{{.CommandPath}} QUERY... [flags]
+  {{.CommandPath}} annotate [-n NAMESPACE]{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .LocalNonPersistentFlags.HasAvailableFlags}}
+
+Flags:
+{{.LocalNonPersistentFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
+
+Cluster:
+{{with .PersistentFlags}}{{.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}{{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
+`
+
+// NewCommand returns kubectl podinfo.
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	streams.Out = output{streams.Out}
+	o := &options{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
+	cmd := &cobra.Command{
+		Use:               "kubectl-podinfo QUERY...",
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl podinfo"},
+		Short:             "Tell which Pods an IP, a UID, a container ID or a name is of",
+		Long:              long,
+		Example:           examples,
+		Version:           fmt.Sprintf("%s (%s %s/%s)", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH),
+		Args:              cobra.ArbitraryArgs, // else a query would be an unknown command
+		ValidArgsFunction: cobra.NoFileCompletions,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
+	}
+	cmd.SetIn(streams.In)
+	cmd.SetOut(streams.Out)
+	cmd.SetErr(streams.ErrOut)
+	cmd.SetUsageTemplate(usageTemplate)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usagef("%w: see kubectl podinfo --help", err)
+	})
+	o.addFlags(cmd)
+	cmd.AddCommand(newAnnotateCommand(o))
+	return cmd
+}
+
+func (o *options) addFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&o.by, "by", "", "Read each QUERY as this kind of fact: "+strings.Join(kinds(), ", ")+".")
+	fs.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats(), ", ")+".")
+	fs.BoolVar(&o.noHeaders, "no-headers", false, "Print tables without their headers.")
+	fs.BoolVarP(&o.watch, "watch", "w", false, "After the answer print each change of it, until Ctrl-C.")
+	fs.BoolVar(&o.events, "output-watch-events", false, "With --watch: print what became of each Pod (ADDED, MODIFIED, DELETED).")
+	fs.BoolP("help", "h", false, "Print this help and exit.")
+	fs.Bool("version", false, "Print the version and exit.")
+
+	o.config.CacheDir = nil // nothing is discovered
+	o.config.AddFlags(cmd.PersistentFlags())
+	cluster := cmd.PersistentFlags()
+	cluster.SortFlags = false
+	for _, name := range rareFlags {
+		_ = cluster.MarkHidden(name) // a test sees that each is there
+	}
+	cluster.Lookup("namespace").Usage = "Search this namespace only. Without it: all."
+	cluster.Lookup("request-timeout").Usage = "How long a request may take, such as 5s. 0 sets no limit. All other flags by which " +
+		"kubectl finds a cluster are taken, too: kubectl options."
+
+	complete := func(name string, values func(ctx context.Context) []string) {
+		_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return values(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+	complete("by", func(context.Context) []string { return kinds() })
+	complete("output", func(context.Context) []string { return formats() })
+	complete("namespace", o.namespaces)
+	complete("context", func(context.Context) []string { return o.contexts() })
+}
+
+func kinds() []string {
+	names := make([]string, len(query.Kinds))
+	for i, k := range query.Kinds {
+		names[i] = string(k)
+	}
+	return names
+}
+
+// contexts are those of the kubeconfig, for the shell to complete.
+func (o *options) contexts() []string {
+	config, err := o.config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return nil
+	}
+	names := make([]string, 0, len(config.Contexts))
+	for name := range config.Contexts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// namespaces are those of the cluster, for the shell to complete: nothing if
+// the API server does not answer while somebody waits for the Tab key.
+func (o *options) namespaces(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	clients, err := o.newClients()
+	if err != nil {
+		return nil
+	}
+	list, err := clients.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].GetName())
+	}
+	return names
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// namespace is the one that was asked for, and never that of the kubeconfig's
+// context: an IP has to be found wherever it is.
+func (o *options) namespace() string { return *o.config.Namespace }
+
+func (o *options) checkNamespace() error {
+	if n := o.namespace(); n != "" && len(validation.IsDNS1123Label(n)) > 0 {
+		return usagef("--namespace=%q: %s", n, validation.IsDNS1123Label(n)[0])
+	}
+	return nil
+}
+
+func (o *options) run(ctx context.Context, args []string) error {
+	if err := o.checkNamespace(); err != nil {
+		return err
+	}
+	if o.events && !o.watch {
+		return usagef("--output-watch-events needs --watch")
+	}
+	printer, err := o.newPrinter()
+	if err != nil {
+		return err
+	}
+	asked, err := o.queries(ctx, args)
+	if err != nil {
+		return err
+	}
+	clients, err := o.newClients()
+	if err != nil {
+		return err
+	}
+	return o.answer(ctx, clients, printer, asked)
+}

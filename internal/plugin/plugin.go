@@ -1,0 +1,117 @@
+// Package plugin is kubectl's plugin podinfo: it tells which Pods an IP, a UID, a
+// container ID or a name is of.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitMissing     = 1 // something was not found, or could not be asked
+	exitUsage       = 2 // the command line is wrong
+	exitInterrupted = 130
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+var (
+	// errMissing says that something was not found, of which the user knows.
+	errMissing = errors.New("not found")
+	// errClosed says that nobody reads standard output any more.
+	errClosed = errors.New("standard output is closed")
+)
+
+// Main runs the plugin until SIGINT or SIGTERM and returns its exit code. A
+// second signal ends the process at once.
+func Main(args []string, streams genericiooptions.IOStreams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	// With somebody to notify, a write to a closed pipe fails instead of killing
+	// the process, and programs that this one starts keep the default.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return Run(ctx, args, streams)
+}
+
+// Run runs the plugin until ctx ends and returns its exit code.
+func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	cmd := NewCommand(streams) //nolint:contextcheck // commands get it from ExecuteContext
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, errClosed):
+		return exitOK
+	case errors.Is(err, errMissing):
+		return exitMissing
+	case errors.As(err, &usage):
+		fmt.Fprintln(streams.ErrOut, "error:", oneLine(err.Error()))
+		return exitUsage
+	case ctx.Err() != nil:
+		return exitInterrupted
+	default:
+		fmt.Fprintln(streams.ErrOut, oneLine(message(err)))
+		return exitMissing
+	}
+}
+
+// message words an error as kubectl does.
+func message(err error) string {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		switch s := status.Status(); s.Reason {
+		case metav1.StatusReasonUnauthorized:
+			return fmt.Sprintf("error: You must be logged in to the server (%s)", s.Message)
+		case "":
+			return "Error from server: " + err.Error()
+		default:
+			return fmt.Sprintf("Error from server (%s): %s", s.Reason, err)
+		}
+	}
+	var failed *url.Error
+	switch {
+	case !errors.As(err, &failed):
+		return "error: " + err.Error()
+	case errors.Is(failed, syscall.ECONNREFUSED):
+		host := failed.URL
+		if server, err := url.Parse(failed.URL); err == nil {
+			host = server.Host
+		}
+		return fmt.Sprintf("The connection to the server %s was refused - did you specify the right host or port?", host)
+	default:
+		return fmt.Sprintf("Unable to connect to the server: %v", failed.Err)
+	}
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// output is standard output, whose reader may go: head(1) does.
+type output struct{ io.Writer }
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = errClosed
+	}
+	return n, err
+}

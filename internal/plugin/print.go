@@ -1,0 +1,278 @@
+package plugin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/liggitt/tabwriter"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+// What query.Rank returns.
+const (
+	rankTerminating = 1
+	rankCompleted   = 2
+)
+
+// shape is what a printer has to know of the whole answer.
+type shape struct {
+	several bool // several questions
+	single  bool // one object is asked for, not a list
+	watch   bool // more rows will come
+}
+
+// printer prints rows, with --watch again and again.
+type printer interface {
+	print(rows []row, s shape) error
+}
+
+func formats() []string {
+	return slices.Concat([]string{"wide"}, genericclioptions.NewPrintFlags("").AllowedFormats(), []string{columnsFormat, columnsFileFormat})
+}
+
+// newPrinter returns the printer that -o asks for.
+func (o *options) newPrinter() (printer, error) {
+	if o.output == "" || o.output == "wide" {
+		return newTable(o), nil
+	}
+	format, _, _ := strings.Cut(o.output, "=")
+	if o.events && format != "json" && format != "yaml" {
+		return nil, usagef("--output-watch-events takes tables, -o json and -o yaml, not -o %s", format)
+	}
+	if format == columnsFormat || format == columnsFileFormat {
+		return o.newColumns()
+	}
+	flags := genericclioptions.NewPrintFlags("").WithDefaultOutput(o.output)
+	p, err := flags.ToPrinter()
+	if genericclioptions.IsNoCompatiblePrinterError(err) {
+		return nil, usagef("-o %q is none of %s", o.output, strings.Join(formats(), ", "))
+	} else if err != nil {
+		return nil, usageError{err}
+	}
+	return &objects{ResourcePrinter: p, out: o.Out, events: o.events}, nil
+}
+
+// objects prints Testcrs as objects of the API.
+type objects struct {
+	printers.ResourcePrinter
+	out    io.Writer
+	events bool
+}
+
+func (p *objects) print(rows []row, s shape) error {
+	if !s.single && !s.watch {
+		list := &unstructured.UnstructuredList{Object: map[string]any{
+			"apiVersion": "v1", "kind": "List", "metadata": map[string]any{"resourceVersion": ""},
+		}}
+		for i := range rows {
+			list.Items = append(list.Items, *object(rows[i].testcr))
+		}
+		return p.PrintObj(list, p.out)
+	}
+	for i := range rows {
+		var obj runtime.Object = object(rows[i].testcr)
+		if p.events {
+			obj = &metav1.WatchEvent{Type: rows[i].event, Object: runtime.RawExtension{Object: obj}}
+		}
+		if err := p.PrintObj(obj, p.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// object returns t as kubectl get prints it, without managed fields.
+func object(t *podinfolookup.Testcr) *unstructured.Unstructured {
+	u := t.Encode()
+	u.SetCreationTimestamp(t.CreationTimestamp)
+	u.SetDeletionTimestamp(t.DeletionTimestamp)
+	u.SetManagedFields(nil)
+	return u
+}
+
+// table prints Testcrs for people.
+type table struct {
+	printers.ResourcePrinter
+	out     io.Writer
+	rows    bytes.Buffer
+	aligned *tabwriter.Writer // remembers the widths of columns for later rows
+	wide    bool
+	events  bool
+	color   bool
+	columns []metav1.TableColumnDefinition
+}
+
+func newTable(o *options) *table {
+	wide := o.output == "wide"
+	out := o.Out
+	if wrapped, ok := out.(output); ok {
+		out = wrapped.Writer
+	}
+	t := &table{
+		ResourcePrinter: printers.NewTablePrinter(printers.PrintOptions{Wide: wide, NoHeaders: o.noHeaders}),
+		out:             o.Out, wide: wide, events: o.events,
+		color: printers.AllowsColorOutput(out),
+	}
+	t.aligned = printers.GetNewTabWriter(&t.rows)
+	return t
+}
+
+// The columns of a table; those of priority 1 are for -o wide.
+var columns = []metav1.TableColumnDefinition{
+	{Name: "Namespace"}, {Name: "Name"}, {Name: "Status"}, {Name: "IP"}, {Name: "Node"}, {Name: "Workload"}, {Name: "Age"},
+	{Name: "Ready", Priority: 1}, {Name: "Host-IP", Priority: 1}, {Name: "Service-Account", Priority: 1},
+	{Name: "UID", Priority: 1}, {Name: "Containers", Priority: 1},
+}
+
+func (p *table) print(rows []row, s shape) error {
+	if p.columns == nil {
+		p.columns = slices.Clone(columns)
+		if s.several {
+			p.columns = slices.Insert(p.columns, 0, metav1.TableColumnDefinition{Name: "Query"})
+		}
+		if p.events {
+			p.columns = slices.Insert(p.columns, 0, metav1.TableColumnDefinition{Name: "Event"})
+		}
+		if s.watch || slices.ContainsFunc(rows, func(r row) bool { return note(r) != "" }) {
+			p.columns = append(p.columns, metav1.TableColumnDefinition{Name: "Note"})
+		}
+	}
+	t := &metav1.Table{ColumnDefinitions: p.columns}
+	for i := range rows {
+		cells := make([]any, len(p.columns))
+		for j, c := range p.columns {
+			cells[j] = cell(c.Name, rows[i], p.wide)
+		}
+		t.Rows = append(t.Rows, metav1.TableRow{Cells: cells})
+	}
+	p.rows.Reset()
+	if err := p.PrintObj(t, p.aligned); err != nil {
+		return err
+	}
+	if err := p.aligned.Flush(); err != nil {
+		return err
+	}
+	if p.color {
+		_, err := p.out.Write(colored(p.rows.Bytes(), rows))
+		return err
+	}
+	_, err := p.out.Write(p.rows.Bytes())
+	return err
+}
+
+// colored dims what has completed and marks what is going, so that the eye
+// falls on the Pods that run. There may be a header before the rows.
+func colored(text []byte, rows []row) []byte {
+	lines := bytes.SplitAfter(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	var out []byte
+	for i, line := range lines {
+		color := ""
+		if r := i - (len(lines) - len(rows)); r < 0 {
+			color = "\x1b[1m"
+		} else if rank := query.Rank(rows[r].testcr); rank == rankCompleted || rows[r].event == eventDeleted {
+			color = "\x1b[2m"
+		} else if rank == rankTerminating {
+			color = "\x1b[33m"
+		}
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if color != "" {
+			line = slices.Concat([]byte(color), line, []byte("\x1b[0m"))
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+const none = "<none>"
+
+func cell(column string, r row, wide bool) string {
+	s := &r.testcr.Spec
+	value := ""
+	switch column {
+	case "Event":
+		value = r.event
+	case "Query":
+		value = r.query
+	case "Namespace":
+		value = s.Namespace
+	case "Name":
+		value = s.PodName
+	case "Status":
+		if value = s.Phase; query.Rank(r.testcr) == rankTerminating {
+			value = "Terminating"
+		}
+	case "IP":
+		value = ipOf(r, wide)
+	case "Node":
+		value = s.NodeName
+	case "Workload":
+		if s.WorkloadName != "" {
+			value = strings.ToLower(s.WorkloadKind) + "/" + s.WorkloadName
+		}
+	case "Age":
+		return age(s.CreatedAt)
+	case "Ready":
+		value = fmt.Sprint(s.Ready)
+	case "Host-IP":
+		value = s.HostIP
+	case "Service-Account":
+		value = s.ServiceAccount
+	case "UID":
+		value = s.PodUID
+	case "Containers":
+		var names []string
+		for i := range s.Containers {
+			names = append(names, s.Containers[i].Name)
+		}
+		value = strings.Join(names, ",")
+	case "Note":
+		return note(r)
+	}
+	if value == "" {
+		return none
+	}
+	return value
+}
+
+// ipOf returns the IP that was asked for, else the first, or all where there is
+// room.
+func ipOf(r row, wide bool) string {
+	if wide {
+		return strings.Join(r.testcr.Spec.PodIPs, ",")
+	}
+	if r.term.Kind == query.IP {
+		for _, ip := range r.testcr.Spec.PodIPs {
+			if addr, err := netip.ParseAddr(ip); err == nil && query.Canonical(addr) == r.term.Addr {
+				return ip
+			}
+		}
+	}
+	return r.testcr.Spec.PodIP
+}
+
+func age(created metav1.Time) string {
+	if created.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(time.Since(created.Time))
+}
+
+func note(r row) string {
+	if r.event == eventDeleted {
+		return "no longer found"
+	}
+	return query.Note(r.testcr)
+}
