@@ -58,6 +58,7 @@ func TestDemo(t *testing.T) {
 			rest = rest[at[1]:]
 		}
 	}
+	usePage(t, binary, dir)
 	run(t, environment, "hack/cluster/cluster.sh", "status")
 }
 

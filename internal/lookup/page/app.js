@@ -557,7 +557,7 @@ function wire() {
   $("json").onclick = () => open && copy("all as JSON", JSON.stringify(open, null, 2));
   $("detail").onclick = (event) => event.target === $("detail") && $("detail").close(); // its backdrop
   $("detail").onclose = () => {
-    if (!state.pod) return;
+    if (!state.pod || $("detail").open) return; // the event comes late: it may be open again
     if (history.state?.opened) return history.back();
     state.pod = "";
     toAddress(false);

@@ -1,0 +1,145 @@
+package page_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
+	p, ns := open(t)
+	p.Allow(t, "clipboard-read", "clipboard-write")
+	elsewhere := ns + "-detail"
+	of := (&pod{
+		name: "web-5d9c7b8f6-x2x4z", ips: []string{"10.4.0.1", "fd00:4::1"}, id: "containerd://" + containerID, node: "detail-1",
+		hostIP: "192.0.2.70", labels: map[string]string{"app": "web", "example.com/tier": "front"},
+	}).object(elsewhere)
+	of.UID = "0fabc8b0-d40e-4a09-a608-0edc993d8178"
+	err := write(t.Context(), of, func(s *podinfolookup.TestcrSpec) {
+		s.OwnerKind, s.OwnerName, s.WorkloadKind, s.WorkloadName = "ReplicaSet", "web-5d9c7b8f6", "Deployment", "web"
+		s.ServiceAccount = "web"
+		s.Containers = append(s.Containers, podinfolookup.Container{Name: "setup", Image: "busybox:1", Kind: podinfolookup.ContainerInit})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere+"&pod="+elsewhere+"/"+of.Name) // an address that was shared
+	p.UntilIs(t, focus, "title")
+	p.Until(t, `document.querySelector("#facts dl")`)
+	var got [][2]string
+	fields := `JSON.stringify([...document.querySelectorAll("#facts dl > div")].flatMap((div) =>
+		[...div.querySelectorAll("dd")].map((dd) => [div.firstChild.textContent, dd.firstChild.textContent])))`
+	if err := json.Unmarshal([]byte(p.Eval(t, fields)), &got); err != nil {
+		t.Fatal(err)
+	}
+	key := elsewhere + "/" + of.Name
+	want := [][2]string{
+		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Phase", "Running"}, {"Ready", "yes"},
+		{"Terminating", "no"}, {"IP", "10.4.0.1"}, {"All IPs", "10.4.0.1"}, {"All IPs", "fd00:4::1"}, {"Host network", "no"},
+		{"Node", "detail-1"}, {"Node's IP", "192.0.2.70"}, {"Workload", "deployment/web"}, {"Owner", "replicaset/web-5d9c7b8f6"},
+		{"Service account", "web"}, {"Created", "none"}, {"Started", "none"}, {"Testcr", podinfolookup.FromPod(of).Name},
+		{"Command", "kubectl -n " + elsewhere + " get pod " + of.Name + " -o yaml"},
+		{"Name", "main"}, {"Kind", "regular"}, {"Image", "nginx:1.29"}, {"ID", "containerd://" + containerID},
+		{"Name", "setup"}, {"Kind", "init"}, {"Image", "busybox:1"}, {"ID", "none"},
+		{"app", "web"}, {"example.com/tier", "front"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	want = slices.DeleteFunc(want, func(field [2]string) bool { return field[1] == "none" })
+	for i, field := range want {
+		wanted := field[1]
+		if i >= len(want)-len(of.Labels) { // in the form of a selector
+			wanted = field[0] + "=" + field[1]
+		}
+		p.Eval(t, `document.querySelectorAll("#facts button[data-copy]")[`+jsonOf(t, i)+`].click()`)
+		p.UntilIs(t, `navigator.clipboard.readText()`, wanted)
+		p.Until(t, text("copied")+`.endsWith(`+jsonOf(t, ": "+wanted)+`)`)
+	}
+	p.Click(t, "#json")
+	p.Until(t, `navigator.clipboard.readText().then((text) => JSON.parse(text).poduid == "`+string(of.UID)+`")`)
+	// Without the clipboard of a secure context.
+	p.Eval(t, `navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed"))`)
+	p.Click(t, `#facts button[data-copy="UID 0"]`)
+	p.UntilIs(t, text("copied"), "Copied UID: "+string(of.UID))
+	p.UntilIs(t, `navigator.clipboard.readText()`, string(of.UID))
+	p.Press(t, kb.Escape)
+	p.Until(t, `!document.getElementById("detail").open && !location.search.includes("pod=")`)
+	p.Clean(t)
+}
+
+func jsonOf(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestDetailIsAStepOfTheHistory(t *testing.T) {
+	p, ns := open(t)
+	node := ns + "-node"
+	create(t, ns, pod{name: "a", node: node}, pod{name: "b", node: node}, pod{name: "c"})
+	opened := `document.getElementById("detail").open && new URLSearchParams(location.search).get("pod")`
+	p.UntilIs(t, rows, ns+"/a "+ns+"/b "+ns+"/c")
+	p.Click(t, "#rows tr:nth-child(2) a")
+	p.UntilIs(t, opened, ns+"/b")
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, opened, "false")
+	p.UntilIs(t, focus, ns+"/b")
+	p.Eval(t, `history.forward()`)
+	p.UntilIs(t, opened, ns+"/b")
+	p.Until(t, text("facts")+`.includes("`+node+`")`)
+	// Back and forward at once: the dialog is told of its end when it is open again.
+	p.Eval(t, `new Promise((told) => {
+		const dialog = document.getElementById("detail");
+		dialog.addEventListener("close", told, { once: true });
+		dialog.close();
+		dialog.showModal();
+	})`)
+	p.Click(t, `#facts button[aria-label="Its Pods: all of Node `+node+`"]`)
+	p.UntilIs(t, opened, "false")
+	p.UntilIs(t, rows, ns+"/a "+ns+"/b")
+	p.UntilIs(t, `location.search`, "?node="+node)
+	p.Clean(t)
+}
+
+func TestHostileTextStaysText(t *testing.T) {
+	p, ns := open(t)
+	const hostile = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
+	elsewhere := ns + "-hostile"
+	of := (&pod{name: "a", image: hostile, node: hostile, id: "x://" + hostile, labels: map[string]string{"evil": hostile, hostile: "evil"}}).object(elsewhere)
+	err := write(t.Context(), of, func(s *podinfolookup.TestcrSpec) {
+		s.WorkloadKind, s.WorkloadName, s.ServiceAccount, s.PodIPs, s.Phase = hostile, hostile, hostile, []string{hostile}, hostile
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, ns, pod{name: "real", image: hostile}) // the API server takes it
+	p.UntilIs(t, rows, ns+"/real")
+	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere)
+	p.UntilIs(t, rows, elsewhere+"/a")
+	p.Until(t, text("rows")+`.includes(`+jsonOf(t, hostile)+`)`)
+	p.Until(t, `[...document.querySelectorAll("#nodes .name")].some((e) => e.textContent == `+jsonOf(t, hostile)+`)`)
+	p.Click(t, "#rows a")
+	p.Until(t, `document.querySelector("#facts").textContent.split(`+jsonOf(t, hostile)+`).length > 7`)
+	p.Press(t, kb.Escape)
+	p.Until(t, `!document.getElementById("detail").open`)
+	p.Type(t, "q", strings.ToUpper(hostile))
+	p.UntilIs(t, `new URLSearchParams(location.search).get("q")`, strings.ToUpper(hostile))
+	p.Until(t, text("reading")+`.includes("Read as a part")`) // of the node's name
+	p.UntilIs(t, rows, elsewhere+"/a")
+	p.Go(t, p.Eval(t, `location.href`))
+	p.UntilIs(t, `document.getElementById("q").value`, strings.ToUpper(hostile))
+	p.UntilIs(t, rows, elsewhere+"/a")
+	p.UntilIs(t, `document.images.length + document.scripts.length`, "2") // its own
+	p.UntilIs(t, `window.hurt`, "undefined")
+	p.Clean(t)
+}

@@ -1,0 +1,172 @@
+package page_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/weiyuanke/PodInfoLookup/test/browser"
+)
+
+const containerID = "4f5c0a1be8d2c3f4a5b6c7d8e9f00112233445566778899aabbccddeeff00112"
+
+func TestSearch(t *testing.T) {
+	p, ns := open(t)
+	create(t, ns,
+		pod{name: "old", ips: []string{"10.9.0.2"}, phase: corev1.PodSucceeded},
+		pod{name: "other", ips: []string{"10.9.0.3", "fd00:9::3"}, node: "search-2", hostIP: "192.0.2.91"})
+	uid := string(create(t, ns, pod{
+		name: "web", ips: []string{"10.9.0.2", "fd00:9::2"}, id: "containerd://" + containerID, node: "search-1", hostIP: "192.0.2.90",
+	}))
+	web, old, other := ns+"/web", ns+"/old", ns+"/other"
+	p.UntilIs(t, rows, strings.Join([]string{other, web, old}, " ")) // live ones first
+	for _, test := range []struct {
+		name, typed, wantRows, wantReading string
+	}{
+		{"an IPv4 address of two Pods is ambiguous, the live one first", "10.9.0.2", web + " " + old, "Read as the IP. Ambiguous: 2 Pods fit, see their notes."},
+		{"an IPv6 address in another spelling", "[FD00:9:0::2]:80", web, "Read as the IP."},
+		{"a UID", strings.ToUpper(uid), web, "Read as the UID."},
+		{"a container ID with its runtime", "containerd://" + containerID, web, "Read as the container ID."},
+		{"the first 12 digits of a container ID", containerID[:12], web, "Read as the container ID."},
+		{"a path of a cgroup", "/kubepods/besteffort/pod" + uid + "/" + containerID, web, "Read as the container ID."},
+		{"namespace/name", other, other, "Read as namespace/name."},
+		{"a name", "other", other, "Read as the name."},
+		{"a node", "search-1", web, "Read as the node."},
+		{"the IP of a node", "192.0.2.90", web, "Read as the node's IP."},
+		{"a part of a name", "the", other, "Read as a part of a name"},
+		{"nothing that there is", "10.9.0.99", "", "Read as a part of a name, IP, UID, container ID, node or workload: no Pod."},
+		{"a quotation mark", `"><b>`, "", "no Pod."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p.Type(t, "q", test.typed)
+			p.Until(t, fmt.Sprintf(`%s.replace(/\s+/g, " ").includes(%q)`, text("reading"), test.wantReading))
+			p.UntilIs(t, rows, test.wantRows)
+			p.UntilIs(t, `new URLSearchParams(location.search).get("q")`, test.typed)
+		})
+	}
+	p.Clean(t)
+}
+
+func TestSearchIsReadOtherwise(t *testing.T) {
+	p, ns := open(t)
+	// The Pod on the host network has the IP of its node.
+	create(t, ns, pod{name: "agent", ips: []string{"192.0.2.80"}, node: "readings", hostIP: "192.0.2.80"},
+		pod{name: "a", ips: []string{"10.8.0.1"}, node: "readings", hostIP: "192.0.2.80"})
+	p.Type(t, "q", "192.0.2.80")
+	p.UntilIs(t, rows, ns+"/agent")
+	p.Click(t, `#reading button[value=hostip]`)
+	p.UntilIs(t, rows, ns+"/a "+ns+"/agent")
+	p.UntilIs(t, `new URLSearchParams(location.search).get("by")`, "hostip")
+	p.Go(t, p.Eval(t, `location.href`)) // the address has it all
+	p.UntilIs(t, rows, ns+"/a "+ns+"/agent")
+	p.UntilIs(t, `document.getElementById("q").value`, "192.0.2.80")
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, rows, ns+"/agent")
+	p.Clean(t)
+}
+
+func TestAnOlderAnswerNeverComesAfterANewer(t *testing.T) {
+	ns := env.Namespace(t, "")
+	create(t, ns, pod{name: "slow"}, pod{name: "quick"})
+	asked, release := make(chan struct{}), make(chan struct{})
+	address := between(t, serve(t, ns), func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v1/search" && r.URL.Query().Get("q") == "slow" {
+			close(asked)
+			<-release
+		}
+		return false
+	})
+	p := browser.Open(t, address+"/?namespace="+ns)
+	p.UntilIs(t, rows, ns+"/quick "+ns+"/slow")
+	p.Type(t, "q", "slow")
+	<-asked
+	p.Type(t, "q", "quick")
+	p.UntilIs(t, rows, ns+"/quick")
+	close(release)
+	p.Eval(t, `fetch("v1/summary").then((answer) => answer.json())`) // asked after the slow one was let go
+	p.UntilIs(t, rows, ns+"/quick")
+	p.Clean(t)
+}
+
+func TestSortAndFilter(t *testing.T) {
+	p, ns := open(t)
+	create(t, ns,
+		pod{name: "a", ips: []string{"10.7.0.10"}, node: "sort-2"},
+		pod{name: "b", ips: []string{"10.7.0.9"}, node: "sort-1", phase: corev1.PodPending},
+		pod{name: "c", ips: []string{"10.7.0.11"}, node: "sort-1", phase: corev1.PodFailed})
+	order := func(names ...string) string {
+		for i := range names {
+			names[i] = ns + "/" + names[i]
+		}
+		return strings.Join(names, " ")
+	}
+	ip := `th[data-sort=ip]`
+	sorted := `document.querySelector("` + ip + `").ariaSort`
+	p.UntilIs(t, rows, order("a", "b", "c"))
+	p.Click(t, ip+" button")
+	p.UntilIs(t, rows, order("b", "a", "c"))
+	p.UntilIs(t, sorted, "ascending")
+	p.Click(t, ip+" button")
+	p.UntilIs(t, rows, order("c", "a", "b"))
+	p.UntilIs(t, sorted, "descending")
+	p.Click(t, ip+" button")
+	p.UntilIs(t, rows, order("a", "b", "c"))
+	p.UntilIs(t, sorted, "none")
+
+	p.Click(t, `#nodes li[data-name=sort-1] button`)
+	p.UntilIs(t, rows, order("b", "c"))
+	p.UntilIs(t, `document.getElementById("node").value`, "sort-1")
+	p.Until(t, text("phase")+`.includes("Failed (")`)
+	p.Eval(t, `document.getElementById("phase").focus()`)
+	p.Press(t, "F") // the option that begins so
+	p.UntilIs(t, rows, order("c"))
+	p.UntilIs(t, `new URLSearchParams(location.search).get("phase")`, "Failed")
+	p.Go(t, p.Eval(t, `location.href`))
+	p.UntilIs(t, rows, order("c"))
+	p.UntilIs(t, `document.querySelector("#nodes li[data-name=sort-1] button").ariaPressed`, "true")
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, rows, order("b", "c"))
+	p.UntilIs(t, `document.getElementById("phase").value`, "")
+	p.Click(t, `#nodes li[data-name=sort-1] button`)
+	p.UntilIs(t, rows, order("a", "b", "c"))
+	p.Clean(t)
+}
+
+func TestManyPodsComeInPages(t *testing.T) {
+	const many = 1200
+	p, ns := open(t)
+	elsewhere := ns + "-many"
+	workqueue.ParallelizeUntil(t.Context(), 16, many, func(i int) {
+		of := (&pod{name: fmt.Sprintf("pod-%04d", i), ips: []string{fmt.Sprintf("10.6.%d.%d", i/256, i%256)}}).object(elsewhere)
+		if err := write(t.Context(), of, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere)
+	p.UntilIs(t, count, "1–100 of 1,200 Pods")
+	p.UntilIs(t, `document.querySelectorAll("#rows tr").length`, "100")
+	p.UntilIs(t, `document.getElementById("previous").disabled`, "true")
+	p.Click(t, "#next")
+	p.UntilIs(t, count, "101–200 of 1,200 Pods")
+	p.UntilIs(t, focus, "results")
+	p.Until(t, rows+`.startsWith("`+elsewhere+`/pod-0100 ")`)
+	p.Click(t, `#rows tr:nth-child(3) a`) // a Pod that was looked at leaves the page where it was
+	p.Until(t, `document.getElementById("detail").open`)
+	p.Press(t, kb.Escape)
+	p.Until(t, `!document.getElementById("detail").open && !location.search.includes("pod=")`)
+	p.UntilIs(t, count, "101–200 of 1,200 Pods")
+	p.Click(t, "#previous")
+	p.UntilIs(t, count, "1–100 of 1,200 Pods")
+	p.Click(t, `th[data-sort=ip] button`)
+	p.Click(t, `th[data-sort=ip] button`)
+	p.Until(t, rows+`.startsWith("`+elsewhere+`/pod-1199 ")`)
+	p.Type(t, "q", "10.6.4.175")
+	p.UntilIs(t, rows, elsewhere+"/pod-1199")
+	p.UntilIs(t, count, "1 Pod")
+	p.Clean(t)
+}
