@@ -4,16 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 // cleanupTimeout bounds the removal of all that the bench made, which goes on
@@ -35,19 +32,10 @@ type options struct {
 	keep       bool
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "coldstart:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(1) //nolint:gocritic // exitAfterDefer: stop only gives the signals back
-	}
-}
+func main() { harness.Main("coldstart", &options{}) }
 
-func parse(args []string) (*options, error) {
-	o := &options{}
-	fs := pflag.NewFlagSet("coldstart", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
+// Flags are those of the command line.
+func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "../.cluster/kubeconfig", "Kubeconfig file of a cluster that has no Pods of its own.")
 	fs.StringVar(&o.clusterDir, "cluster-dir", "../.cluster/.kwok/clusters/podinfolookup", "Folder of that cluster's logs/audit.log and pids/.")
 	fs.StringVar(&o.binary, "binary", "../bin/podinfolookup", "The program to measure.")
@@ -59,24 +47,18 @@ func parse(args []string) (*options, error) {
 	fs.IntVar(&o.sweeps, "sweeps", 2, "How often each value of --workers is measured.")
 	fs.IntVar(&o.restarts, "restarts", 3, "Restarts with every Testcr right.")
 	fs.BoolVar(&o.keep, "keep", false, "Leave the Pods and Testcrs when done.")
-	fs.Usage = func() { fmt.Printf("usage: coldstart [flags]\n%s", fs.FlagUsages()) }
-	if err := fs.Parse(args); err != nil {
-		return nil, err
-	}
-	if o.pods < 1 || o.rounds < 1 || o.creates < 1 {
-		return nil, fmt.Errorf("--pods, --rounds and --creates must be at least 1")
-	}
-	return o, nil
 }
 
-func run(ctx context.Context, args []string) (err error) {
-	o, err := parse(args)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
+// Validate finds what cannot be measured.
+func (o *options) Validate() error {
+	if o.pods < 1 || o.rounds < 1 || o.creates < 1 {
+		return fmt.Errorf("--pods, --rounds and --creates must be at least 1")
 	}
-	if err != nil {
-		return fmt.Errorf("%w: see --help", err)
-	}
+	return nil
+}
+
+// Run measures all.
+func (o *options) Run(ctx context.Context) (err error) {
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return err

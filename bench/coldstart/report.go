@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 // report prints the tables of docs/benchmarks.md.
@@ -20,7 +22,7 @@ func (b *bench) report(w io.Writer) error {
 }
 
 func (b *bench) of(measure string) []record {
-	return slices.DeleteFunc(slices.Clone(b.records), func(r record) bool { return r.Measure != measure })
+	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure })
 }
 
 // rawOf returns the raw loop of the same round.
@@ -46,17 +48,12 @@ func (b *bench) reportRatios(w io.Writer) {
 		fmt.Fprintf(w, "| %d | %.2f | %.0f | %.2f | %.0f | %.2f | %.2f | %.0f | %.1f, %.1f |\n", r.Round, raw.Seconds, raw.perSecond(),
 			r.Seconds, r.perSecond(), ratio, r.WriteSeconds, float64(r.Pods)/r.WriteSeconds, raw.CPU["others"], r.CPU["others"])
 	}
-	fmt.Fprintf(w, "\nRatio: median %.2f, from %.2f to %.2f.\n", median(ratios), slices.Min(ratios), slices.Max(ratios))
+	fmt.Fprintf(w, "\nRatio: median %.2f, from %.2f to %.2f.\n", harness.Median(ratios), slices.Min(ratios), slices.Max(ratios))
 	fmt.Fprint(w, "Printing, in the same rounds, s:")
 	for _, r := range b.of("cold start, printing") {
 		fmt.Fprintf(w, " %.2f", r.Seconds)
 	}
 	fmt.Fprintln(w)
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
 func (b *bench) reportWorkers(w io.Writer) {
@@ -75,8 +72,8 @@ func (b *bench) reportWorkers(w io.Writer) {
 			seconds = append(seconds, fmt.Sprintf("%.2f", r.Seconds))
 			ratio = append(ratio, fmt.Sprintf("%.2f", ratios[len(ratios)-1]))
 		}
-		fmt.Fprintf(w, "| %d | %s | %.0f | %s | %.2f |\n", workers, strings.Join(seconds, ", "), median(rates),
-			strings.Join(ratio, ", "), median(ratios))
+		fmt.Fprintf(w, "| %d | %s | %.0f | %s | %.2f |\n", workers, strings.Join(seconds, ", "), harness.Median(rates),
+			strings.Join(ratio, ", "), harness.Median(ratios))
 	}
 }
 
@@ -90,7 +87,7 @@ func (b *bench) reportCPU(w io.Writer) {
 			for _, r := range b.of(measure) {
 				used = append(used, r.CPU[program])
 			}
-			fmt.Fprintf(w, " %.2f |", median(used))
+			fmt.Fprintf(w, " %.2f |", harness.Median(used))
 		}
 		fmt.Fprintln(w)
 	}

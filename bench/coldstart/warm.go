@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 func keyOf(pod *corev1.Pod) cache.ObjectName {
@@ -46,46 +47,17 @@ func (b *bench) warm(ctx context.Context) error {
 // sizes takes the mean size of the Testcrs as they are stored.
 func (b *bench) sizes(ctx context.Context) error {
 	all := record{Measure: "size", Pods: len(b.want), Bytes: map[string]float64{}}
-	for options := (metav1.ListOptions{Limit: pageSize}); ; {
-		page, err := b.testcrs.List(ctx, options)
-		if err != nil {
-			return err
+	err := harness.EachTestcr(ctx, b.Testcrs, func(u *unstructured.Unstructured) error {
+		bytes, err := harness.SizeOf(u)
+		for what, n := range bytes {
+			all.Bytes[what] += n / float64(len(b.want))
 		}
-		for i := range page.Items {
-			bytes, err := sizeOf(&page.Items[i])
-			if err != nil {
-				return err
-			}
-			for what, n := range bytes {
-				all.Bytes[what] += n / float64(len(b.want))
-			}
-		}
-		if options.Continue = page.GetContinue(); options.Continue == "" {
-			return b.add(all)
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// sizeOf returns the bytes of a Testcr in etcd: compact JSON, a line's end, and
-// no resource version, which etcd keeps by itself.
-func sizeOf(u *unstructured.Unstructured) (map[string]float64, error) {
-	bytes := map[string]float64{}
-	unstructured.RemoveNestedField(u.Object, "metadata", "resourceVersion")
-	for _, what := range []string{"stored", "without managedFields", "spec"} {
-		var object any = u.Object
-		switch what {
-		case "without managedFields":
-			u.SetManagedFields(nil)
-		case "spec":
-			object = u.Object["spec"]
-		}
-		data, err := json.Marshal(object)
-		if err != nil {
-			return nil, err
-		}
-		bytes[what] = float64(len(data) + 1)
-	}
-	return bytes, nil
+	return b.Add(all)
 }
 
 // heap measures what the two caches hold, in this process: the same objects by
@@ -106,22 +78,12 @@ func (b *bench) heap(ctx context.Context) error {
 	testcrs := func(transform cache.TransformFunc) func() (any, error) {
 		return func() (any, error) {
 			var out []any
-			for options := (metav1.ListOptions{Limit: pageSize}); ; {
-				page, err := b.testcrs.List(ctx, options)
-				if err != nil {
-					return nil, err
-				}
-				for i := range page.Items {
-					t, err := transform(&unstructured.Unstructured{Object: page.Items[i].Object})
-					if err != nil {
-						return nil, err
-					}
-					out = append(out, t)
-				}
-				if options.Continue = page.GetContinue(); options.Continue == "" {
-					return out, nil
-				}
-			}
+			err := harness.EachTestcr(ctx, b.Testcrs, func(u *unstructured.Unstructured) error {
+				t, err := transform(&unstructured.Unstructured{Object: u.Object})
+				out = append(out, t)
+				return err
+			})
+			return out, err
 		}
 	}
 	whole := func(obj any) (any, error) { return obj, nil }
@@ -137,7 +99,7 @@ func (b *bench) heap(ctx context.Context) error {
 		r.Bytes[what] = (liveHeap() - before) / float64(len(b.want))
 		runtime.KeepAlive(kept)
 	}
-	return b.add(r)
+	return b.Add(r)
 }
 
 func liveHeap() float64 {
@@ -152,7 +114,7 @@ func liveHeap() float64 {
 // first out: when the Testcr of a Pod that came after /readyz is there, all
 // others were compared.
 func (b *bench) restart(ctx context.Context, round int) (err error) {
-	log, err := b.auditEnd()
+	log, err := harness.AuditFrom(b.o.clusterDir)
 	if err != nil {
 		return err
 	}
@@ -163,10 +125,10 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 	stopped := false
 	defer func() {
 		if !stopped {
-			_ = p.stop() // err is the earlier cause
+			_ = p.Stop() // err is the earlier cause
 		}
 	}()
-	ready, err := p.ready(ctx)
+	_, ready, err := p.Ready(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,18 +137,18 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 		return err
 	}
 	r := record{Measure: "restart", Round: round, Pods: len(b.want), ReadySeconds: ready.Seconds()}
-	if r.RSSKiB, r.PeakRSSKiB, err = p.memory(); err != nil {
+	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
 		return err
 	}
 	stopped = true
-	if err := p.stop(); err != nil {
+	if err := p.Stop(); err != nil {
 		return err
 	}
-	own, err := b.writes(log, "")
+	own, err := log.Writes(harness.Any)
 	if err != nil {
 		return err
 	}
-	if r.Writes, err = b.writes(log, last); err != nil {
+	if r.Writes, err = log.Writes(func(name string) bool { return name != last }); err != nil {
 		return err
 	}
 	if own["create"] == 0 {
@@ -196,7 +158,7 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 		return fmt.Errorf("writes to Testcrs that were right: %v", r.Writes)
 	}
 	r.Writes = map[string]int{"all": 0}
-	return b.add(r)
+	return b.Add(r)
 }
 
 // deployment makes a Deployment of one Pod with a container ID, measures its
@@ -205,7 +167,7 @@ func (b *bench) deployment(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	labels := map[string]string{"app": "nginx"}
-	pods, deployments := b.kube.CoreV1().Pods(namespace(0)), b.kube.AppsV1().Deployments(namespace(0))
+	pods, deployments := b.Kube.CoreV1().Pods(namespace(0)), b.Kube.AppsV1().Deployments(namespace(0))
 	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: newPod(0).Spec}
 	_, err := deployments.Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
@@ -232,7 +194,7 @@ func (b *bench) deployment(ctx context.Context) (string, error) {
 	}
 	name := podinfolookup.NameFor(keyOf(pod))
 	err = poll(ctx, func(ctx context.Context) (bool, error) {
-		t, err := b.testcrs.Get(ctx, name, metav1.GetOptions{})
+		t, err := b.Testcrs.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, ignoreNotFound(err)
 		}
@@ -240,11 +202,11 @@ func (b *bench) deployment(ctx context.Context) (string, error) {
 		if err != nil || !strings.Contains(string(data), "containerd://") {
 			return false, err
 		}
-		bytes, err := sizeOf(t)
+		bytes, err := harness.SizeOf(t)
 		if err != nil {
 			return false, err
 		}
-		return true, b.add(record{Measure: "size, Deployment", Pods: 1, Bytes: bytes})
+		return true, b.Add(record{Measure: "size, Deployment", Pods: 1, Bytes: bytes})
 	})
 	if err != nil {
 		return "", fmt.Errorf("deployment: %w", err)
@@ -254,7 +216,7 @@ func (b *bench) deployment(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return name, poll(ctx, func(ctx context.Context) (bool, error) {
-		_, err := b.testcrs.Get(ctx, name, metav1.GetOptions{})
+		_, err := b.Testcrs.Get(ctx, name, metav1.GetOptions{})
 		return err != nil, ignoreNotFound(err)
 	})
 }

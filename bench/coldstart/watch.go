@@ -21,6 +21,7 @@ import (
 type counter struct {
 	client  *http.Client
 	host    string
+	note    func(format string, args ...any)
 	version string // of the last event
 	cancel  context.CancelFunc
 	ended   chan struct{}
@@ -41,15 +42,15 @@ type goal struct {
 }
 
 // watchTestcrs starts after version, when there are none.
-func watchTestcrs(ctx context.Context, config *rest.Config, version string) (*counter, error) {
-	own := rest.CopyConfig(config)
+func (b *bench) watchTestcrs(ctx context.Context, version string) (*counter, error) {
+	own := rest.CopyConfig(b.Config)
 	own.Dial = (&net.Dialer{}).DialContext // a connection of its own
 	client, err := rest.HTTPClientFor(own)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &counter{client: client, host: config.Host, version: version, cancel: cancel, ended: make(chan struct{})}
+	c := &counter{client: client, host: own.Host, note: b.Note, version: version, cancel: cancel, ended: make(chan struct{})}
 	body, err := c.open(ctx)
 	if err != nil {
 		cancel()
@@ -95,7 +96,7 @@ func (c *counter) read(ctx context.Context, body io.ReadCloser) {
 		}
 		_ = body.Close() // only read
 		if ctx.Err() == nil {
-			note("the watch of Testcrs goes on from %s", c.version)
+			c.note("the watch of Testcrs goes on from %s", c.version)
 		}
 	}
 	c.mu.Lock()

@@ -1,0 +1,75 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+)
+
+// PageSize is how many objects a list asks for at once.
+const PageSize = 500
+
+// EachTestcr calls f for every Testcr.
+func EachTestcr(ctx context.Context, testcrs dynamic.ResourceInterface, f func(*unstructured.Unstructured) error) error {
+	for options := (metav1.ListOptions{Limit: PageSize}); ; {
+		page, err := testcrs.List(ctx, options)
+		if err != nil {
+			return err
+		}
+		for i := range page.Items {
+			if err := f(&page.Items[i]); err != nil {
+				return err
+			}
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// Verify compares every Testcr with what its Pod calls for; want is by name.
+func Verify(ctx context.Context, testcrs dynamic.ResourceInterface, want map[string]*unstructured.Unstructured) error {
+	right := 0
+	err := EachTestcr(ctx, testcrs, func(got *unstructured.Unstructured) error {
+		want := want[got.GetName()]
+		if want == nil {
+			return fmt.Errorf("no Pod calls for the Testcr %s", got.GetName())
+		}
+		if !reflect.DeepEqual(got.Object["spec"], want.Object["spec"]) || !reflect.DeepEqual(got.GetLabels(), want.GetLabels()) {
+			return fmt.Errorf("the Testcr %s is %v, want %v", got.GetName(), got.Object, want.Object)
+		}
+		right++
+		return nil
+	})
+	if err == nil && right != len(want) {
+		err = fmt.Errorf("%d Testcrs are right, want %d", right, len(want))
+	}
+	return err
+}
+
+// SizeOf returns the bytes of a Testcr in etcd: compact JSON, a line's end, and
+// no resource version, which etcd keeps by itself.
+func SizeOf(u *unstructured.Unstructured) (map[string]float64, error) {
+	bytes := map[string]float64{}
+	unstructured.RemoveNestedField(u.Object, "metadata", "resourceVersion")
+	for _, what := range []string{"stored", "without managedFields", "spec"} {
+		var object any = u.Object
+		switch what {
+		case "without managedFields":
+			u.SetManagedFields(nil)
+		case "spec":
+			object = u.Object["spec"]
+		}
+		data, err := json.Marshal(object)
+		if err != nil {
+			return nil, err
+		}
+		bytes[what] = float64(len(data) + 1)
+	}
+	return bytes, nil
+}

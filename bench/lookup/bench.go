@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+)
+
+const (
+	namespaces  = 3
+	creates     = 20  // at once
+	podsOfNode  = 110 // the kubelet's default
+	pollEvery   = 100 * time.Millisecond
+	stepTimeout = 15 * time.Minute // of a busy machine
+
+	// Every bareEach-th Pod is as coldstart has them all, bare and without a
+	// container ID; the others are of a Deployment.
+	bareEach = 4
+)
+
+// bench is one run.
+type bench struct {
+	*harness.Cluster
+	*harness.Records[record]
+	o    *options
+	pods []*corev1.Pod
+	took map[way][]time.Duration // each answer, over all rounds
+}
+
+// record is one line of lookup.jsonl.
+type record struct {
+	Measure string `json:"measure"`
+	Round   int    `json:"round,omitempty"`
+	Pods    int    `json:"pods,omitempty"`
+	Clients int    `json:"clients,omitempty"`
+
+	Requests   int         `json:"requests,omitempty"`
+	Seconds    float64     `json:"seconds,omitempty"`
+	PerSecond  float64     `json:"perSecond,omitempty"`
+	P50Ms      float64     `json:"p50Ms,omitempty"`
+	P99Ms      float64     `json:"p99Ms,omitempty"`
+	CPU        harness.CPU `json:"cpuSeconds,omitempty"`
+	RSSKiB     int         `json:"rssKiB,omitempty"`
+	PeakRSSKiB int         `json:"peakRSSKiB,omitempty"`
+
+	Writes map[string]int     `json:"writes,omitempty"` // of the program, by verb, from the audit log
+	Bytes  map[string]float64 `json:"bytes,omitempty"`
+}
+
+func newBench(ctx context.Context, o *options) (*bench, error) {
+	// Such a Pod would be deleted by the controller manager, as its node is not there.
+	if _, err := os.Stat(filepath.Join(o.clusterDir, "pids", "kube-controller-manager.pid")); err == nil {
+		return nil, fmt.Errorf("the cluster in %s has a controller manager: hack/bench.sh lookup starts one without", o.clusterDir)
+	}
+	// Not after ten minutes, when the first of them is wanted.
+	for _, program := range []string{o.binary, o.before, o.kubectl, o.plugin, o.timed} {
+		if program == "" {
+			continue
+		}
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, err
+		}
+	}
+	cluster, err := harness.Connect(ctx, o.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cluster.Alone(ctx); err != nil {
+		return nil, err
+	}
+	records, err := harness.NewRecords[record](o.out, "lookup")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{Cluster: cluster, Records: records, o: o, took: map[way][]time.Duration{}}
+	for i := range namespaces {
+		if err := b.makeNamespace(ctx, namespace(i)); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func namespace(i int) string { return fmt.Sprintf("%s-%d", harness.UserAgent, i) }
+
+// makeNamespace also makes the ServiceAccount that no controller makes here,
+// and without which no Pod is taken.
+func (b *bench) makeNamespace(ctx context.Context, name string) error {
+	_, err := b.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	_, err = b.Kube.CoreV1().ServiceAccounts(name).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
+	return err
+}
+
+// start runs a podinfolookup; its log is added to podinfolookup.log.
+func (b *bench) start(binary string) (*harness.Process, error) {
+	return harness.Start(binary, filepath.Join(b.o.out, "podinfolookup.log"),
+		"--kubeconfig="+b.o.kubeconfig, "--print-list=false", "--print-changes=false")
+}
+
+// fill makes the Pods, bound and Running. Nothing simulates them: a kubelet for
+// 20,000 Pods would take most of the time and of the processors.
+func (b *bench) fill(ctx context.Context) error {
+	b.Note("making %d Pods", b.o.pods)
+	b.pods = make([]*corev1.Pod, b.o.pods)
+	err := harness.Parallel(creates, b.o.pods, func(i int) error {
+		pods := b.Kube.CoreV1().Pods(namespace(i % namespaces))
+		pod, err := pods.Create(ctx, newPod(i), metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		pod.Status = runningStatus(i)
+		b.pods[i], err = pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pods: %w", err)
+	}
+	return nil
+}
+
+func newPod(i int) *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%05d", i), Labels: map[string]string{"app": "web"}},
+		Spec: corev1.PodSpec{
+			NodeName:   fmt.Sprintf("node-%06d", i/podsOfNode),
+			Containers: []corev1.Container{{Name: "nginx", Image: "nginx:1.29"}},
+		},
+	}
+	if i%bareEach > 0 {
+		const hash = "6bf4d7c9b8"
+		pod.Name = fmt.Sprintf("nginx-%s-%05d", hash, i)
+		pod.Labels = map[string]string{"app": "nginx", "pod-template-hash": hash}
+		yes := true
+		pod.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "nginx-" + hash,
+			UID: types.UID("00000000-0000-4000-8000-000000000000"), Controller: &yes, BlockOwnerDeletion: &yes,
+		}}
+	}
+	return pod
+}
+
+func runningStatus(i int) corev1.PodStatus {
+	// Of both families, as kwok gives them.
+	ip := fmt.Sprintf("10.128.%d.%d", i>>8, i&255)
+	ip6 := fmt.Sprintf("fd00::1:%x", i)
+	status := corev1.PodStatus{
+		Phase: corev1.PodRunning, StartTime: new(metav1.Now()),
+		PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}, {IP: ip6}}, HostIP: fmt.Sprintf("10.0.0.%d", i/podsOfNode%254+1),
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+	}
+	if i%bareEach > 0 {
+		status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: "nginx", Image: "nginx:1.29", Ready: true, ContainerID: containerID(fmt.Sprint(i)),
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
+		}}
+	}
+	return status
+}
+
+func containerID(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return "containerd://" + hex.EncodeToString(sum[:])
+}
+
+// measure runs the program until every Pod has its Testcr, and then the lookups.
+func (b *bench) measure(ctx context.Context) (err error) {
+	log, err := harness.AuditFrom(b.o.clusterDir)
+	if err != nil {
+		return err
+	}
+	p, err := b.start(b.o.binary)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopped := p.Stop(); err == nil {
+			err = stopped
+		}
+	}()
+	address, _, err := p.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.complete(ctx, address); err != nil {
+		return err
+	}
+	r := record{Measure: "cold start", Pods: len(b.pods), Seconds: time.Since(p.Started).Seconds()}
+	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+		return err
+	}
+	want := make(map[string]*unstructured.Unstructured, len(b.pods))
+	for _, pod := range b.pods {
+		t := podinfolookup.FromPod(pod)
+		want[t.Name] = t.Encode()
+	}
+	if err := harness.Verify(ctx, b.Testcrs, want); err != nil {
+		return err
+	}
+	if r.Writes, err = log.Writes(harness.Any); err != nil {
+		return err
+	}
+	if len(r.Writes) != 1 || r.Writes["create"] != len(b.pods) {
+		return fmt.Errorf("writes of a cold start: %v, want %d creates", r.Writes, len(b.pods))
+	}
+	if err := b.Add(r); err != nil {
+		return err
+	}
+	return b.rounds(ctx, p, address)
+}
+
+// complete waits until the program's index has every Testcr.
+func (b *bench) complete(ctx context.Context, address string) error {
+	var view struct {
+		Testcrs int `json:"testcrs"`
+	}
+	err := wait.PollUntilContextTimeout(ctx, pollEvery, stepTimeout, true, func(ctx context.Context) (bool, error) {
+		err := getJSON(ctx, http.DefaultClient, "http://"+address+"/v1/pods?limit=1", &view)
+		return view.Testcrs == len(b.pods), err
+	})
+	if err != nil {
+		return fmt.Errorf("the lookup has %d Testcrs, want %d: %w", view.Testcrs, len(b.pods), err)
+	}
+	return nil
+}
+
+func getJSON(ctx context.Context, client *http.Client, url string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // only read
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	body, err := io.ReadAll(response.Body) // to the end, so that the connection is used again
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+// quiet waits until other programs leave the processors alone, or patience ends.
+func (b *bench) quiet(ctx context.Context, p *harness.Process) error {
+	const look = 5 * pollEvery
+	for end := time.Now().Add(b.o.patience); time.Now().Before(end); {
+		before, err := harness.CPUNow(b.o.clusterDir, p)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		after, err := harness.CPUNow(b.o.clusterDir, p)
+		if err != nil || after.Since(before)["others"] < 0.2*look.Seconds() {
+			return err
+		}
+	}
+	return nil
+}
+
+// memory measures starts with every Testcr right, in turns with the other version.
+func (b *bench) memory(ctx context.Context) error {
+	for round := range b.o.restarts {
+		for _, version := range b.versions() {
+			if err := b.restart(ctx, version, round+1); err != nil {
+				return fmt.Errorf("restart: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// version is a podinfolookup and what it is called in the records.
+type version struct{ suffix, binary string }
+
+func (b *bench) versions() []version {
+	versions := []version{{"", b.o.binary}}
+	if b.o.before != "" {
+		versions = append(versions, version{", before", b.o.before})
+	}
+	return versions
+}
+
+func (b *bench) restart(ctx context.Context, v version, round int) (err error) {
+	p, err := b.start(v.binary)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopped := p.Stop(); err == nil {
+			err = stopped
+		}
+	}()
+	_, ready, err := p.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	r := record{Measure: "restart" + v.suffix, Round: round, Pods: len(b.pods), Seconds: ready.Seconds()}
+	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+		return err
+	}
+	return b.Add(r)
+}
