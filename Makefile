@@ -1,4 +1,5 @@
-# PodInfoLookup. `make help` lists the targets; nothing needs to be installed but Go, make, git and a C compiler.
+# PodInfoLookup. `make help` lists the targets; nothing needs to be installed but Go, make, git, a C compiler and, for
+# `make test`, npm and Debian's Chromium, which it installs itself where apt-get can be used.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -6,7 +7,7 @@ SHELL := bash
 export GOWORK := off
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -X github.com/weiyuanke/PodInfoLookup/internal/app.version=$(VERSION)
+LDFLAGS := -s -w $(foreach p,app plugin,-X github.com/weiyuanke/PodInfoLookup/internal/$(p).version=$(VERSION))
 KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
 
 .PHONY: help
@@ -35,12 +36,14 @@ run: cluster ## apply the CRD and run the controller in the foreground
 	go run main.go --kubeconfig=.cluster/kubeconfig
 
 .PHONY: build
-build: ## build bin/podinfolookup
+build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/podinfolookup ./cmd/podinfolookup
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/podinfolookup ./cmd/kubectl-podinfo
+	@install -m 755 cmd/kubectl-podinfo/kubectl_complete-podinfo bin/
 
 .PHONY: test
-test: cluster-build ## run every test with the race detector, on a real API server
+test: cluster-build ## run every test with the race detector, on a real API server and in a browser
+	@hack/chromium.sh && hack/axe.sh
 	go test -race ./...
 	cd test && go test -race -count=1 ./... # a cached pass says nothing of a real server
 
@@ -49,8 +52,12 @@ verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, do
 	@hack/verify.sh
 
 .PHONY: update
-update: ## write again what is generated: yaml/testcrd.yaml, the flags in README.md
+update: ## write again what is generated: yaml/testcrd.yaml, the flags in the docs
 	@hack/update.sh
+
+.PHONY: screenshots
+screenshots: cluster-build ## take the screenshots of the page again, docs/screenshots
+	@hack/screenshots.sh
 
 .PHONY: bench
 bench: cluster-build ## make the tables of docs/benchmarks.md again, raw output under bench/out/

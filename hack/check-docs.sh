@@ -15,7 +15,7 @@ while IFS=: read -r file target; do
 done < <(git ls-files -co --exclude-standard '*.md' | xargs grep -oHP '(^|`)make \K[a-z][a-z-]+' | sort -u)
 
 crd=$(sed -n '/^ *spec:$/,$p' yaml/testcrd.yaml | awk '/^              [a-z]+:$/ { sub(":", ""); print $1 }' | sort -u)
-table=$(sed -n '/^## Fields/,/^Labels of/p' README.md | grep -P '^\| `' | cut -d'|' -f2 | grep -oP '`\K[a-z]+' | sort -u)
+table=$(sed -n '/^## Fields/,/^Its labels/p' README.md | grep -P '^\| `' | cut -d'|' -f2 | grep -oP '`\K[a-z]+' | sort -u)
 diff <(echo "$crd") <(echo "$table") || complain "README.md's table of fields (>) is not that of yaml/testcrd.yaml (<)"
 
 exit "$bad"

@@ -8,10 +8,17 @@ mkdir -p "$out/yaml"
 crd=$(hack/generate-crd.sh)
 printf '%s\n' "$crd" >"$out/yaml/testcrd.yaml"
 
-# The flags in README.md are what --help says.
-help=$(go run ./cmd/podinfolookup --help)
-readme=$(awk -v help="$help" '
-  /<!-- flags: / { print; print "```"; print help; print "```"; skip = 1; next }
-  /<!-- end of flags -->/ { skip = 0 }
-  !skip' README.md)
-printf '%s\n' "$readme" >"$out/README.md"
+# The flags in the docs are what --help says, between two markers.
+flags() { # document marker command...
+  local help
+  help=$("${@:3}")
+  mkdir -p "$out/$(dirname "$1")"
+  awk -v help="$help" -v begin="<!-- $2: " '
+    index($0, begin) == 1 { print; print "```"; print help; print "```"; skip = 1; next }
+    /<!-- end of flags -->/ { skip = 0 }
+    !skip' "$1" >"$out/$1.new"
+  mv "$out/$1.new" "$out/$1"
+}
+plugin_flags() { go run ./cmd/kubectl-podinfo --help | sed -n '/^Flags:/,$p'; }
+flags README.md flags go run ./cmd/podinfolookup --help
+flags docs/plugin.md "plugin flags" plugin_flags

@@ -46,7 +46,7 @@ tidy() {
 }
 
 generated() {
-  hack/update.sh "$scratch/generated" && for f in yaml/testcrd.yaml README.md; do
+  hack/update.sh "$scratch/generated" && for f in yaml/testcrd.yaml README.md docs/plugin.md; do
     diff -u "$f" "$scratch/generated/$f" || { echo "$f is not what its source says: make update"; return 1; }
   done
 }
@@ -55,6 +55,9 @@ generated() {
 manifests() { go -C test test -count=1 ./manifests; }
 
 documented() { hack/check-docs.sh; }
+
+# .krew.yaml by the rules that krew has for its index.
+krew() { go test -count=1 -run TestKrewManifest ./internal/plugin; }
 
 scripts() {
   local f
@@ -69,6 +72,7 @@ check tidy tidy
 check generated generated
 check manifests manifests
 check docs documented
+check krew krew
 check scripts scripts
 echo "$passed passed, $failed failed"
 ((failed == 0))

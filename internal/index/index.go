@@ -57,7 +57,11 @@ func New() *Index {
 
 // Handler returns the handler that keeps the index true to an informer whose
 // objects are *podinfolookup.Testcr.
-func (x *Index) Handler() cache.ResourceEventHandler {
+func (x *Index) Handler() cache.ResourceEventHandler { return Handler(x.Set) }
+
+// Handler returns a handler that calls set with two states of one
+// *podinfolookup.Testcr for each event, nil standing for absent.
+func Handler(set func(was, now *podinfolookup.Testcr)) cache.ResourceEventHandler {
 	testcr := func(obj any) *podinfolookup.Testcr {
 		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 			obj = tombstone.Obj
@@ -66,9 +70,9 @@ func (x *Index) Handler() cache.ResourceEventHandler {
 		return t
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { x.Set(nil, testcr(obj)) },
-		UpdateFunc: func(old, obj any) { x.Set(testcr(old), testcr(obj)) },
-		DeleteFunc: func(obj any) { x.Set(testcr(obj), nil) },
+		AddFunc:    func(obj any) { set(nil, testcr(obj)) },
+		UpdateFunc: func(old, obj any) { set(testcr(old), testcr(obj)) },
+		DeleteFunc: func(obj any) { set(testcr(obj), nil) },
 	}
 }
 

@@ -70,7 +70,7 @@ func (o *options) annotate(ctx context.Context) error {
 		return err
 	}
 	names := newNames()
-	handle, err := informer.AddEventHandler(names.handler())
+	handle, err := informer.AddEventHandler(index.Handler(names.set))
 	if err != nil {
 		return err
 	}
@@ -100,21 +100,6 @@ type names struct {
 
 func newNames() *names {
 	return &names{index: index.New(), labels: map[key]string{}}
-}
-
-func (n *names) handler() cache.ResourceEventHandler {
-	testcr := func(obj any) *podinfolookup.Testcr {
-		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tombstone.Obj
-		}
-		t, _ := obj.(*podinfolookup.Testcr)
-		return t
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { n.set(nil, testcr(obj)) },
-		UpdateFunc: func(old, obj any) { n.set(testcr(old), testcr(obj)) },
-		DeleteFunc: func(obj any) { n.set(testcr(obj), nil) },
-	}
 }
 
 // set takes now for was, two states of one Testcr; nil stands for absent.

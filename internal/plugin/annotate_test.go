@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
 )
 
 // testcr returns the Testcr of a running Pod "shop/NAME" with these IPs, after
@@ -79,7 +80,7 @@ func TestLabelsOfSharedIPs(t *testing.T) {
 
 func TestLabelsFollowChanges(t *testing.T) {
 	n := newNames()
-	handler := n.handler()
+	handler := index.Handler(n.set)
 	first, moved := testcr("a", []string{"10.0.0.7", "FD00::7"}), testcr("a", []string{"10.0.0.8"})
 	foreign := testcr("b", []string{"10.0.0.9"})
 	foreign.Labels = nil
