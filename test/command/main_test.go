@@ -4,7 +4,6 @@ package command_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,14 +22,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Main(m, func(e *testenv.Env) {
-		env = e
-		var err error
-		if binary, err = e.Build(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	})
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
 }
 
 // command is a run of the program on a free port that has yet to be started.

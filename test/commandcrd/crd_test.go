@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,14 +35,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Main(m, func(e *testenv.Env) {
-		env = e
-		var err error
-		if binary, err = e.Build(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	})
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
 }
 
 func start(t *testing.T, namespace string) *testenv.Program {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -32,14 +31,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Main(m, func(e *testenv.Env) {
-		env = e
-		var err error
-		if binary, err = e.Build(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	})
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
 }
 
 // serve runs the program for some namespaces and returns where its page is.

@@ -37,14 +37,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Main(m, func(e *testenv.Env) {
-		env = e
-		var err error
-		if binary, err = e.Build(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	})
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
 }
 
 // server is a run of the program and how to talk to it.

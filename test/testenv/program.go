@@ -25,9 +25,21 @@ var (
 	serving = regexp.MustCompile(`Serving /livez and /readyz.*"?address"?[=:]"([^"]+)"`)
 )
 
-// Build builds cmd/podinfolookup with the race detector and returns the binary.
+// MainWithProgram is Main for tests of the built program: set gets its path, too.
+func MainWithProgram(m *testing.M, set func(e *Env, binary string)) {
+	Main(m, func(e *Env) {
+		binary, err := e.build()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "testenv:", err)
+			os.Exit(1)
+		}
+		set(e, binary)
+	})
+}
+
+// build builds cmd/podinfolookup with the race detector and returns the binary.
 // Everybody may run it, also another user than the one who tests.
-func (e *Env) Build() (string, error) {
+func (e *Env) build() (string, error) {
 	binary := filepath.Join(e.Dir, "podinfolookup")
 	build := exec.CommandContext(context.Background(), //nolint:gosec // G204: binary is a path of our own
 		"go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
