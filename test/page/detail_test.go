@@ -63,6 +63,8 @@ func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
 		p.Until(t, text("copied")+`.endsWith(`+jsonOf(t, ": "+wanted)+`)`)
 	}
 	p.Click(t, "#json")
+	// The browser has the text before it says so: only then is this copy done.
+	p.Until(t, text("copied")+`.startsWith("Copied all as JSON")`)
 	p.Until(t, `navigator.clipboard.readText().then((text) => JSON.parse(text).poduid == "`+string(of.UID)+`")`)
 	// Without the clipboard of a secure context.
 	p.Eval(t, `navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed"))`)
