@@ -247,3 +247,27 @@ func TestEventsEndWithTheConnection(t *testing.T) {
 		s.stop()
 	})
 }
+
+func TestEventsEndSoThatRightsAreLookedAtAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h := serve(t, shop()...)
+		s := open(t, h)
+		defer s.stop()
+		ended := func() bool {
+			select {
+			case <-s.stopped:
+				return true
+			default:
+				return false
+			}
+		}
+		after(10*time.Minute - time.Second)
+		if ended() {
+			t.Error("it ends before its time")
+		}
+		after(2 * time.Second)
+		if !ended() {
+			t.Error("it outlives its rights")
+		}
+	})
+}
