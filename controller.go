@@ -36,8 +36,9 @@ const (
 	// the informers' and servers' own end it keeps a stop under 5 s.
 	stopGrace = 3 * time.Second
 	// stuckAfter is when a worker in one and the same sync counts as stuck: more
-	// than any number of timeouts that one sync can add up.
-	stuckAfter = 2 * maxTries * requestTimeout
+	// than the 3 minutes that all requests of one sync can take, each to its
+	// timeout.
+	stuckAfter = 5 * time.Minute
 	// sweepEvery is how often writes that the watch has not confirmed are met
 	// with the cache; there are none in a healthy cluster.
 	sweepEvery = 10 * time.Second
@@ -52,37 +53,59 @@ const (
 	Updated Verb = "update"
 	Deleted Verb = "delete"
 
-	nothing Verb = ""
-	foreign Verb = "foreign"
+	nothing Verb = "unchanged"
+	foreign Verb = "foreign" // left alone, and reported
 )
 
 // Config is what a Controller works with. The informers are started by the
-// caller, after New and before or while Run waits for them.
+// caller, after New and before or while Run waits for them. The functions may be
+// nil; they are called from the workers and must be quick.
 type Config struct {
 	// Pods are the Pod informers by watched namespace, or one under
-	// metav1.NamespaceAll. They must have the transform TrimPod.
-	Pods map[string]cache.SharedIndexInformer
+	// metav1.NamespaceAll.
+	Pods map[string]*Informer
 	// Testcrs is the informer of the Testcrs of all namespaces.
 	Testcrs *TestcrInformer
 	// Workers is how many keys are synced at once, at least 1.
 	Workers int
-	// Wrote is called after each successful write, from the workers: it must be
-	// quick. It may be nil.
-	Wrote func(verb Verb, pod cache.ObjectName)
+	// Wrote is called after each successful write.
+	Wrote func(Write)
+	// Synced is called after each sync with what it came to and how long it took.
+	Synced func(Verb, time.Duration, error)
+	// Warn is called when a person must act: about is what stands in the way, a
+	// Testcr or the CRD; reason is in CamelCase, as that of an Event.
+	Warn func(about *corev1.ObjectReference, reason, message string)
+}
+
+func (c *Config) setDefaults() {
+	if c.Wrote == nil {
+		c.Wrote = func(Write) {}
+	}
+	if c.Synced == nil {
+		c.Synced = func(Verb, time.Duration, error) {}
+	}
+	if c.Warn == nil {
+		c.Warn = func(*corev1.ObjectReference, string, string) {}
+	}
 }
 
 // Controller keeps one Testcr per Pod.
 type Controller struct {
-	pods    map[string]cache.Indexer
+	pods    podCaches
 	testcrs *TestcrInformer
 	workers int
-	wrote   func(Verb, cache.ObjectName)
+	wrote   func(Write)
+	done    func(Verb, time.Duration, error)
+	warn    func(about *corev1.ObjectReference, reason, message string)
 
-	queue   workqueue.TypedRateLimitingInterface[cache.ObjectName]
-	synced  []cache.DoneChecker // one a handler: it has heard of the whole first list
-	busy    []atomic.Int64      // by worker: since when it is in one sync, in Unix nanoseconds, 0 when in none
-	started atomic.Bool         // the caches were synced
-	mangled atomic.Bool         // told that writes are not stored as they are
+	queue  workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	causes causes
+	synced []cache.DoneChecker // one a handler: it has heard of the whole first list
+	busy   []atomic.Int64      // by worker: since when it is in one sync, in Unix nanoseconds, 0 when in none
+
+	running atomic.Bool // Run was called
+	working atomic.Bool // keys are queued: who only stands by would gather them for ever
+	mangled atomic.Bool // told that writes are not stored as they are
 
 	mu       sync.Mutex
 	reported map[types.UID]struct{} // foreign Testcrs that were told of
@@ -96,21 +119,22 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	case len(config.Pods) == 0 || config.Testcrs == nil:
 		return nil, errors.New("a controller needs a Pod informer and the Testcr informer")
 	}
+	config.setDefaults()
 	c := &Controller{
-		pods:    map[string]cache.Indexer{},
+		pods:    podCaches{},
 		testcrs: config.Testcrs,
 		workers: config.Workers,
 		wrote:   config.Wrote,
+		done:    config.Synced,
+		warn:    config.Warn,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
 		busy:     make([]atomic.Int64, config.Workers),
 		reported: map[types.UID]struct{}{},
 	}
-	if c.wrote == nil {
-		c.wrote = func(Verb, cache.ObjectName) {}
-	}
-	c.testcrs.returned = c.enqueueAll
+	c.testcrs.onLost = c.warnOfCRD
+	c.testcrs.onReturned = func() { c.enqueueAll(false) }
 	for namespace, informer := range config.Pods {
 		c.pods[namespace] = informer.GetIndexer()
 		if err := c.handle(ctx, informer, c.podHandler(ctx)); err != nil {
@@ -140,7 +164,10 @@ func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler 
 			utilruntime.HandleErrorWithContext(ctx, err, "An event without a Pod")
 			return
 		}
-		c.queue.Add(key)
+		if c.working.Load() {
+			c.causes.add(key, time.Now())
+			c.queue.Add(key)
+		}
 	}
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    enqueue,
@@ -171,31 +198,44 @@ func (c *Controller) observe(obj any, gone bool) {
 		delete(c.reported, t.UID)
 		c.mu.Unlock()
 	}
-	key, ok := t.PodKey()
-	if !ok {
-		// A Testcr that does not name its Pod is looked at under its own name.
-		key = cache.ObjectName{Name: t.Name}
-	} else if !c.watches(key.Namespace) {
-		return
+	if key, ok := c.keyOf(t); ok && c.working.Load() {
+		c.queue.Add(key)
 	}
-	c.queue.Add(key)
 }
 
-func (c *Controller) enqueueAll() {
+// keyOf returns the key that t is synced under, false when it is no business of
+// this controller. A Testcr that does not name its Pod has its own name for one.
+func (c *Controller) keyOf(t *Testcr) (cache.ObjectName, bool) {
+	key, ok := t.PodKey()
+	if !ok {
+		return cache.ObjectName{Name: t.Name}, true
+	}
+	return key, c.pods.watch(key.Namespace)
+}
+
+// enqueueAll has everything in both caches looked at: at the start, or since all
+// Testcrs went with their CRD.
+func (c *Controller) enqueueAll(start bool) {
+	enqueue := func(key cache.ObjectName) {
+		if start {
+			c.causes.add(key, time.Time{})
+		}
+		c.queue.Forget(key) // without the wait that its earlier failures would cost
+		c.queue.Add(key)
+	}
+	if !c.working.Load() {
+		return
+	}
 	for _, pods := range c.pods {
 		for _, obj := range pods.List() {
-			c.enqueueFresh(cache.MetaObjectToName(obj.(*corev1.Pod)))
+			enqueue(cache.MetaObjectToName(obj.(*corev1.Pod)))
 		}
 	}
 	for _, obj := range c.testcrs.GetStore().List() {
-		c.observe(obj, false)
+		if key, ok := c.keyOf(obj.(*Testcr)); ok {
+			enqueue(key)
+		}
 	}
-}
-
-// enqueueFresh adds key without the wait that its earlier failures would cost.
-func (c *Controller) enqueueFresh(key cache.ObjectName) {
-	c.queue.Forget(key)
-	c.queue.Add(key)
 }
 
 // Run works until ctx ends, and returns once no sync is running. Requests in
@@ -204,13 +244,19 @@ func (c *Controller) enqueueFresh(key cache.ObjectName) {
 func (c *Controller) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	defer c.queue.ShutDown()
+	c.running.Store(true)
+	if err := c.testcrs.Missing(); err != nil {
+		c.warnOfCRD(err)
+	}
 
-	// A handler's own HasSynced says that the queue holds every key of the first
-	// list: an orphan is known as one only then.
+	// An orphan is known as one only when both caches are whole. From the moment
+	// on that working is set, what the caches learn is queued; what they knew
+	// before is queued here.
 	if !cache.WaitFor(klog.NewContext(ctx, logger.V(2)), "caches", c.synced...) {
 		return nil
 	}
-	c.started.Store(true)
+	c.working.Store(true)
+	c.enqueueAll(true)
 	logger.Info("Caches synced", "workers", c.workers, "queued", c.queue.Len())
 
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -252,13 +298,19 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	if c.queue.ShuttingDown() { // what is left is found again at the next start
 		return false
 	}
-	c.busy[id].Store(time.Now().UnixNano())
+	begun := time.Now()
+	c.busy[id].Store(begun.UnixNano())
 	defer c.busy[id].Store(0)
 
-	err := c.sync(ctx, key)
+	cause := c.causes.take(key)
+	verb, err := c.sync(ctx, key, cause)
+	c.done(verb, time.Since(begun), err)
 	if err == nil {
 		c.queue.Forget(key)
 		return true
+	}
+	if cause.pod {
+		c.causes.add(key, cause.since)
 	}
 	// The informer says once for all keys that the CRD is gone.
 	if !isCRDGone(err) && !c.queue.ShuttingDown() {
@@ -269,38 +321,39 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	return true
 }
 
-// sync makes the Testcr of the Pod called key true with at most one write. It
-// starts from the two caches; a write that the API server refuses because they
-// were old is decided again from a live read.
-func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
+// sync makes the Testcr of the Pod called key true with at most one write, and
+// returns which. It starts from the two caches; a write that the API server
+// refuses because they were old is decided again from a live read.
+func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause) (Verb, error) {
 	if c.testcrs.missing.Load() != nil {
-		return nil // enqueueAll brings each key back once the CRD is
+		return nothing, nil // enqueueAll brings each key back once the CRD is
 	}
 	name := NameFor(key)
 	if key.Namespace == "" {
 		name = key.Name
-		if pod, ok := c.podOf(name); ok {
+		if pod, ok := c.pods.of(name); ok {
 			c.queue.Add(pod) // under its own key, so that no two workers write one Testcr
-			return nil
+			return nothing, nil
 		}
 	}
 	have := c.testcrs.get(name)
 	for try := 1; ; try++ {
 		var want *Testcr
-		if pod := c.pod(key); pod != nil {
+		if pod := c.pods.get(key); pod != nil {
 			want = FromPod(pod)
 		}
 		verb := c.decide(want, have)
 		err := c.write(ctx, verb, want, have)
 		if err == nil && verb != nothing && verb != foreign {
-			c.wrote(verb, key)
-			klog.FromContext(ctx).V(4).Info("Wrote", "verb", verb, "pod", klog.KRef(key.Namespace, key.Name), "testcr", name)
+			reason := cause.reason(verb, want, have)
+			c.wrote(Write{Verb: verb, Reason: reason, Pod: key, Since: cause.since})
+			klog.FromContext(ctx).V(4).Info("Wrote", "verb", verb, "reason", reason, "pod", klog.KRef(key.Namespace, key.Name), "testcr", name)
 		}
 		if !isStale(err) || try == maxTries {
-			return err
+			return verb, err
 		}
 		if have, err = c.testcrs.live(ctx, name, have); err != nil {
-			return err
+			return verb, err
 		}
 	}
 }
@@ -309,7 +362,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 // want, the Testcr as its Pod calls for; nil stands for absent.
 func (c *Controller) decide(want, have *Testcr) Verb {
 	switch {
-	case want == nil && (have == nil || have.DeletionTimestamp != nil || !c.owns(have)):
+	case want == nil && (have == nil || have.DeletionTimestamp != nil || !c.pods.own(have)):
 		return nothing
 	case want == nil:
 		return Deleted
@@ -356,82 +409,29 @@ func (c *Controller) wroteBack(ctx context.Context, want *Testcr, stored *unstru
 	}
 	t := decodeTestcr(stored)
 	c.testcrs.learn(t)
-	if !t.says(want) && !c.mangled.Swap(true) {
-		klog.FromContext(ctx).Error(nil, "The API server stored something other than what was written: "+
-			"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml", "testcr", t.Name)
+	if !t.says(want) {
+		c.reportMangled(ctx, t)
 	}
 	return nil
 }
 
-// reportForeign says once that a Testcr which is not ours stands in the way.
-func (c *Controller) reportForeign(ctx context.Context, want, have *Testcr) {
-	c.mu.Lock()
-	_, told := c.reported[have.UID]
-	c.reported[have.UID] = struct{}{}
-	c.mu.Unlock()
-	if !told {
-		klog.FromContext(ctx).Error(nil, "A Testcr that is not ours has the name that a Pod needs; it is left alone: "+
-			"delete it, or give it the label "+LabelManagedBy+"="+ManagedBy,
-			"testcr", have.Name, "pod", want.Spec.PodKey, "podkey", have.Spec.PodKey)
-	}
-}
-
-// pod returns the Pod called key as the cache has it, nil when there is none.
-func (c *Controller) pod(key cache.ObjectName) *corev1.Pod {
-	pods, ok := c.pods[key.Namespace]
-	if !ok {
-		pods, ok = c.pods[metav1.NamespaceAll]
-	}
-	if !ok {
-		return nil
-	}
-	if obj, exists, err := pods.GetByKey(key.String()); err == nil && exists {
-		return obj.(*corev1.Pod)
-	}
-	return nil
-}
-
-// podOf finds the Pod whose Testcr is called name by trying all of them, about
-// 1 ms per 2,000 Pods. It is needed only where a podkey was changed by hand.
-func (c *Controller) podOf(name string) (cache.ObjectName, bool) {
-	for _, pods := range c.pods {
-		for _, key := range pods.ListKeys() {
-			if md5Hex(key) == name {
-				pod, err := cache.ParseObjectName(key)
-				return pod, err == nil
-			}
-		}
-	}
-	return cache.ObjectName{}, false
-}
-
-func (c *Controller) watches(namespace string) bool {
-	_, all := c.pods[metav1.NamespaceAll]
-	_, one := c.pods[namespace]
-	return all || one
-}
-
-// owns reports whether t may be deleted: it carries our label, and it is of a
-// watched namespace beyond doubt.
-func (c *Controller) owns(t *Testcr) bool {
-	if !t.Managed() {
-		return false
-	}
-	if _, all := c.pods[metav1.NamespaceAll]; all {
-		return true
-	}
-	key, ok := t.PodKey()
-	return ok && c.watches(key.Namespace)
-}
-
-// Ready returns nil once the caches hold all Pods and Testcrs and every handler
-// has heard of them, and while the API server serves Testcrs.
+// Ready returns nil while the API server serves Testcrs and the caches are Synced.
 func (c *Controller) Ready() error {
 	if err := c.testcrs.Missing(); err != nil {
 		return err
 	}
-	if !c.started.Load() {
-		return errors.New("the caches are not synced yet")
+	return c.Synced()
+}
+
+// Synced returns nil once the caches hold all Pods and Testcrs and every handler
+// has heard of them; also when Run has not been called yet.
+func (c *Controller) Synced() error {
+	for _, handler := range c.synced {
+		select {
+		case <-handler.Done():
+		default:
+			return errors.New("the caches are not synced yet")
+		}
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func TestDecide(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := &Controller{pods: map[string]cache.Indexer{test.namespace: nil}}
+			c := &Controller{pods: podCaches{test.namespace: nil}}
 			if got := c.decide(test.want, test.have); got != test.verb {
 				t.Errorf("verb is %q, want %q", got, test.verb)
 			}
@@ -118,7 +118,7 @@ func TestConfigIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pods := map[string]cache.SharedIndexInformer{metav1.NamespaceAll: informer}
+	pods := map[string]*Informer{metav1.NamespaceAll: informer}
 	tests := []struct {
 		name   string
 		config Config
@@ -182,7 +182,7 @@ func start(t *testing.T, client *dynamicfake.FakeDynamicClient, before func(name
 	testcrs := newTestcrs(t, client)
 	testcrs.client = delayed{testcrs.client, before}
 	c, err = New(ctx, Config{
-		Pods:    map[string]cache.SharedIndexInformer{metav1.NamespaceAll: informer},
+		Pods:    map[string]*Informer{metav1.NamespaceAll: informer},
 		Testcrs: testcrs, Workers: 1,
 	})
 	if err != nil {

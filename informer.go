@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,34 +24,87 @@ const (
 	outageRetryMax = 2 * time.Second
 )
 
+// deadAfter is how long client-go takes to see that a connection is dead: after
+// 30 s without a byte it asks for a sign of life, and waits 15 s for that.
+const deadAfter = 45 * time.Second
+
+// Informer is a shared informer without resync that is patient with outages and
+// knows how old its cache may be.
+type Informer struct {
+	cache.SharedIndexInformer
+
+	heard    atomic.Int64 // when the API server last told of objects, in Unix nanoseconds
+	watching atomic.Bool  // a watch is open, or has ended this moment
+}
+
 // NewPodInformer returns an informer of the trimmed Pods of a namespace, or of
 // all for metav1.NamespaceAll, that has yet to be run.
-func NewPodInformer(client kubernetes.Interface, namespace string) (cache.SharedIndexInformer, error) {
+func NewPodInformer(client kubernetes.Interface, namespace string) (*Informer, error) {
 	pods := client.CoreV1().Pods(namespace)
-	return newInformer(&corev1.Pod{}, "pods", client, TrimPod,
+	i := &Informer{}
+	return i, i.init(&corev1.Pod{}, "pods", client, TrimPod,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return pods.List(ctx, options)
 		},
 		pods.Watch)
 }
 
-// newInformer returns an informer without resync that is patient with outages.
-// client tells whether lists may be streamed.
-func newInformer(object runtime.Object, description string, client any, transform cache.TransformFunc,
+// init makes the informer of what list and watches answer. client tells whether
+// lists may be streamed.
+func (i *Informer) init(object runtime.Object, description string, client any, transform cache.TransformFunc,
 	list func(context.Context, metav1.ListOptions) (runtime.Object, error),
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
-) (cache.SharedIndexInformer, error) {
+) error {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return patiently(ctx, description, func() (runtime.Object, error) { return list(ctx, options) })
+			i.deaf()
+			objects, err := patiently(ctx, description, func() (runtime.Object, error) { return list(ctx, options) })
+			if err == nil {
+				i.heard.Store(time.Now().UnixNano())
+			}
+			return objects, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			return patiently(ctx, description, func() (watch.Interface, error) { return watches(ctx, options) })
+			i.deaf()
+			events, err := patiently(ctx, description, func() (watch.Interface, error) { return watches(ctx, options) })
+			if err != nil {
+				return nil, err
+			}
+			i.heard.Store(time.Now().UnixNano())
+			i.watching.Store(true)
+			return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+				i.heard.Store(time.Now().UnixNano())
+				return event, true
+			}), nil
 		},
 	}
-	informer := cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), object,
+	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), object,
 		cache.SharedIndexInformerOptions{ObjectDescription: description})
-	return informer, informer.SetTransform(transform)
+	return i.SetTransform(transform)
+}
+
+// Heard returns a moment up to which the cache is known to be true: the last
+// event, or, while a watch is open, deadAfter ago if that is later. The API
+// server is silent as long as nothing happens, but were it gone, the watch would
+// have ended by then. It is the zero time before the first list.
+func (i *Informer) Heard() time.Time {
+	at := i.heard.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	if i.watching.Load() {
+		at = max(at, time.Now().Add(-deadAfter).UnixNano())
+	}
+	return time.Unix(0, at)
+}
+
+// deaf takes note that there is no watch, since the next one is asked for. What
+// the last one told still holds for the moment when it ended.
+func (i *Informer) deaf() {
+	if i.watching.Load() {
+		i.heard.Store(i.Heard().UnixNano())
+		i.watching.Store(false)
+	}
 }
 
 // patiently makes a request until it succeeds, or fails in a way that the

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
 
@@ -27,10 +26,6 @@ import (
 // and only then: it bounds the wait after the CRD is established. A watch on the
 // CRD itself would need a right that nothing else here needs.
 const crdPoll = 250 * time.Millisecond
-
-// deadAfter is how long client-go takes to see that a connection is dead: after
-// 30 s without a byte it asks for a sign of life, and waits 15 s for that.
-const deadAfter = 45 * time.Second
 
 // CRDError says what is wrong with the CRD, and what to do about it.
 type CRDError string
@@ -85,14 +80,14 @@ func checkOtherVersions(ctx context.Context, client discovery.DiscoveryInterface
 // *Testcr, that waits out a missing CRD, and that knows what this program wrote
 // before the watch has brought it back.
 type TestcrInformer struct {
-	cache.SharedIndexInformer
+	Informer
 
-	client   dynamic.ResourceInterface
-	check    func(context.Context) error
-	missing  atomic.Pointer[error] // why there are no Testcrs, nil when there are
-	heard    atomic.Int64          // when the API server last told of Testcrs, in Unix nanoseconds
-	watching atomic.Bool           // a watch is open, or has ended this moment
-	returned func()                // called after each wait for the CRD
+	client  dynamic.ResourceInterface
+	check   func(context.Context) error
+	missing atomic.Pointer[error] // why there are no Testcrs, nil when there are
+	// Called with the cause when the CRD begins to be missed, and when it is back.
+	onLost     func(error)
+	onReturned func()
 
 	mu   sync.Mutex
 	news map[string]newer // by name, what is known from requests and not yet from the watch
@@ -111,36 +106,20 @@ type newer struct {
 // and watch.
 func NewTestcrInformer(client dynamic.Interface, check func(context.Context) error) (*TestcrInformer, error) {
 	i := &TestcrInformer{
-		client:   client.Resource(GroupVersionResource),
-		check:    check,
-		returned: func() {},
-		news:     map[string]newer{},
+		client:     client.Resource(GroupVersionResource),
+		check:      check,
+		onLost:     func(error) {},
+		onReturned: func() {},
+		news:       map[string]newer{},
 	}
-	informer, err := newInformer(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
+	return i, i.init(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			i.deaf()
-			list, err := onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
-			if err == nil {
-				i.heard.Store(time.Now().UnixNano())
-			}
-			return list, err
+			return onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
 		},
 		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			i.deaf()
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
-			watches, err := onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
-			if err != nil {
-				return nil, err
-			}
-			i.heard.Store(time.Now().UnixNano())
-			i.watching.Store(true)
-			return watch.Filter(watches, func(event watch.Event) (watch.Event, bool) {
-				i.heard.Store(time.Now().UnixNano())
-				return event, true
-			}), nil
+			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
 		})
-	i.SharedIndexInformer = informer
-	return i, err
 }
 
 // onceServed makes a request as soon as the API server serves Testcrs: the CRD's
@@ -201,13 +180,14 @@ func (i *TestcrInformer) lost(ctx context.Context, err error) {
 	}
 	if old == nil || (*old).Error() != err.Error() {
 		klog.FromContext(ctx).Error(err, "Waiting for the CRD")
+		i.onLost(err)
 	}
 }
 
 func (i *TestcrInformer) found(ctx context.Context) {
 	if i.missing.Swap(nil) != nil {
 		klog.FromContext(ctx).Info("The CRD is served, going on")
-		i.returned()
+		i.onReturned()
 	}
 }
 
@@ -217,30 +197,6 @@ func (i *TestcrInformer) Missing() error {
 		return *err
 	}
 	return nil
-}
-
-// Heard returns a moment up to which the cache is known to be true: the last
-// event, or, while a watch is open, deadAfter ago if that is later. The API
-// server is silent as long as nothing happens, but were it gone, the watch would
-// have ended by then. It is the zero time before the first list.
-func (i *TestcrInformer) Heard() time.Time {
-	at := i.heard.Load()
-	if at == 0 {
-		return time.Time{}
-	}
-	if i.watching.Load() {
-		at = max(at, time.Now().Add(-deadAfter).UnixNano())
-	}
-	return time.Unix(0, at)
-}
-
-// deaf takes note that there is no watch, since the next one is asked for. What
-// the last one told still holds for the moment when it ended.
-func (i *TestcrInformer) deaf() {
-	if i.watching.Load() {
-		i.heard.Store(i.Heard().UnixNano())
-		i.watching.Store(false)
-	}
 }
 
 // get returns the newest known Testcr called name, nil when there is none. It
@@ -317,8 +273,10 @@ func isCRDGone(err error) bool {
 		apierrors.IsForbidden(err) && strings.Contains(err.Error(), "custom resource definition is terminating")
 }
 
+// withRemedy adds what to do about a missing right. The refusal of an admission
+// policy says so itself.
 func withRemedy(err error) error {
-	if apierrors.IsForbidden(err) && !isCRDGone(err) {
+	if apierrors.IsForbidden(err) && !isCRDGone(err) && !strings.Contains(err.Error(), "AdmissionPolicy") {
 		return fmt.Errorf("%w: yaml/rbac.yaml has the rule that is missing", err)
 	}
 	return err

@@ -127,7 +127,7 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 				returned, begin := 0, time.Now()
 				i := newTestcrs(t, newDynamic())
 				i.check = func(context.Context) error { return next(&test.checks) }
-				i.returned = func() { returned++ }
+				i.onReturned = func() { returned++ }
 				_, err := onceServed(t.Context(), i, true, func() (int, error) { return 0, next(&test.requests) })
 				if !errors.Is(err, test.want) {
 					t.Errorf("error is %v, want %v", err, test.want)

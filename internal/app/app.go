@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +18,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
@@ -86,11 +84,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	needed := rules
-	if server.protected() {
-		needed = slices.Concat(rules, lookupRules)
-	}
-	if err := clients.preflight(ctx, o.namespaces, needed); err != nil {
+	if err := clients.preflight(ctx, o.namespaces, rulesFor(o, server.protected())); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host,
@@ -99,38 +93,17 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 // start builds what runs, starts it, and stops it in the opposite order: the
-// controller first, whose last writes need the caches and the probes still
-// there, then the caches, the feed and the server.
+// controller first, whose last writes need the caches, the lease and the probes
+// still there, then the caches, the feed and the server.
 func start(signalled context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
-	pods, err := podInformers(clients, o.namespaces)
-	if err != nil {
-		return err
-	}
-	testcrs, err := podinfolookup.NewTestcrInformer(clients.testcrs, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, clients.discovery())
-	})
-	if err != nil {
-		return err
-	}
-	feed, err := newFeed(stdout, o, testcrs)
-	if err != nil {
-		return err
-	}
-	controller, err := podinfolookup.New(ctx, podinfolookup.Config{
-		Pods: pods, Testcrs: testcrs, Workers: o.workers, Wrote: feed.wrote,
-	})
-	if err != nil {
-		return err
-	}
-
-	handler, err := lookupHandler(ctx, server, clients, testcrs)
-	if err != nil {
-		return err
-	}
-
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	p, err := build(background, o, clients, server, stdout)
+	if err != nil {
+		return err
+	}
 	var running sync.WaitGroup
 	printed := make(chan struct{})
 	defer func() {
@@ -141,15 +114,15 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 		case <-time.After(printTimeout):
 		}
 	}()
-	go func() { defer close(printed); feed.run(background) }()
-	if err := server.serve(ctx, controller, handler, cancel); err != nil {
+	go func() { defer close(printed); p.feed.run(background) }()
+	if err := server.serve(ctx, p.livez(), p.readyz(), p.handler, cancel); err != nil {
 		return err
 	}
-	running.Go(func() { testcrs.RunWithContext(background) })
-	for _, informer := range pods {
+	running.Go(func() { p.testcrs.RunWithContext(background) })
+	for _, informer := range p.pods {
 		running.Go(func() { informer.RunWithContext(background) })
 	}
-	if err := controller.Run(ctx); err != nil {
+	if err := p.election.lead(ctx, p.controller.Run); err != nil {
 		return err
 	}
 	if signalled.Err() == nil {
@@ -159,28 +132,92 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	return nil
 }
 
-// lookupHandler returns what server serves beside the probes; it keeps an index,
-// which a server without an address does not need.
-func lookupHandler(ctx context.Context, server *server, clients *clients, testcrs *podinfolookup.TestcrInformer) (http.Handler, error) {
-	if server.listener == nil {
-		return http.NotFoundHandler(), nil
-	}
-	l, err := lookup.New(ctx, testcrs, versionString())
-	switch {
-	case err != nil:
+// parts are what the program consists of.
+type parts struct {
+	pods       map[string]*podinfolookup.Informer
+	testcrs    *podinfolookup.TestcrInformer
+	feed       *feed
+	controller *podinfolookup.Controller
+	election   *election
+	lookup     *lookup.Lookup // nil without an address to serve it at
+	handler    http.Handler   // of all paths but the probes'
+}
+
+// build makes the parts; what they run in the background ends with ctx.
+func build(ctx context.Context, o *options, clients *clients, server *server, stdout io.Writer) (*parts, error) {
+	p := &parts{handler: http.NotFoundHandler()}
+	var err error
+	if p.pods, err = podInformers(clients, o.namespaces); err != nil {
 		return nil, err
-	case !server.protected():
-		return l.Handler(), nil
 	}
-	return newGuard(clients.ask, l.Handler())
+	p.testcrs, err = podinfolookup.NewTestcrInformer(clients.testcrs, func(ctx context.Context) error {
+		return podinfolookup.CheckCRD(ctx, clients.discovery())
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.feed, err = newFeed(stdout, o, p.testcrs); err != nil {
+		return nil, err
+	}
+	if p.election, err = newElection(&o.election, clients); err != nil {
+		return nil, err
+	}
+	p.controller, err = podinfolookup.New(ctx, podinfolookup.Config{
+		Pods: p.pods, Testcrs: p.testcrs, Workers: o.workers, Synced: countSync, Warn: warner(newRecorder(ctx, clients.ask.CoreV1())),
+		Wrote: func(w podinfolookup.Write) {
+			countWrite(w)
+			p.feed.wrote(w.Verb, w.Pod)
+		},
+	})
+	if err != nil || server.listener == nil {
+		return p, err
+	}
+	return p, p.buildHandler(ctx, clients, server)
+}
+
+// buildHandler makes the lookup, which keeps an index, and the metrics: a server
+// without an address needs neither.
+func (p *parts) buildHandler(ctx context.Context, clients *clients, server *server) error {
+	var err error
+	if p.lookup, err = lookup.New(ctx, p.testcrs, versionString()); err != nil {
+		return err
+	}
+	if err := registerMetrics(newCacheMetrics(p.pods, p.testcrs)); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(metricsPath, metricsHandler())
+	mux.Handle("/", p.lookup.Handler())
+	p.handler = mux
+	if server.protected() {
+		p.handler, err = newGuard(clients.ask, mux)
+	}
+	return err
+}
+
+// livez never asks the API server: an outage must not restart this program.
+func (p *parts) livez() probe {
+	checks := probe{{"workers", p.controller.Healthy}}
+	if p.election != nil {
+		checks = append(checks, check{"leader-election", p.election.check})
+	}
+	return checks
+}
+
+func (p *parts) readyz() probe {
+	checks := probe{{"crd", p.testcrs.Missing}, {"caches", p.controller.Synced}}
+	if p.lookup != nil {
+		checks = append(checks, check{"lookup", p.lookup.Synced})
+	}
+	return checks
 }
 
 // podInformers returns a Pod informer for each watched namespace.
-func podInformers(clients *clients, namespaces []string) (map[string]cache.SharedIndexInformer, error) {
+func podInformers(clients *clients, namespaces []string) (map[string]*podinfolookup.Informer, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	pods := map[string]cache.SharedIndexInformer{}
+	pods := map[string]*podinfolookup.Informer{}
 	for _, namespace := range namespaces {
 		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace)
 		if err != nil {

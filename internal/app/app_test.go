@@ -8,12 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	componentbaseconfig "k8s.io/component-base/config"
 	"sigs.k8s.io/yaml"
 )
 
@@ -40,7 +43,7 @@ func TestOneLine(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	defaults := options{workers: 20, printChanges: true, printList: true, bindAddress: "127.0.0.1:9090"}
+	defaults := options{workers: 20, printChanges: true, printList: true, bindAddress: "127.0.0.1:9090", election: defaultElection()}
 	tests := []struct {
 		name      string
 		args      []string
@@ -50,8 +53,29 @@ func TestParse(t *testing.T) {
 		{"nothing", nil, func(*options) {}, ""},
 		{"everything", []string{"--kubeconfig=f", "--context=c", "--namespace=b,a", "--namespace=a", "--workers=3", "--kube-api-qps=0.5",
 			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address=", "--tls-cert-file=c", "--tls-private-key-file=k"}, func(o *options) {
-			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7, tlsCertFile: "c", tlsPrivateKeyFile: "k"}
+			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7, tlsCertFile: "c", tlsPrivateKeyFile: "k",
+				election: defaultElection()}
 		}, ""},
+		{"leader election", []string{"--leader-elect", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s",
+			"--leader-elect-retry-period=100ms", "--leader-elect-resource-name=n", "--leader-elect-resource-namespace=ns"}, func(o *options) {
+			o.election = componentbaseconfig.LeaderElectionConfiguration{
+				LeaderElect: true, ResourceLock: "leases", ResourceName: "n", ResourceNamespace: "ns",
+				LeaseDuration: metav1.Duration{Duration: 3 * time.Second}, RenewDeadline: metav1.Duration{Duration: 2 * time.Second},
+				RetryPeriod: metav1.Duration{Duration: 100 * time.Millisecond},
+			}
+		}, ""},
+		{"a lease that is shorter than its renewal", []string{"--leader-elect", "--leader-elect-lease-duration=10s"}, nil,
+			"--leader-elect-lease-duration=10s: must be more than --leader-elect-renew-deadline=10s"},
+		{"a lease of half a second more", []string{"--leader-elect", "--leader-elect-lease-duration=10500ms"}, nil,
+			"--leader-elect-lease-duration=10.5s: a lease has whole seconds"},
+		{"a renewal that has no time for a second try", []string{"--leader-elect", "--leader-elect-retry-period=9s"}, nil,
+			"--leader-elect-renew-deadline=10s: must be more than 1.2 times --leader-elect-retry-period=9s"},
+		{"no retries", []string{"--leader-elect", "--leader-elect-retry-period=0"}, nil, "--leader-elect-retry-period=0s: must be more than 0"},
+		{"another kind of lock", []string{"--leader-elect", "--leader-elect-resource-lock=endpoints"}, nil,
+			"--leader-elect-resource-lock=endpoints: only leases are supported"},
+		{"an impossible name of the lease", []string{"--leader-elect", "--leader-elect-resource-name=A"}, nil, `--leader-elect-resource-name="A": a lowercase`},
+		{"a log with whole objects in it", []string{"-v=8"}, nil, "-v or --vmodule of 8 would log whole objects"},
+		{"one file's log with whole objects in it", []string{"--vmodule=round_trippers=9"}, nil, "-v or --vmodule of 9 would log whole objects"},
 		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.bindAddress = "[::1]:0" }, ""},
 		{"an unknown flag", []string{"--nonsense"}, nil, "unknown flag: --nonsense: see --help"},
 		{"an argument", []string{"run"}, nil, `unexpected argument "run": only flags are taken, see --help`},
@@ -90,28 +114,33 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Right is one verb on one resource, as a manifest grants it.
-type right struct{ Kind, Group, Resource, Verb string }
+// right is one verb on one resource, as a manifest grants it.
+type right struct{ Kind, Namespace, Group, Resource, Name, Verb string }
 
 func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
 	tests := []struct {
-		file, podsBy string
-		rules        []rule
+		file   string
+		podsIn string // the namespace of the Role that grants Pods, "" for a ClusterRole
+		rules  []rule
 	}{
-		{"rbac.yaml", "ClusterRole", rules},
-		{"rbac-namespace.yaml", "Role", rules},
+		{"rbac.yaml", "", rules},
+		{"rbac-namespace.yaml", metav1.NamespaceDefault, rules},
 		{"rbac-lookup.yaml", "", lookupRules},
+		{"rbac-leader.yaml", "", leaderRules("podinfolookup", "podinfolookup")},
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
 			var want []right
 			for _, r := range test.rules {
-				kind := "ClusterRole"
-				if r.group == "" {
-					kind = test.podsBy
+				namespace, kind := r.namespace, "ClusterRole"
+				if r.resource == "pods" {
+					namespace = test.podsIn
+				}
+				if namespace != "" {
+					kind = "Role"
 				}
 				for _, verb := range r.verbs {
-					want = append(want, right{kind, r.group, r.resource, verb})
+					want = append(want, right{kind, namespace, r.group, r.resource, r.name, verb})
 				}
 			}
 			sorted := cmpopts.SortSlices(func(a, b right) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
@@ -140,15 +169,13 @@ func rightsOf(t *testing.T, file string) (rights []right) {
 			t.Errorf("%s is made of other roles", role.Name)
 		}
 		for _, rule := range role.Rules {
-			if len(rule.NonResourceURLs)+len(rule.ResourceNames) > 0 {
-				t.Errorf("more than resources: %v", rule)
+			if len(rule.NonResourceURLs) > 0 || len(rule.APIGroups) != 1 || len(rule.Resources) != 1 || len(rule.ResourceNames) > 1 {
+				t.Errorf("not one resource: %v", rule)
+				continue
 			}
-			for _, group := range rule.APIGroups {
-				for _, resource := range rule.Resources {
-					for _, verb := range rule.Verbs {
-						rights = append(rights, right{role.Kind, group, resource, verb})
-					}
-				}
+			name := strings.Join(rule.ResourceNames, "")
+			for _, verb := range rule.Verbs {
+				rights = append(rights, right{role.Kind, role.Namespace, rule.APIGroups[0], rule.Resources[0], name, verb})
 			}
 		}
 	}

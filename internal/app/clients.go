@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -35,7 +36,7 @@ const (
 	minKubernetes = "1.32"
 )
 
-// clients are the three ways in which the API server is spoken to.
+// clients are the ways in which the API server is spoken to.
 type clients struct {
 	host string
 	// ask is for preflight and discovery: few questions, which a small
@@ -44,14 +45,20 @@ type clients struct {
 	// pods speaks protobuf: a Pod takes a third of the time to decode.
 	pods kubernetes.Interface
 	// testcrs speaks JSON, the only format that custom resources have everywhere.
+	// With leader election it writes only during the tenure.
 	testcrs dynamic.Interface
+	// leases is for the lease alone.
+	leases kubernetes.Interface
+	tenure *tenure // nil without leader election
 }
 
+// newClients also completes the options by the namespace of the lease.
 func newClients(o *options) (*clients, error) {
-	config, err := restConfig(o)
+	config, namespace, err := restConfig(o)
 	if err != nil {
 		return nil, err
 	}
+	o.election.ResourceNamespace = cmp.Or(o.election.ResourceNamespace, namespace)
 	config.UserAgent = podinfolookup.ManagedBy + "/" + versionString()
 	config.QPS = -1
 	ask, err := kubernetes.NewForConfig(config)
@@ -71,25 +78,34 @@ func newClients(o *options) (*clients, error) {
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
-	testcrs, err := dynamic.NewForConfig(config)
+	tenure := newTenure(&o.election)
+	testcrs, err := dynamic.NewForConfig(tenure.guard(config))
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
-	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs}, nil
+	leases, err := newLeaseClient(config, o.election.RenewDeadline.Duration)
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
+	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs, leases: leases, tenure: tenure}, nil
 }
 
-// restConfig finds the cluster as kubectl does.
-func restConfig(o *options) (*rest.Config, error) {
+// restConfig finds the cluster, and the namespace in it, as kubectl does.
+func restConfig(o *options) (config *rest.Config, namespace string, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.kubeconfig
 	rules.WarnIfAllMissing = false
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.context}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	found := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	config, err = found.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, fmt.Errorf("no cluster is configured in %s: pass --kubeconfig=FILE and --context, set KUBECONFIG, or run in a Pod",
+		return nil, "", fmt.Errorf("no cluster is configured in %s: pass --kubeconfig=FILE and --context, set KUBECONFIG, or run in a Pod",
 			strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
-	return config, kubeconfigError(err)
+	if err == nil {
+		namespace, _, err = found.Namespace()
+	}
+	return config, namespace, kubeconfigError(err)
 }
 
 // kubeconfigError adds the remedy. clientcmd wraps some causes and only quotes
@@ -165,21 +181,47 @@ type rule struct {
 	group, resource string
 	verbs           []string
 	manifest        string
+	// namespace is where it is needed, "" for everywhere; of Pods, in the watched
+	// ones. name is that of the only object, "" for all.
+	namespace, name string
 }
 
 var (
-	// rules are what yaml/rbac.yaml grants, and lookupRules, which only serving
-	// with a login takes, yaml/rbac-lookup.yaml; a test holds them together.
+	// rules are what yaml/rbac.yaml grants, lookupRules, which only serving with a
+	// login takes, yaml/rbac-lookup.yaml, and leaderRules yaml/rbac-leader.yaml; a
+	// test holds them together.
 	rules = []rule{
-		{"", "pods", []string{"get", "list", "watch"}, "rbac.yaml"},
-		{podinfolookup.GroupVersionResource.Group, podinfolookup.GroupVersionResource.Resource,
-			[]string{"get", "list", "watch", "create", "update", "delete"}, "rbac.yaml"},
+		{group: "", resource: "pods", verbs: []string{"list", "watch"}, manifest: "rbac.yaml"},
+		{group: podinfolookup.GroupVersionResource.Group, resource: podinfolookup.GroupVersionResource.Resource,
+			verbs: []string{"get", "list", "watch", "create", "update", "delete"}, manifest: "rbac.yaml"},
+		// Events about objects without a namespace are in this one.
+		{group: "", resource: "events", verbs: []string{"create", "patch"}, manifest: "rbac.yaml", namespace: metav1.NamespaceDefault},
 	}
 	lookupRules = []rule{
-		{"authentication.k8s.io", "tokenreviews", []string{"create"}, "rbac-lookup.yaml"},
-		{"authorization.k8s.io", "subjectaccessreviews", []string{"create"}, "rbac-lookup.yaml"},
+		{group: "authentication.k8s.io", resource: "tokenreviews", verbs: []string{"create"}, manifest: "rbac-lookup.yaml"},
+		{group: "authorization.k8s.io", resource: "subjectaccessreviews", verbs: []string{"create"}, manifest: "rbac-lookup.yaml"},
 	}
 )
+
+func leaderRules(namespace, name string) []rule {
+	const group, resource, manifest = "coordination.k8s.io", "leases", "rbac-leader.yaml"
+	return []rule{
+		{group: group, resource: resource, verbs: []string{"create"}, manifest: manifest, namespace: namespace},
+		{group: group, resource: resource, verbs: []string{"get", "update"}, manifest: manifest, namespace: namespace, name: name},
+	}
+}
+
+// rulesFor returns the rights that the options call for.
+func rulesFor(o *options, login bool) []rule {
+	needed := slices.Clone(rules)
+	if login {
+		needed = append(needed, lookupRules...)
+	}
+	if o.election.LeaderElect {
+		needed = append(needed, leaderRules(o.election.ResourceNamespace, o.election.ResourceName)...)
+	}
+	return needed
+}
 
 // rightsError names the rights that are missing, and the files that grant them.
 type rightsError struct{ missing, manifests []string }
@@ -196,14 +238,14 @@ func (c *clients) checkRights(ctx context.Context, namespaces []string, needed [
 		manifests []string
 	)
 	for _, r := range needed {
-		in := namespaces
-		if len(in) == 0 || r.group != "" { // all but Pods are cluster-scoped
-			in = []string{metav1.NamespaceAll}
+		in := []string{r.namespace}
+		if r.resource == "pods" && len(namespaces) > 0 {
+			in = namespaces
 		}
 		for _, namespace := range in {
 			for _, verb := range r.verbs {
 				asked = append(asked, authorizationv1.ResourceAttributes{
-					Verb: verb, Group: r.group, Resource: r.resource, Namespace: namespace,
+					Verb: verb, Group: r.group, Resource: r.resource, Namespace: namespace, Name: r.name,
 				})
 				manifests = append(manifests, r.manifest)
 			}
@@ -248,6 +290,9 @@ func describe(what *authorizationv1.ResourceAttributes) string {
 	s := what.Verb + " " + what.Resource
 	if what.Group != "" {
 		s += "." + what.Group
+	}
+	if what.Name != "" {
+		s += "/" + what.Name
 	}
 	if what.Namespace != metav1.NamespaceAll {
 		s += " in namespace " + what.Namespace

@@ -136,12 +136,17 @@ func isLocalName(host string) bool {
 }
 
 // shared bounds how many requests are in next at once. Event streams have a
-// bound of their own: they stay, and would take all places.
+// bound of their own: they stay, and would take all places. So have the metrics,
+// which tell that all places are taken.
 func shared(next http.Handler) http.Handler {
 	requests, streams := make(chan struct{}, maxRequests), make(chan struct{}, maxEventStreams)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		places, what := requests, "requests"
-		if r.URL.Path == lookup.EventsPath {
+		switch r.URL.Path {
+		case metricsPath:
+			next.ServeHTTP(w, r)
+			return
+		case lookup.EventsPath:
 			places, what = streams, "event streams"
 		}
 		select {

@@ -19,12 +19,6 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 )
 
-// fine is a controller that has nothing to complain of.
-type fine struct{}
-
-func (fine) Healthy() error { return nil }
-func (fine) Ready() error   { return nil }
-
 // serving returns the address of a server with handler, on loopback.
 func serving(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
@@ -32,7 +26,7 @@ func serving(t *testing.T, handler http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.serve(t.Context(), fine{}, handler, func(err error) { t.Error(err) }); err != nil {
+	if err := s.serve(t.Context(), probe{}, probe{}, handler, func(err error) { t.Error(err) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.close(context.WithoutCancel(t.Context())) })
@@ -272,7 +266,7 @@ func virtual(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *pipe
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s := &server{listener: p}
-		if err := s.serve(t.Context(), fine{}, handler, func(err error) { t.Error(err) }); err != nil {
+		if err := s.serve(t.Context(), probe{}, probe{}, handler, func(err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
 		test(t, p, s)

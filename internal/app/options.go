@@ -10,10 +10,15 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	cliflag "k8s.io/component-base/cli/flag"
+	componentbaseconfig "k8s.io/component-base/config"
+	electionoptions "k8s.io/component-base/config/options"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 )
@@ -45,6 +50,8 @@ type options struct {
 	// Both or neither are set.
 	tlsCertFile, tlsPrivateKeyFile string
 
+	election componentbaseconfig.LeaderElectionConfiguration
+
 	version bool
 	logging *logsapi.LoggingConfiguration
 }
@@ -54,6 +61,10 @@ type usageError struct{ error }
 
 // defaultWorkers is measured: see docs/benchmarks.md.
 const defaultWorkers = 20
+
+// maxVerbosity is that of the log. From the next level on client-go logs bodies:
+// whole Pods with their environment, and the tokens of callers in TokenReviews.
+const maxVerbosity = 7
 
 // helpColumns is how wide --help is.
 const helpColumns = 110
@@ -73,9 +84,15 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs = sections.FlagSet("Controller")
 	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
 
+	fs = sections.FlagSet("Leader election")
+	electionoptions.BindLeaderElectionFlags(&o.election, fs)
+	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; the others keep their caches warm and serve lookups. For two and more replicas."
+	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service account this runs as, or of the kubeconfig's context."
+	fs.Lookup("leader-elect-resource-lock").Hidden = true // there is one kind
+
 	fs = sections.FlagSet("Serving")
 	fs.StringVar(&o.bindAddress, "bind-address", "127.0.0.1:9090",
-		`Address that serves the lookup, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
+		`Address that serves the lookup, /metrics, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
 			`On any other one it is TLS, and callers need a token whose user may read Testcrs; "" serves nothing.`)
 	fs.StringVar(&o.tlsCertFile, "tls-cert-file", "",
 		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. Also turns on TLS and the login on a loopback address. "+
@@ -90,6 +107,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Logging")
 	logsapi.AddFlags(o.logging, fs)
+	fs.Lookup("v").Usage = fmt.Sprintf("number for the log level verbosity, at most %d", maxVerbosity)
 	fs.VisitAll(func(f *pflag.Flag) {
 		f.Hidden = strings.HasPrefix(f.Usage, "[Alpha]") // they need a feature gate that nothing here sets
 	})
@@ -102,7 +120,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 // parse reads the command line. done says that all was answered, as for --help.
 func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
-	o = &options{logging: logsapi.NewLoggingConfiguration()}
+	o = &options{logging: logsapi.NewLoggingConfiguration(), election: defaultElection()}
 	sections := o.flags()
 	all := pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
 	all.SetOutput(io.Discard)
@@ -155,6 +173,12 @@ func (o *options) validate() error {
 	if (o.tlsCertFile == "") != (o.tlsPrivateKeyFile == "") {
 		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither", o.tlsCertFile, o.tlsPrivateKeyFile))
 	}
+	if err := o.checkVerbosity(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := o.checkElection(); err != nil {
+		errs = append(errs, err)
+	}
 	for _, namespace := range o.namespaces {
 		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
 			errs = append(errs, fmt.Errorf("--namespace=%q: %s", namespace, problems[0]))
@@ -164,6 +188,41 @@ func (o *options) validate() error {
 	o.namespaces = slices.Compact(o.namespaces)
 	if err := errors.Join(errs...); err != nil {
 		return usageError{err}
+	}
+	return nil
+}
+
+// checkVerbosity keeps objects and tokens out of the log.
+func (o *options) checkVerbosity() error {
+	most := o.logging.Verbosity
+	for _, module := range o.logging.VModule {
+		most = max(most, module.Verbosity)
+	}
+	if most > maxVerbosity {
+		return fmt.Errorf("-v or --vmodule of %d would log whole objects and the tokens of callers: at most %d is taken", most, maxVerbosity)
+	}
+	return nil
+}
+
+func (o *options) checkElection() error {
+	e := &o.election
+	switch retry := time.Duration(leaderelection.JitterFactor * float64(e.RetryPeriod.Duration)); {
+	case !e.LeaderElect:
+		return nil
+	case e.RetryPeriod.Duration <= 0:
+		return fmt.Errorf("--leader-elect-retry-period=%s: must be more than 0", e.RetryPeriod.Duration)
+	case e.RenewDeadline.Duration <= retry:
+		return fmt.Errorf("--leader-elect-renew-deadline=%s: must be more than %g times --leader-elect-retry-period=%s",
+			e.RenewDeadline.Duration, leaderelection.JitterFactor, e.RetryPeriod.Duration)
+	case e.LeaseDuration.Duration <= e.RenewDeadline.Duration, e.LeaseDuration.Duration < time.Second:
+		return fmt.Errorf("--leader-elect-lease-duration=%s: must be more than --leader-elect-renew-deadline=%s, and at least 1s",
+			e.LeaseDuration.Duration, e.RenewDeadline.Duration)
+	case e.LeaseDuration.Duration%time.Second != 0:
+		return fmt.Errorf("--leader-elect-lease-duration=%s: a lease has whole seconds", e.LeaseDuration.Duration)
+	case e.ResourceLock != resourcelock.LeasesResourceLock:
+		return fmt.Errorf("--leader-elect-resource-lock=%s: only %s are supported", e.ResourceLock, resourcelock.LeasesResourceLock)
+	case len(validation.IsDNS1123Subdomain(e.ResourceName)) > 0:
+		return fmt.Errorf("--leader-elect-resource-name=%q: %s", e.ResourceName, validation.IsDNS1123Subdomain(e.ResourceName)[0])
 	}
 	return nil
 }

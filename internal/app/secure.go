@@ -26,7 +26,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/cert"
-	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
@@ -44,10 +43,6 @@ const (
 	// before writeTimeout does: the client still gets its 503.
 	reviewTimeout = 3 * time.Second
 
-	// From the next level on client-go logs the bodies of its requests. That of a
-	// TokenReview is the caller's token.
-	maxVerbosity = 7
-
 	bearerChallenge = "Bearer"
 	// A browser can ask its user for this one only.
 	basicChallenge = `Basic realm="podinfolookup: any user name, a service account token as the password", charset="UTF-8"`
@@ -55,18 +50,6 @@ const (
 
 // reviewRetries are within reviewTimeout; most failures are not tried again.
 var reviewRetries = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
-
-// checkVerbosity keeps tokens out of the log.
-func checkVerbosity(logging *logsapi.LoggingConfiguration) error {
-	most := logging.Verbosity
-	for _, module := range logging.VModule {
-		most = max(most, module.Verbosity)
-	}
-	if most > maxVerbosity {
-		return usageError{fmt.Errorf("-v or --vmodule of %d would log the tokens of callers: at most %d is taken where they log in", most, maxVerbosity)}
-	}
-	return nil
-}
 
 // certificateFrom reads the certificate of the two files, or makes one for
 // address where there are none.
@@ -139,7 +122,7 @@ func tlsConfig(ctx context.Context, certificate dynamiccertificates.CertKeyConte
 
 // guard lets through who may read Testcrs in the API server itself: who asks for
 // one Pod needs the right to get its Testcr, who asks for more the right to list
-// all of them.
+// all of them; the metrics take the right to get their path.
 type guard struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.Authorizer
@@ -172,18 +155,32 @@ func newGuard(api kubernetes.Interface, next http.Handler) (http.Handler, error)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/pods/{namespace}/{name}", func(w http.ResponseWriter, r *http.Request) {
 		pod := cache.NewObjectName(r.PathValue("namespace"), r.PathValue("name"))
-		g.serve(w, r, "get", podinfolookup.NameFor(pod))
+		g.serve(w, r, testcrRight("get", podinfolookup.NameFor(pod)))
 	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, "list", "") })
+	mux.HandleFunc(metricsPath, func(w http.ResponseWriter, r *http.Request) {
+		g.serve(w, r, authorizer.AttributesRecord{Verb: "get", Path: metricsPath})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, testcrRight("list", "")) })
 	return mux, nil
 }
 
-func (g *guard) serve(w http.ResponseWriter, r *http.Request, verb, name string) {
+func testcrRight(verb, name string) authorizer.AttributesRecord {
+	testcrs := podinfolookup.GroupVersionResource
+	return authorizer.AttributesRecord{
+		Verb: verb, Name: name, ResourceRequest: true,
+		APIGroup: testcrs.Group, APIVersion: testcrs.Version, Resource: testcrs.Resource,
+	}
+}
+
+func (g *guard) serve(w http.ResponseWriter, r *http.Request, right authorizer.AttributesRecord) {
 	caller := g.authenticate(w, r)
-	if caller == nil || !g.authorize(w, r, caller, verb, name) {
+	if caller == nil {
 		return
 	}
-	g.next.ServeHTTP(w, r)
+	right.User = caller
+	if g.authorize(w, r, right) {
+		g.next.ServeHTTP(w, r)
+	}
 }
 
 // authenticate returns who asks, or answers the request and returns nil.
@@ -228,26 +225,25 @@ func unanswered(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// authorize reports whether caller has the right, or answers the request.
-func (g *guard) authorize(w http.ResponseWriter, r *http.Request, caller user.Info, verb, name string) bool {
+// authorize reports whether the caller has the right, or answers the request.
+func (g *guard) authorize(w http.ResponseWriter, r *http.Request, right authorizer.AttributesRecord) bool {
 	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
 	defer cancel()
-	testcrs := podinfolookup.GroupVersionResource
-	decision, _, err := g.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: caller, Verb: verb, Name: name, ResourceRequest: true,
-		APIGroup: testcrs.Group, APIVersion: testcrs.Version, Resource: testcrs.Resource,
-	})
+	decision, _, err := g.authorizer.Authorize(ctx, right)
 	switch {
 	case err != nil: // the authorizer has logged it
 		http.Error(w, "the API server does not check rights at the moment: try again later", http.StatusServiceUnavailable)
 	case decision == authorizer.DecisionAllow:
 		return true
 	default:
-		what := testcrs.GroupResource().String()
-		if name != "" {
-			what += "/" + name
+		what := right.Path
+		if right.ResourceRequest {
+			what = podinfolookup.GroupVersionResource.GroupResource().String()
 		}
-		http.Error(w, fmt.Sprintf("%s may not %s %s: bind it to a ClusterRole that grants this", caller.GetName(), verb, what), http.StatusForbidden)
+		if right.Name != "" {
+			what += "/" + right.Name
+		}
+		http.Error(w, fmt.Sprintf("%s may not %s %s: bind it to a ClusterRole that grants this", right.User.GetName(), right.Verb, what), http.StatusForbidden)
 	}
 	return false
 }

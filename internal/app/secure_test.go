@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
-	logsapi "k8s.io/component-base/logs/api/v1"
 )
 
 func TestAFailedQuestionIsNoVerdictOnAToken(t *testing.T) {
@@ -41,32 +40,6 @@ func TestAFailedQuestionIsNoVerdictOnAToken(t *testing.T) {
 			}
 			if got := unanswered(err); got != test.want {
 				t.Errorf("unanswered(%v) = %t", err, got)
-			}
-		})
-	}
-}
-
-func TestTokensStayOutOfTheLog(t *testing.T) {
-	tests := []struct {
-		name      string
-		logging   logsapi.LoggingConfiguration
-		wantError string
-	}{
-		{"as quiet as can be", logsapi.LoggingConfiguration{}, ""},
-		{"without bodies", logsapi.LoggingConfiguration{Verbosity: 7}, ""},
-		{"with bodies", logsapi.LoggingConfiguration{Verbosity: 8}, "-v or --vmodule of 8 would log the tokens of callers: at most 7 is taken where they log in"},
-		{"with bodies by file", logsapi.LoggingConfiguration{VModule: []logsapi.VModuleItem{{FilePattern: "request", Verbosity: 9}}},
-			"-v or --vmodule of 9 would log the tokens of callers: at most 7 is taken where they log in"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := listen(t.Context(), &options{bindAddress: "0.0.0.0:0", logging: &test.logging, tlsCertFile: "missing", tlsPrivateKeyFile: "missing"})
-			var usage usageError
-			switch {
-			case err == nil:
-				t.Error("it listens without a certificate")
-			case errors.As(err, &usage) != (test.wantError != ""), test.wantError != "" && err.Error() != test.wantError:
-				t.Errorf("error %v, want %q", err, test.wantError)
 			}
 		})
 	}

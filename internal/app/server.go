@@ -40,11 +40,7 @@ func listen(ctx context.Context, o *options) (*server, error) {
 	if address.IP.IsLoopback() && o.tlsCertFile == "" {
 		return s, nil
 	}
-	err = checkVerbosity(o.logging)
-	if err == nil {
-		s.certificate, err = certificateFrom(ctx, o, address)
-	}
-	if err != nil {
+	if s.certificate, err = certificateFrom(ctx, o, address); err != nil {
 		_ = s.listener.Close() // the program ends for the other error
 		return nil, err
 	}
@@ -54,23 +50,20 @@ func listen(ctx context.Context, o *options) (*server, error) {
 // protected says that callers must log in: TLS comes with it, plain HTTP without.
 func (s *server) protected() bool { return s.certificate != nil }
 
-// health is what the probes ask of the controller.
-type health interface {
-	Healthy() error
-	Ready() error
-}
+// metricsPath is where Prometheus looks by itself.
+const metricsPath = "/metrics"
 
-// serve answers from now on, the probes by itself and all else by handler;
+// serve answers from now on: the probes by themselves, all else by handler;
 // failed is called when it no longer can.
-func (s *server) serve(ctx context.Context, controller health, handler http.Handler, failed context.CancelCauseFunc) error {
+func (s *server) serve(ctx context.Context, livez, readyz probe, handler http.Handler, failed context.CancelCauseFunc) error {
 	if s.listener == nil {
 		return nil
 	}
 	// It outlives the signal, as the probes do until all else has stopped.
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
-	mux.HandleFunc("/livez", probe(controller.Healthy))
-	mux.HandleFunc("/readyz", probe(controller.Ready))
+	mux.Handle("/livez", livez)
+	mux.Handle("/readyz", readyz)
 	mux.Handle("/", shared(handler))
 	s.http = newHTTPServer(ctx, mux, s.protected())
 	serve := func() error { return s.http.Serve(s.listener) }
@@ -130,17 +123,4 @@ func (s *server) close(ctx context.Context) {
 		_ = s.http.Close() // what has not ended by now is cut
 	}
 	_ = s.listener.Close() // closed already unless it never served
-}
-
-// probe answers 200 "ok", or 503 with what is wrong.
-func probe(check func() error) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		if err := check(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	}
 }

@@ -84,6 +84,11 @@ func (l *Lookup) ready() error {
 	if err := l.testcrs.Missing(); err != nil {
 		return err
 	}
+	return l.Synced()
+}
+
+// Synced returns nil once the index holds the whole first list of Testcrs.
+func (l *Lookup) Synced() error {
 	select {
 	case <-l.synced:
 		return nil

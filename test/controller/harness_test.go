@@ -70,7 +70,7 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true), ktesting.Verbosity(4)))
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	background, stopBackground := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logger))
-	pods := map[string]cache.SharedIndexInformer{}
+	pods := map[string]*podinfolookup.Informer{}
 	var wg sync.WaitGroup
 	for _, namespace := range namespaces {
 		informer, err := podinfolookup.NewPodInformer(clientset, namespace)
