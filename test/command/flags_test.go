@@ -163,7 +163,7 @@ func TestGoRunMainGoWorksAsWritten(t *testing.T) {
 
 func TestTheClusterIsFoundAsKubectlFindsIt(t *testing.T) {
 	t.Parallel()
-	full, err := clientcmd.LoadFromFile(env.Admin(t).Write(t))
+	full, err := clientcmd.LoadFromFile(env.Login().Write(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ current-context: one
 
 func TestAnUnreadableKubeconfigIsToldOfInOneLine(t *testing.T) {
 	t.Parallel()
-	path := env.Admin(t).Write(t)
+	path := env.Login().Write(t)
 	if err := os.Chmod(path, 0o000); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestAServerThatCannotBeUsedIsToldOfInOneLine(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			login := env.Admin(t)
+			login := env.Login()
 			test.change(&login)
 			test.check(t, command(t, "--kubeconfig="+login.Write(t)).Start(t))
 		})
@@ -252,7 +252,6 @@ func otherAuthority(t *testing.T) []byte {
 func TestEachMissingRightIsNamed(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ group, resource, verb string }{
-		{"", "pods", "get"},
 		{"", "pods", "list"},
 		{"", "pods", "watch"},
 		{"stable.example.com", "testcrs", "get"},
@@ -291,7 +290,7 @@ func TestEachMissingRightIsNamed(t *testing.T) {
 
 func TestBeyondLoopbackTwoMoreRightsAreNeeded(t *testing.T) {
 	t.Parallel()
-	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}}
+	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}
 	testcrs := rbacv1.PolicyRule{APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"},
 		Verbs: []string{"get", "list", "watch", "create", "update", "delete"}}
 	tokens := rbacv1.PolicyRule{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}}
@@ -306,7 +305,7 @@ func TestBeyondLoopbackTwoMoreRightsAreNeeded(t *testing.T) {
 		{"neither", []rbacv1.PolicyRule{pods, testcrs}, mayTokens + ", " + mayAccess, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
 		{"not-the-first", []rbacv1.PolicyRule{pods, testcrs, access}, mayTokens, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
 		{"not-the-second", []rbacv1.PolicyRule{pods, testcrs, tokens}, mayAccess, "kubectl apply -f yaml/rbac-lookup.yaml and use"},
-		{"only-these", []rbacv1.PolicyRule{testcrs, tokens}, `get pods, list pods, watch pods, ` + mayAccess, "kubectl apply -f yaml/rbac.yaml -f yaml/rbac-lookup.yaml and use"},
+		{"only-these", []rbacv1.PolicyRule{testcrs, tokens}, `list pods, watch pods, ` + mayAccess, "kubectl apply -f yaml/rbac.yaml -f yaml/rbac-lookup.yaml and use"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -321,7 +320,7 @@ func TestBeyondLoopbackTwoMoreRightsAreNeeded(t *testing.T) {
 func TestAllMissingRightsAreNamedWithTheirNamespace(t *testing.T) {
 	t.Parallel()
 	kubeconfig := userWith(t, "without-anything")
-	(&failure{1, `may not get pods in namespace a, list pods in namespace a, watch pods in namespace a, get pods in namespace b, .*` +
+	(&failure{1, `may not list pods in namespace a, watch pods in namespace a, list pods in namespace b, .*` +
 		`watch testcrs\.stable\.example\.com, create .*, update .*, delete testcrs\.stable\.example\.com: `, "kubectl apply -f yaml/rbac.yaml"}).
 		check(t, command(t, "--kubeconfig="+kubeconfig, "--namespace=b", "--namespace=a").Start(t))
 }

@@ -4,16 +4,18 @@ package manifests_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
@@ -24,11 +26,16 @@ var env *testenv.Env
 
 func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
 
-// kubectl runs kubectl as cluster-admin and returns what it prints.
+// kubectl runs kubectl as the test's own user and returns what it prints.
 func kubectl(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	return kubectlAs(t, env.AdminKubeconfig, args...)
+}
+
+func kubectlAs(t *testing.T, kubeconfig string, args ...string) (string, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"), args...)
-	cmd.Env = []string{"KUBECONFIG=" + env.Kubeconfig, "HOME=" + t.TempDir()}
+	cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "HOME=" + t.TempDir()}
 	cmd.Dir = testenv.Root()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -43,24 +50,75 @@ func mustKubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-func TestEachManifestIsAcceptedStrictly(t *testing.T) {
+// files are the manifests of yaml/, without the kustomization.
+func files(t *testing.T) []string {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(testenv.Root(), "yaml", "*.yaml"))
 	if err != nil || len(files) < 4 {
 		t.Fatalf("yaml/ has %d manifests, %v", len(files), err)
 	}
-	// The dry run makes no namespace for what is to be in it.
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "podinfolookup"}}
-	if _, err := env.Clients.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		t.Fatal(err)
+	return slices.DeleteFunc(files, func(file string) bool { return filepath.Base(file) == "kustomization.yaml" })
+}
+
+// The namespace that they are for is there, and warns of Pods that it would refuse.
+func TestEachManifestIsAcceptedStrictly(t *testing.T) {
+	sources := [][]string{{"-k", "yaml/"}}
+	for _, file := range files(t) {
+		sources = append(sources, []string{"-f", "yaml/" + filepath.Base(file)})
 	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			out := mustKubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file)
-			if strings.Contains(out, "Warning") {
+	for _, source := range sources {
+		t.Run(strings.Join(source, " "), func(t *testing.T) {
+			args := append([]string{"apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"}, source...)
+			if out := mustKubectl(t, args...); strings.Contains(out, "Warning") {
 				t.Errorf("accepted with a warning:\n%s", out)
 			}
 		})
 	}
+}
+
+func TestTheKustomizationHasAllManifestsAndLabelsThem(t *testing.T) {
+	var want []string
+	for _, file := range files(t) {
+		// A Pod to try it with, and the rights for one namespace alone.
+		if name := filepath.Base(file); name != "pod.yaml" && name != "rbac-namespace.yaml" {
+			want = append(want, objects(t, mustKubectl(t, "create", "--dry-run=client", "-o=json", "-f", file))...)
+		}
+	}
+	got := objects(t, mustKubectl(t, "create", "--dry-run=client", "-o=json", "-k", "yaml/"))
+	labelled := objects(t, mustKubectl(t, "create", "--dry-run=client", "-o=json", "-k", "yaml/", "-l", "app.kubernetes.io/name=podinfolookup"))
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("objects (-files +kustomization):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, labelled); diff != "" {
+		t.Errorf("objects with the label (-want +got):\n%s", diff)
+	}
+}
+
+// objects names the objects that kubectl has printed as JSON, one after another,
+// in order.
+func objects(t *testing.T, out string) (names []string) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(out))
+	for decoder.More() {
+		var u unstructured.Unstructured
+		if err := decoder.Decode(&u.Object); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		all := []unstructured.Unstructured{u}
+		if u.IsList() {
+			list, err := u.ToList()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = list.Items
+		}
+		for i := range all {
+			names = append(names, strings.Join([]string{all[i].GetKind(), all[i].GetNamespace(), all[i].GetName()}, "/"))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func TestTheCRD(t *testing.T) {

@@ -344,7 +344,7 @@ func TestWithoutTheCRD(t *testing.T) {
 }
 
 func TestWithoutAnAPIServer(t *testing.T) {
-	login := env.Admin(t)
+	login := env.Login()
 	login.Cluster.Server = "https://127.0.0.1:1"
 	want := result{Stderr: "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n", Code: 1}
 	if diff := cmp.Diff(want, run(t, login.Write(t), "", "10.1.0.7")); diff != "" {
@@ -356,7 +356,7 @@ func TestWithoutAnAPIServer(t *testing.T) {
 func TestSearchesAllNamespaces(t *testing.T) {
 	create(t, shop()...)
 	t.Setenv("KUBECONFIG", env.Kubeconfig)
-	got := run(t, env.Admin(t).Write(t), "", append([]string{"10.1.0.72"}, keys...)...)
+	got := run(t, env.Login().Write(t), "", append([]string{"10.1.0.72"}, keys...)...)
 	if diff := cmp.Diff(result{Stdout: "other/db-0\n"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

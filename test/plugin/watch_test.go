@@ -43,7 +43,7 @@ func newWire(t *testing.T) (*wire, string) {
 		_ = listener.Close()
 		w.set(true)
 	})
-	login := env.Admin(t)
+	login := env.Login()
 	login.Cluster.Server = "https://" + listener.Addr().String()
 	return w, login.Write(t)
 }

@@ -136,7 +136,7 @@ func TestTheManifestsSufficeBeyondLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := testenv.Login{Cluster: env.Admin(t).Cluster, User: &clientcmdapi.AuthInfo{Token: token.Status.Token}}
+	ours := testenv.Login{Cluster: env.Login().Cluster, User: &clientcmdapi.AuthInfo{Token: token.Status.Token}}
 	s := start(t, ours.Write(t), anywhere)
 	header := http.Header{"Authorization": {login("Bearer", account(t, env.Namespace(t, ""), "reader", "get", "list"))}}
 	for _, path := range []string{one, all} {

@@ -21,29 +21,23 @@ type Login struct {
 	User    *clientcmdapi.AuthInfo
 }
 
-// Admin is the login of Env.Kubeconfig, to be changed at will.
-func (e *Env) Admin(t *testing.T) Login {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(e.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	context := config.Contexts[config.CurrentContext]
-	return Login{Cluster: config.Clusters[context.Cluster], User: config.AuthInfos[context.AuthInfo]}
+// Login is the login of Env.Kubeconfig, to be changed at will.
+func (e *Env) Login() Login {
+	return Login{Cluster: e.cluster(), User: &clientcmdapi.AuthInfo{Token: e.Config.BearerToken}}
 }
 
-// User is the login of a new user, who has no rights yet.
-func (e *Env) User(t *testing.T, name string) Login {
+// User is the login of a new user, whose rights are those of the groups.
+func (e *Env) User(t *testing.T, name string, groups ...string) Login {
 	t.Helper()
 	e.users.Lock()
 	defer e.users.Unlock()
-	user, err := e.AddUser(envtest.User{Name: name, Groups: []string{"system:authenticated"}}, nil)
+	user, err := e.AddUser(envtest.User{Name: name, Groups: append([]string{"system:authenticated"}, groups...)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := user.Config()
 	return Login{
-		Cluster: e.Admin(t).Cluster,
+		Cluster: e.cluster(),
 		User:    &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData},
 	}
 }
@@ -51,19 +45,23 @@ func (e *Env) User(t *testing.T, name string) Login {
 // Write returns a new kubeconfig with l under the context "test".
 func (l Login) Write(t *testing.T) string {
 	t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.Clusters["test"] = l.Cluster
-	config.AuthInfos["test"] = l.User
-	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
-	config.CurrentContext = "test"
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
+	if err := clientcmd.WriteToFile(*l.kubeconfig(), path); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// Proxy stands in front of the API server with its rights. A request that hang
+func (l Login) kubeconfig() *clientcmdapi.Config {
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = l.Cluster
+	config.AuthInfos["test"] = l.User
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
+	config.CurrentContext = "test"
+	return config
+}
+
+// Proxy stands in front of the API server with the rights of Env.Config. A request that hang
 // picks out is never answered. It returns the proxy's own kubeconfig.
 func (e *Env) Proxy(t *testing.T, hang func(*http.Request) bool) string {
 	t.Helper()

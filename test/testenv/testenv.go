@@ -3,10 +3,8 @@
 package testenv
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -38,26 +36,35 @@ const (
 	Patience = 30 * time.Second
 )
 
-// auditPolicy logs each finished write of a Testcr, and nothing else.
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    verbs: [create, update, patch, delete, deletecollection]
-    resources: [{group: stable.example.com}]
-  - level: None
-`
+// Account is the user name of the service account in yaml/.
+const Account = "system:serviceaccount:" + namespace + ":" + account
 
-// Env is one API server with its etcd.
+const (
+	namespace, account = "podinfolookup", "podinfolookup"
+
+	// editors is the group that yaml/admission.yaml lets write Testcrs.
+	editors = "podinfolookup:editors"
+)
+
+// manifests are the rights of the program under test, and who may write Testcrs.
+// They are applied as they are, so that every test is one of them, too.
+var manifests = []string{"rbac.yaml", "rbac-lookup.yaml", "rbac-leader.yaml", "admission.yaml"}
+
+// Env is one API server with its etcd, and two who talk to it: the program under
+// test, with the service account of yaml/ and nothing but its rights, and the
+// test itself, which may do everything, write Testcrs included.
 type Env struct {
 	*envtest.Environment
-	Config     *rest.Config
-	Kubeconfig string // a file, for cluster-admin
-	Dir        string // a temporary folder, gone with the Env
-	Clients    kubernetes.Interface
-	Dynamic    dynamic.Interface
-	Extensions apiextensions.Interface
+	Config     *rest.Config // the program's
+	Kubeconfig string       // a file, the program's
+
+	AdminConfig     *rest.Config // the test's
+	AdminKubeconfig string       // a file, the test's
+	Clients         kubernetes.Interface
+	Dynamic         dynamic.Interface
+	Extensions      apiextensions.Interface
+
+	Dir string // a temporary folder, gone with the Env
 
 	users sync.Mutex // envtest adds one user at a time
 }
@@ -105,21 +112,14 @@ func start() (*Env, error) {
 		Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/108").
 		// Of the pooled watches only those that tests cut end early.
 		Set("min-request-timeout", "600")
-	if e.Config, err = e.Start(); err != nil {
+	if _, err = e.Start(); err == nil {
+		err = e.equip(context.Background())
+	}
+	if err != nil {
 		return nil, errors.Join(err, errors.New(stderr.String()), e.Stop(), os.RemoveAll(dir))
 	}
-	e.Config.QPS = -1
-	e.Kubeconfig = filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(e.Kubeconfig, e.KubeConfig, 0o600); err != nil {
-		return nil, err
-	}
-	e.Clients = kubernetes.NewForConfigOrDie(e.Config)
-	e.Dynamic = dynamic.NewForConfigOrDie(e.Config)
-	e.Extensions = apiextensions.NewForConfigOrDie(e.Config)
-	return e, e.ApplyCRD(context.Background())
+	return e, nil
 }
-
-func (e *Env) auditLog() string { return filepath.Join(e.Dir, "audit.log") }
 
 // CRD reads yaml/testcrd.yaml.
 func CRD() (*apiextensionsv1.CustomResourceDefinition, error) {
@@ -185,45 +185,6 @@ func (e *Env) Namespace(t testing.TB, name string) string {
 		t.Fatal(err)
 	}
 	return ns.Name
-}
-
-// Write is one write of a Testcr, as the API server's audit log has it.
-type Write struct {
-	UserAgent string `json:"userAgent"`
-	Verb      string `json:"verb"`
-	ObjectRef struct {
-		Name string `json:"name"`
-	} `json:"objectRef"`
-	ResponseStatus struct {
-		Code int `json:"code"`
-	} `json:"responseStatus"`
-}
-
-// Writes returns all writes of Testcrs so far by the client that calls itself
-// userAgent.
-func (e *Env) Writes(t testing.TB, userAgent string) []Write {
-	t.Helper()
-	f, err := os.Open(e.auditLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	var out []Write
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var w Write
-		if err := json.Unmarshal(lines.Bytes(), &w); err != nil {
-			t.Fatalf("audit log: %v", err)
-		}
-		if w.UserAgent == userAgent {
-			out = append(out, w)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // Eventually waits until condition returns nil.
