@@ -46,6 +46,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)
 	// A closed pipe on standard output ends the feed, not the controller.
 	signal.Ignore(syscall.SIGPIPE)
+	if len(args) > 0 && args[0] == verifyCommand {
+		return verifyMain(ctx, args[1:], stdout, stderr)
+	}
 
 	err := run(ctx, args, stdout)
 	logs.FlushLogs()

@@ -71,17 +71,9 @@ const helpColumns = 110
 
 func (o *options) flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
-	fs := sections.FlagSet("Cluster")
-	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
-		"Kubeconfig file. Without it: $KUBECONFIG, ~/.kube/config, then the service account of the Pod this runs in.")
-	fs.StringVar(&o.context, "context", "", "Context of the kubeconfig file. Without it: its current context.")
-	fs.StringSliceVar(&o.namespaces, "namespace", nil,
-		"Namespace whose Pods get a Testcr; may be repeated. Without it: all. Testcrs of other namespaces are never touched.")
-	fs.Float32Var(&o.qps, "kube-api-qps", 0,
-		"Requests a second to the API server. 0 sets no limit here: the API server's own priority and fairness governs.")
-	fs.IntVar(&o.burst, "kube-api-burst", 0, "Requests at once over --kube-api-qps. 0 is twice --kube-api-qps.")
+	o.clusterFlags(sections.FlagSet("Cluster"))
 
-	fs = sections.FlagSet("Controller")
+	fs := sections.FlagSet("Controller")
 	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
 
 	fs = sections.FlagSet("Leader election")
@@ -105,12 +97,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs.BoolVar(&o.printList, "print-list", true,
 		`Print "current list:" and up to 20 Testcrs on standard output once changes have settled.`)
 
-	fs = sections.FlagSet("Logging")
-	logsapi.AddFlags(o.logging, fs)
-	fs.Lookup("v").Usage = fmt.Sprintf("number for the log level verbosity, at most %d", maxVerbosity)
-	fs.VisitAll(func(f *pflag.Flag) {
-		f.Hidden = strings.HasPrefix(f.Usage, "[Alpha]") // they need a feature gate that nothing here sets
-	})
+	o.loggingFlags(sections.FlagSet("Logging"))
 
 	fs = sections.FlagSet("Other")
 	fs.BoolVar(&o.version, "version", false, "Print the version and exit.")
@@ -118,11 +105,61 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	return sections
 }
 
+// clusterFlags and loggingFlags are those that all commands have.
+func (o *options) clusterFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
+		"Kubeconfig file. Without it: $KUBECONFIG, ~/.kube/config, then the service account of the Pod this runs in.")
+	fs.StringVar(&o.context, "context", "", "Context of the kubeconfig file. Without it: its current context.")
+	fs.StringSliceVar(&o.namespaces, "namespace", nil,
+		"Namespace whose Pods get a Testcr; may be repeated. Without it: all. Testcrs of other namespaces are never touched.")
+	fs.Float32Var(&o.qps, "kube-api-qps", 0,
+		"Requests a second to the API server. 0 sets no limit here: the API server's own priority and fairness governs.")
+	fs.IntVar(&o.burst, "kube-api-burst", 0, "Requests at once over --kube-api-qps. 0 is twice --kube-api-qps.")
+}
+
+func (o *options) loggingFlags(fs *pflag.FlagSet) {
+	logsapi.AddFlags(o.logging, fs)
+	fs.Lookup("v").Usage = fmt.Sprintf("number for the log level verbosity, at most %d", maxVerbosity)
+	fs.VisitAll(func(f *pflag.Flag) {
+		f.Hidden = strings.HasPrefix(f.Usage, "[Alpha]") // they need a feature gate that nothing here sets
+	})
+}
+
 // parse reads the command line. done says that all was answered, as for --help.
 func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 	o = &options{logging: logsapi.NewLoggingConfiguration(), election: defaultElection()}
 	sections := o.flags()
-	all := pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
+	all, done, err := parseFlags(args, sections, intro, stdout)
+	if done || err != nil {
+		return nil, done, err
+	}
+	if o.version {
+		_, err := fmt.Fprintf(stdout, "podinfolookup %s (%s %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil, true, err
+	}
+	if err := o.checkArguments(all); err != nil {
+		return nil, false, err
+	}
+	return o, false, o.validate()
+}
+
+// checkArguments finds what no flag's own value shows.
+func (o *options) checkArguments(all *pflag.FlagSet) error {
+	if all.NArg() > 0 && all.Arg(0) == verifyCommand {
+		return usageError{errors.New("verify comes in front of its flags: podinfolookup verify --help")}
+	}
+	if all.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: only flags are taken, see --help", all.Arg(0))}
+	}
+	if all.Changed("namespace") && len(o.namespaces) == 0 { // as from an unset variable of a shell
+		return usageError{errors.New("--namespace is empty: name one, or leave the flag out for all")}
+	}
+	return nil
+}
+
+// parseFlags reads the flags of a command; done says that --help was answered.
+func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, stdout io.Writer) (all *pflag.FlagSet, done bool, err error) {
+	all = pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
 	all.SetOutput(io.Discard)
 	all.Usage = func() {}
 	for _, fs := range sections.FlagSets {
@@ -132,40 +169,26 @@ func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 		return nil, false, usageError{fmt.Errorf("%w: see --help", err)}
 	}
 	if help, err := all.GetBool("help"); err != nil || help {
-		printHelp(stdout, sections)
+		printHelp(stdout, intro, sections)
 		return nil, true, err
 	}
-	if o.version {
-		_, err := fmt.Fprintf(stdout, "podinfolookup %s (%s %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return nil, true, err
-	}
-	if all.NArg() > 0 {
-		return nil, false, usageError{fmt.Errorf("unexpected argument %q: only flags are taken, see --help", all.Arg(0))}
-	}
-	if all.Changed("namespace") && len(o.namespaces) == 0 { // as from an unset variable of a shell
-		return nil, false, usageError{errors.New("--namespace is empty: name one, or leave the flag out for all")}
-	}
-	return o, false, o.validate()
+	return all, false, nil
 }
 
-func printHelp(w io.Writer, sections cliflag.NamedFlagSets) {
-	fmt.Fprint(w, "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n"+
-		"Usage:\n  podinfolookup [flags]\n")
+const intro = "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n" +
+	"Usage:\n  podinfolookup [flags]\n  podinfolookup verify [flags]   compare all Pods with all Testcrs: see verify --help\n"
+
+func printHelp(w io.Writer, intro string, sections cliflag.NamedFlagSets) {
+	fmt.Fprint(w, intro)
 	for _, name := range sections.Order {
 		fmt.Fprintf(w, "\n%s:\n%s", name, sections.FlagSets[name].FlagUsagesWrapped(helpColumns))
 	}
 }
 
 func (o *options) validate() error {
-	var errs []error
+	errs := o.validateShared()
 	if o.workers < 1 {
 		errs = append(errs, fmt.Errorf("--workers=%d: at least 1 is needed", o.workers))
-	}
-	if !(o.qps >= 0 && o.qps <= math.MaxFloat32) { // NaN is neither
-		errs = append(errs, fmt.Errorf("--kube-api-qps=%g: must be a number from 0 on, 0 sets no limit", o.qps))
-	}
-	if o.burst < 0 {
-		errs = append(errs, fmt.Errorf("--kube-api-burst=%d: must not be negative", o.burst))
 	}
 	if _, _, err := net.SplitHostPort(o.bindAddress); err != nil && o.bindAddress != "" {
 		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.bindAddress, err))
@@ -173,11 +196,25 @@ func (o *options) validate() error {
 	if (o.tlsCertFile == "") != (o.tlsPrivateKeyFile == "") {
 		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither", o.tlsCertFile, o.tlsPrivateKeyFile))
 	}
+	if err := o.checkElection(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// validateShared checks the flags that all commands have, and sorts the namespaces.
+func (o *options) validateShared() (errs []error) {
 	if err := o.checkVerbosity(); err != nil {
 		errs = append(errs, err)
 	}
-	if err := o.checkElection(); err != nil {
-		errs = append(errs, err)
+	if !(o.qps >= 0 && o.qps <= math.MaxFloat32) { // NaN is neither
+		errs = append(errs, fmt.Errorf("--kube-api-qps=%g: must be a number from 0 on, 0 sets no limit", o.qps))
+	}
+	if o.burst < 0 {
+		errs = append(errs, fmt.Errorf("--kube-api-burst=%d: must not be negative", o.burst))
 	}
 	for _, namespace := range o.namespaces {
 		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
@@ -186,10 +223,7 @@ func (o *options) validate() error {
 	}
 	slices.Sort(o.namespaces)
 	o.namespaces = slices.Compact(o.namespaces)
-	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
-	}
-	return nil
+	return errs
 }
 
 // checkVerbosity keeps objects and tokens out of the log.

@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/logs"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/verify"
+)
+
+const verifyCommand = "verify"
+
+// Exit codes of verify.
+const (
+	exitClean   = 0
+	exitDrift   = 1
+	exitUnknown = 2 // it could not be told
+)
+
+const verifyIntro = `Compares all Pods with all Testcrs, as the API server has them now, and prints a line for each difference.
+What the controller is about to do counts for nothing: a difference has to last for --settle while its Pod
+does not change. It only reads: it needs the right to list Pods and Testcrs.
+
+Usage:
+  podinfolookup verify [flags]
+
+Exit code: 0 nothing differs, 1 something differs, 2 it could not be told.
+`
+
+// verifyOptions are the command line of verify.
+type verifyOptions struct {
+	options // those of the sections Cluster and Logging
+
+	settle, timeout time.Duration
+	output          string
+}
+
+var verifyOutputs = []string{"text", "json"}
+
+// verifyRules are the rights that verify needs; the program's own are enough.
+var verifyRules = []rule{
+	{group: "", resource: "pods", verbs: []string{"list"}, manifest: "rbac.yaml"},
+	{group: podinfolookup.GroupVersionResource.Group, resource: podinfolookup.GroupVersionResource.Resource, verbs: []string{"list"}, manifest: "rbac.yaml"},
+}
+
+// verifyMain runs the command and returns its exit code.
+func verifyMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	code, err := runVerify(ctx, args, stdout)
+	logs.FlushLogs()
+	if err != nil {
+		fmt.Fprintln(stderr, "podinfolookup verify:", oneLine(err))
+		return exitUnknown
+	}
+	return code
+}
+
+func (o *verifyOptions) flags() cliflag.NamedFlagSets {
+	var sections cliflag.NamedFlagSets
+	fs := sections.FlagSet("Cluster")
+	o.clusterFlags(fs)
+	fs.Lookup("namespace").Usage = "Namespace whose Pods and Testcrs are compared; may be repeated. Without it: all."
+
+	fs = sections.FlagSet("Verify")
+	fs.DurationVar(&o.settle, "settle", 10*time.Second,
+		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is told as unclear.")
+	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long all may take. 0 sets no limit.")
+	fs.StringVarP(&o.output, "output", "o", verifyOutputs[0],
+		"Output format: text, or json for one object a line, with values that a line of text would cut.")
+
+	o.loggingFlags(sections.FlagSet("Logging"))
+
+	fs = sections.FlagSet("Other")
+	fs.BoolP("help", "h", false, "Print this help and exit.")
+	return sections
+}
+
+func parseVerify(args []string, stdout io.Writer) (o *verifyOptions, done bool, err error) {
+	o = &verifyOptions{options: options{logging: logsapi.NewLoggingConfiguration()}}
+	all, done, err := parseFlags(args, o.flags(), verifyIntro, stdout)
+	if done || err != nil {
+		return nil, done, err
+	}
+	if err := o.checkArguments(all); err != nil {
+		return nil, false, err
+	}
+	errs := o.validateShared()
+	if !slices.Contains(verifyOutputs, o.output) {
+		errs = append(errs, fmt.Errorf("--output=%q: one of %s is needed", o.output, strings.Join(verifyOutputs, ", ")))
+	}
+	if o.settle < 0 {
+		errs = append(errs, fmt.Errorf("--settle=%s: must not be negative", o.settle))
+	}
+	if o.timeout < 0 || o.timeout > 0 && o.timeout <= o.settle {
+		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit", o.timeout, o.settle))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, false, usageError{err}
+	}
+	return o, false, nil
+}
+
+func runVerify(ctx context.Context, args []string, stdout io.Writer) (int, error) {
+	o, done, err := parseVerify(args, stdout)
+	if done || err != nil {
+		return exitClean, err
+	}
+	if err := logsapi.ValidateAndApply(o.logging, nil); err != nil {
+		return exitUnknown, fmt.Errorf("%w: see --help", err)
+	}
+	clients, err := newClients(&o.options)
+	if err != nil {
+		return exitUnknown, err
+	}
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done within --timeout=%s: give it more, or compare one --namespace", o.timeout))
+		defer cancel()
+	}
+	result, err := compareAll(ctx, clients, o)
+	if ctx.Err() != nil { // whatever it has broken off
+		return exitUnknown, context.Cause(ctx)
+	}
+	if err != nil {
+		return exitUnknown, err
+	}
+	return printResult(stdout, result, o)
+}
+
+func compareAll(ctx context.Context, clients *clients, o *verifyOptions) (*verify.Result, error) {
+	if err := clients.preflight(ctx, o.namespaces, verifyRules); err != nil {
+		return nil, err
+	}
+	// preflight lets a missing CRD pass, which the controller waits for.
+	if err := podinfolookup.CheckCRD(ctx, clients.discovery()); err != nil {
+		return nil, clients.explain(ctx, err)
+	}
+	result, err := verify.Run(ctx, verify.Config{
+		Pods: clients.pods.CoreV1(), Testcrs: clients.testcrs, Namespaces: o.namespaces, Settle: o.settle,
+	})
+	if apierrors.IsNotFound(err) { // a list is, when its resource has gone
+		err = podinfolookup.ErrCRDMissing
+	}
+	return result, clients.explain(ctx, err)
+}
+
+func printResult(stdout io.Writer, result *verify.Result, o *verifyOptions) (int, error) {
+	write := result.Text
+	if o.output == "json" {
+		write = result.JSON
+	}
+	if err := write(stdout); err != nil {
+		return exitUnknown, fmt.Errorf("standard output: %w", err)
+	}
+	switch result.Verdict() {
+	case verify.Drift:
+		return exitDrift, nil
+	case verify.Undone:
+		return exitUnknown, fmt.Errorf("%d Pods never stood still for --settle=%s and were different all the time: "+
+			"try a shorter one", len(result.Unclear), o.settle)
+	default:
+		return exitClean, nil
+	}
+}

@@ -1,0 +1,108 @@
+package verify
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Verdict is one word for a Result.
+type Verdict string
+
+// The verdicts. What differs is certain, whatever else is unclear.
+const (
+	Clean  Verdict = "clean"
+	Drift  Verdict = "drift"
+	Undone Verdict = "unclear"
+)
+
+// Verdict says what r amounts to.
+func (r *Result) Verdict() Verdict {
+	switch {
+	case len(r.Differences) > 0:
+		return Drift
+	case len(r.Unclear) > 0:
+		return Undone
+	default:
+		return Clean
+	}
+}
+
+// sortDifferences keeps those of one Pod and kind in their order, in which
+// containers[2] comes before containers[10].
+func sortDifferences(d []Difference) {
+	slices.SortStableFunc(d, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Testcr, b.Testcr), cmp.Compare(a.Kind, b.Kind))
+	})
+}
+
+// Text prints a line for each difference, and one with the numbers.
+func (r *Result) Text(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	for _, list := range [][]Difference{r.Differences, r.Unclear} {
+		for i := range list {
+			fmt.Fprintln(out, list[i].String())
+		}
+	}
+	fmt.Fprintf(out, "%s: %d Pods, %d Testcrs, %d differences", r.Verdict(), r.Pods, r.Testcrs, len(r.Differences))
+	if n := len(r.Unclear); n > 0 {
+		fmt.Fprintf(out, ", %d unclear", n)
+	}
+	if r.Foreign > 0 {
+		fmt.Fprintf(out, ", %d Testcrs of others left aside", r.Foreign)
+	}
+	fmt.Fprintln(out)
+	return out.Flush()
+}
+
+// String is one line.
+func (d Difference) String() string {
+	of := d.Pod
+	if of == "" {
+		of = "Testcr " + d.Testcr
+	}
+	head := fmt.Sprintf("%-9s %s: ", d.Kind, of)
+	switch d.Kind {
+	case Missing:
+		return head + "no Testcr " + d.Testcr
+	case Orphan:
+		return head + "no such Pod, but Testcr " + d.Testcr
+	case Foreign:
+		return fmt.Sprintf("%sTestcr %s is not the controller's and has podkey %s: whoever made it must take it away", head, d.Testcr, show(d.Have))
+	case Misnamed:
+		podkey, _ := d.Have.(string)
+		return fmt.Sprintf("%spodkey %s is that of Testcr %s", head, show(d.Have), md5Hex(podkey))
+	case Unclear:
+		return fmt.Sprintf("%sit never stood still, Testcr %s", head, d.Testcr)
+	default:
+		return fmt.Sprintf("%s%s: have %s, want %s", head, d.Field, show(d.Have), show(d.Want))
+	}
+}
+
+// JSON prints an object a line: each difference, and at last the numbers.
+func (r *Result) JSON(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	for _, list := range [][]Difference{r.Differences, r.Unclear} {
+		for i := range list {
+			if err := encoder.Encode(&list[i]); err != nil {
+				return err
+			}
+		}
+	}
+	err := encoder.Encode(struct {
+		Kind    string  `json:"kind"`
+		Verdict Verdict `json:"verdict"`
+		*Result
+		Differences int `json:"differences"`
+		Unclear     int `json:"unclear"`
+	}{"summary", r.Verdict(), r, len(r.Differences), len(r.Unclear)})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}

@@ -1,0 +1,128 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/pager"
+)
+
+// pageSize bounds the memory that a LIST takes, here and in the API server: two
+// pages of full Pods are some 40 MiB here.
+const pageSize = 500
+
+var testcrs = schema.GroupVersionResource{Group: "stable.example.com", Version: "v1", Resource: "testcrs"}
+
+// ReadError is a failed read of one resource.
+type ReadError struct {
+	Resource string // pods or testcrs
+	Err      error
+}
+
+func (e ReadError) Error() string { return fmt.Sprintf("listing %s: %v", e.Resource, e.Err) }
+
+// Unwrap returns the request's own error.
+func (e ReadError) Unwrap() error { return e.Err }
+
+// cluster is what is compared. None of its reads is served from an old state:
+// each sees all that was written before it.
+type cluster interface {
+	// eachPod and eachTestcr pass all there are, one after another.
+	eachPod(ctx context.Context, namespaces []string, visit func(*corev1.Pod)) error
+	eachTestcr(ctx context.Context, visit func(*unstructured.Unstructured)) error
+	// pod and testcr return nil for what is not there.
+	pod(ctx context.Context, podkey string) (*corev1.Pod, error)
+	testcr(ctx context.Context, name string) (*unstructured.Unstructured, error)
+}
+
+// apiServer reads with LISTs alone, one object too: the API server answers a
+// list by name as it does a get, and so one right on each resource is enough.
+type apiServer struct {
+	pods    typedcorev1.PodsGetter
+	testcrs dynamic.ResourceInterface
+}
+
+func (a *apiServer) eachPod(ctx context.Context, namespaces []string, visit func(*corev1.Pod)) error {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return a.pods.Pods(namespace).List(ctx, options)
+		}
+		if err := each(ctx, list, func(obj runtime.Object) { visit(obj.(*corev1.Pod)) }); err != nil {
+			return ReadError{"pods", err}
+		}
+	}
+	return nil
+}
+
+func (a *apiServer) eachTestcr(ctx context.Context, visit func(*unstructured.Unstructured)) error {
+	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return a.testcrs.List(ctx, options)
+	}
+	if err := each(ctx, list, func(obj runtime.Object) { visit(obj.(*unstructured.Unstructured)) }); err != nil {
+		return ReadError{"testcrs", err}
+	}
+	return nil
+}
+
+// each lists page by page. Pages that are asked for after the first one's version
+// has been compacted away are of a newer version: the API server offers that, and
+// it serves here, since whatever differs is read again.
+func each(ctx context.Context, list pager.ListPageFunc, visit func(runtime.Object)) error {
+	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		page, err := list(ctx, options)
+		var status apierrors.APIStatus
+		if apierrors.IsResourceExpired(err) && errors.As(err, &status) && status.Status().Continue != "" {
+			options.Continue = status.Status().Continue
+			return list(ctx, options)
+		}
+		return page, err
+	})
+	pages.PageSize = pageSize
+	pages.PageBufferSize = 0 // one page is fetched while another is read
+	return pages.EachListItem(ctx, metav1.ListOptions{}, func(obj runtime.Object) error {
+		visit(obj)
+		return nil
+	})
+}
+
+func (a *apiServer) pod(ctx context.Context, podkey string) (*corev1.Pod, error) {
+	namespace, name, _ := strings.Cut(podkey, "/")
+	list, err := a.pods.Pods(namespace).List(ctx, called(name))
+	if err != nil || len(list.Items) == 0 {
+		return nil, asReadError("pods", err)
+	}
+	return &list.Items[0], nil
+}
+
+func (a *apiServer) testcr(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	list, err := a.testcrs.List(ctx, called(name))
+	if err != nil || len(list.Items) == 0 {
+		return nil, asReadError("testcrs", err)
+	}
+	return &list.Items[0], nil
+}
+
+func called(name string) metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
+}
+
+func asReadError(resource string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return ReadError{resource, err}
+}
