@@ -90,6 +90,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := clients.preflight(ctx, o.namespaces, rulesFor(o, server.protected())); err != nil {
 		return err
 	}
+	clients.noteEvents(ctx)
 	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host,
 		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	return start(ctx, o, clients, server, stdout)

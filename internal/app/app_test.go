@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,8 +124,8 @@ func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
 		podsIn string // the namespace of the Role that grants Pods, "" for a ClusterRole
 		rules  []rule
 	}{
-		{"rbac.yaml", "", rules},
-		{"rbac-namespace.yaml", metav1.NamespaceDefault, rules},
+		{"rbac.yaml", "", slices.Concat(rules, eventRules)},
+		{"rbac-namespace.yaml", metav1.NamespaceDefault, slices.Concat(rules, eventRules)},
 		{"rbac-lookup.yaml", "", lookupRules},
 		{"rbac-leader.yaml", "", leaderRules("podinfolookup", "podinfolookup")},
 	}

@@ -194,7 +194,10 @@ var (
 		{group: "", resource: "pods", verbs: []string{"list", "watch"}, manifest: "rbac.yaml"},
 		{group: podinfolookup.GroupVersionResource.Group, resource: podinfolookup.GroupVersionResource.Resource,
 			verbs: []string{"get", "list", "watch", "create", "update", "delete"}, manifest: "rbac.yaml"},
-		// Events about objects without a namespace are in this one.
+	}
+	// eventRules are in yaml/rbac.yaml, too, but the work can do without. Events
+	// about objects without a namespace are in this one.
+	eventRules = []rule{
 		{group: "", resource: "events", verbs: []string{"create", "patch"}, manifest: "rbac.yaml", namespace: metav1.NamespaceDefault},
 	}
 	lookupRules = []rule{
@@ -221,6 +224,17 @@ func rulesFor(o *options, login bool) []rule {
 		needed = append(needed, leaderRules(o.election.ResourceNamespace, o.election.ResourceName)...)
 	}
 	return needed
+}
+
+// noteEvents says so when Events cannot be sent: nothing else tells.
+func (c *clients) noteEvents(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	var lacking rightsError
+	if err := c.checkRights(ctx, nil, eventRules); errors.As(err, &lacking) {
+		klog.FromContext(ctx).Info("Events cannot be sent where a person must act, the log alone tells: yaml/rbac.yaml has the rule that is missing",
+			"missing", strings.Join(lacking.missing, ", "))
+	}
 }
 
 // rightsError names the rights that are missing, and the files that grant them.

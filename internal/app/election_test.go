@@ -37,6 +37,12 @@ func (l *fakeLease) set(fails error) {
 	l.fails = fails
 }
 
+func (l *fakeLease) slow(delay time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delay = delay
+}
+
 func (l *fakeLease) take(holder string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,7 +79,10 @@ func (l *fakeLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 }
 
 func (l *fakeLock) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
-	<-time.After(l.delay) // virtual time
+	l.mu.Lock()
+	delay := l.delay
+	l.mu.Unlock()
+	<-time.After(delay) // virtual time
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fails != nil {
@@ -89,7 +98,6 @@ func (l *fakeLock) Update(_ context.Context, record resourcelock.LeaderElectionR
 func (l *fakeLock) RecordEvent(string) {}
 func (l *fakeLock) Identity() string   { return l.identity }
 func (l *fakeLock) Describe() string   { return "fake" }
-func (l *fakeLock) String() string     { return l.identity }
 func (l *fakeLease) held() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -200,7 +208,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			result := make(chan error, 1)
 			go func() { result <- e.lead(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }) }()
 			<-time.After(time.Minute) // virtual time
-			lease.delay = time.Hour
+			lease.slow(time.Hour)
 			begun := time.Now()
 			signal()
 			if err := <-result; err != nil {

@@ -186,10 +186,11 @@ func printHelp(w io.Writer, intro string, sections cliflag.NamedFlagSets) {
 }
 
 func (o *options) validate() error {
-	errs := o.validateShared()
+	var errs []error
 	if o.workers < 1 {
 		errs = append(errs, fmt.Errorf("--workers=%d: at least 1 is needed", o.workers))
 	}
+	errs = append(errs, o.validateShared()...)
 	if _, _, err := net.SplitHostPort(o.bindAddress); err != nil && o.bindAddress != "" {
 		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.bindAddress, err))
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,11 +19,12 @@ type check struct {
 type probe []check
 
 func (p probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var all, wrong strings.Builder
+	var all strings.Builder
+	var wrong error // the first: the others are mostly its consequences
 	for _, c := range p {
 		if err := c.ask(); err != nil {
 			fmt.Fprintf(&all, "[-]%s failed: %v\n", c.name, err)
-			fmt.Fprintln(&wrong, err)
+			wrong = cmp.Or(wrong, err)
 			continue
 		}
 		fmt.Fprintf(&all, "[+]%s ok\n", c.name)
@@ -30,9 +32,9 @@ func (p probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	said, path := "ok\n", strings.TrimPrefix(r.URL.Path, "/")
-	if wrong.Len() > 0 {
+	if wrong != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		said = wrong.String()
+		said = wrong.Error() + "\n"
 		fmt.Fprintf(&all, "%s check failed\n", path)
 	} else {
 		fmt.Fprintf(&all, "%s check passed\n", path)

@@ -31,7 +31,7 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 			got := map[string][]string{}
 			group := ""
 			for line := range strings.Lines(p.Stdout.String()) {
-				if found := regexp.MustCompile(`^(\w+):\n$`).FindStringSubmatch(line); found != nil {
+				if found := regexp.MustCompile(`^(\w[\w ]*):\n$`).FindStringSubmatch(line); found != nil {
 					group = found[1]
 				} else if found := regexp.MustCompile(`^ +(?:-\w, )?--([a-z-]+)`).FindStringSubmatch(line); found != nil {
 					got[group] = append(got[group], found[1])
@@ -40,10 +40,12 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 			want := map[string][]string{
 				"Cluster":    {"context", "kube-api-burst", "kube-api-qps", "kubeconfig", "namespace"},
 				"Controller": {"workers"},
-				"Serving":    {"bind-address", "tls-cert-file", "tls-private-key-file"},
-				"Output":     {"print-changes", "print-list"},
-				"Logging":    {"log-flush-frequency", "logging-format", "v", "vmodule"},
-				"Other":      {"help", "version"},
+				"Leader election": {"leader-elect", "leader-elect-lease-duration", "leader-elect-renew-deadline",
+					"leader-elect-resource-name", "leader-elect-resource-namespace", "leader-elect-retry-period"},
+				"Serving": {"bind-address", "tls-cert-file", "tls-private-key-file"},
+				"Output":  {"print-changes", "print-list"},
+				"Logging": {"log-flush-frequency", "logging-format", "v", "vmodule"},
+				"Other":   {"help", "version"},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("flags by group (-want +got):\n%s\n%s", diff, p.Stdout)
@@ -118,7 +120,7 @@ func TestWritesAreLoggedAtVerbosity4Alone(t *testing.T) {
 			testenv.Eventually(t, func(context.Context) error { return p.Stdout.Has("add: " + namespace + "/nginx\n") })
 			p.Signal(t, os.Interrupt)
 			p.Wait(t, testenv.StopWithin)
-			line := regexp.MustCompile(`"Wrote" verb="add" pod="` + namespace + `/nginx" testcr="[0-9a-f]{32}"`)
+			line := regexp.MustCompile(`"Wrote" verb="add" reason="pod_changed" pod="` + namespace + `/nginx" testcr="[0-9a-f]{32}"`)
 			if got := line.MatchString(p.Stderr.String()); got != test.want {
 				t.Errorf("a line for the write: %t, want %t:\n%s", got, test.want, p.Stderr)
 			}

@@ -92,7 +92,7 @@ func TestWrongUsageIsToldOfInOneLine(t *testing.T) {
 			failure{1, `--bind-address=127.0.0.1:\d+: .*address already in use`, "choose another address, or stop what uses it"}},
 		{"an address without a port", []string{"--bind-address=localhost"}, failure{2, `--bind-address=localhost: .*missing port`, "HOST:PORT is needed"}},
 		{"a certificate without its key", []string{"--tls-cert-file=f"}, failure{2, `--tls-cert-file=f --tls-private-key-file=:`, "give both or neither"}},
-		{"a log with tokens in it", []string{"--bind-address=:0", "-v=8"}, failure{2, `-v or --vmodule of 8 would log the tokens`, "at most 7 is taken"}},
+		{"a log with tokens in it", []string{"--bind-address=:0", "-v=8"}, failure{2, `-v or --vmodule of 8 would log whole objects and the tokens`, "at most 7 is taken"}},
 		{"an address of another machine", []string{"--bind-address=192.0.2.1:9090"},
 			failure{1, `--bind-address=192.0.2.1:9090: .*cannot assign requested address`, "choose another address"}},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -101,5 +102,5 @@ func (e *Env) write(name string, user *clientcmdapi.AuthInfo) (string, error) {
 }
 
 func (e *Env) cluster() *clientcmdapi.Cluster {
-	return &clientcmdapi.Cluster{Server: e.AdminConfig.Host, CertificateAuthorityData: e.AdminConfig.CAData}
+	return &clientcmdapi.Cluster{Server: strings.TrimSuffix(e.AdminConfig.Host, "/"), CertificateAuthorityData: e.AdminConfig.CAData}
 }
