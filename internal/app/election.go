@@ -226,6 +226,7 @@ type closing struct {
 	cancel context.CancelFunc
 }
 
+// Close ends the answer.
 func (c closing) Close() error {
 	defer c.cancel()
 	return c.ReadCloser.Close()

@@ -51,15 +51,10 @@ func (l *fakeLease) take(holder string) {
 	l.record = &record
 }
 
-// holder returns one candidate's view of the lease.
-func (l *fakeLease) holder(identity string) resourcelock.Interface {
-	return &fakeLock{l, identity}
-}
+// holder returns the candidate's view of the lease.
+func (l *fakeLease) holder() resourcelock.Interface { return &fakeLock{l} }
 
-type fakeLock struct {
-	*fakeLease
-	identity string
-}
+type fakeLock struct{ *fakeLease }
 
 func (l *fakeLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	l.mu.Lock()
@@ -96,7 +91,7 @@ func (l *fakeLock) Update(_ context.Context, record resourcelock.LeaderElectionR
 }
 
 func (l *fakeLock) RecordEvent(string) {}
-func (l *fakeLock) Identity() string   { return l.identity }
+func (l *fakeLock) Identity() string   { return "a" }
 func (l *fakeLock) Describe() string   { return "fake" }
 func (l *fakeLease) held() []string {
 	l.mu.Lock()
@@ -109,12 +104,13 @@ func defaultsOf(lock resourcelock.Interface) leaderelection.LeaderElectionConfig
 	}
 }
 
-func candidate(t *testing.T, lease *fakeLease, identity string) *election {
+// candidate is the one called "a".
+func candidate(t *testing.T, lease *fakeLease) *election {
 	t.Helper()
 	config := defaultElection()
 	config.LeaderElect = true
 	e := &election{tenure: newTenure(&config), leading: make(chan struct{}), name: "ns/name"}
-	lec := defaultsOf(timedLock{lease.holder(identity), e.tenure})
+	lec := defaultsOf(timedLock{lease.holder(), e.tenure})
 	lec.Callbacks = leaderelection.LeaderCallbacks{
 		OnStartedLeading: func(context.Context) { close(e.leading) },
 		OnStoppedLeading: func() {},
@@ -130,7 +126,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 	t.Run("a signal ends the work first and gives the lease back then", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lease := &fakeLease{}
-			e := candidate(t, lease, "a")
+			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			finish := make(chan struct{})
 			result := make(chan error, 1)
@@ -165,7 +161,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 	t.Run("a lost lease ends lead while work still runs", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lease := &fakeLease{}
-			e := candidate(t, lease, "a")
+			e := candidate(t, lease)
 			finish := make(chan struct{})
 			defer close(finish)
 			result := make(chan error, 1)
@@ -189,7 +185,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 	t.Run("a standby that is stopped never leads", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lease := &fakeLease{record: &resourcelock.LeaderElectionRecord{HolderIdentity: "b", LeaseDurationSeconds: 15}}
-			e := candidate(t, lease, "a")
+			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			time.AfterFunc(5*time.Second, signal)
 			if err := e.lead(ctx, func(context.Context) error { t.Error("it works"); return nil }); err != nil {
@@ -203,7 +199,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 	t.Run("an API server that is away does not hold up a stop", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lease := &fakeLease{}
-			e := candidate(t, lease, "a")
+			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			result := make(chan error, 1)
 			go func() { result <- e.lead(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }) }()
@@ -231,8 +227,8 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 func TestAnotherHolderEndsTheTenureAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := &fakeLease{}
-		e := candidate(t, lease, "a")
-		lock := timedLock{lease.holder("a"), e.tenure}
+		e := candidate(t, lease)
+		lock := timedLock{lease.holder(), e.tenure}
 		if err := lock.Create(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "a"}); err != nil {
 			t.Fatal(err)
 		}
@@ -252,8 +248,8 @@ func TestAnotherHolderEndsTheTenureAtOnce(t *testing.T) {
 func TestATenureCountsFromBeforeTheRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := &fakeLease{delay: 3 * time.Second}
-		e := candidate(t, lease, "a")
-		lock := timedLock{lease.holder("a"), e.tenure}
+		e := candidate(t, lease)
+		lock := timedLock{lease.holder(), e.tenure}
 		begun := time.Now()
 		if err := lock.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "a"}); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -373,51 +372,4 @@ func grant(t *testing.T, name, namespace string, rules ...rbacv1.PolicyRule) {
 			})
 		}
 	}
-}
-
-func TestTheRightsOfTheManifestsSuffice(t *testing.T) {
-	t.Parallel()
-	for _, file := range []string{"rbac.yaml", "rbac-namespace.yaml"} {
-		t.Run(file, func(t *testing.T) {
-			t.Parallel()
-			namespace := env.Namespace(t, "")
-			kubeconfig := userWith(t, "user-of-"+namespace)
-			for _, role := range rolesOf(t, file) {
-				in := metav1.NamespaceAll
-				if role.Kind == "Role" {
-					in = namespace
-				}
-				grant(t, "user-of-"+namespace, in, role.Rules...)
-			}
-			p := command(t, "--kubeconfig="+kubeconfig, "--namespace="+namespace).Start(t).Ready(t)
-			createPod(t, namespace, "nginx")
-			hasTestcr(t, namespace, "nginx", true)
-			startPod(t, namespace, "nginx", "10.0.0.1")
-			testenv.Eventually(t, func(context.Context) error { return p.Stdout.Has("update: " + namespace + "/nginx\n") })
-			deletePod(t, namespace, "nginx")
-			hasTestcr(t, namespace, "nginx", false)
-			if p.Stderr.Has("forbidden") == nil {
-				t.Errorf("a right is missing: %s", p.Stderr)
-			}
-		})
-	}
-}
-
-// rolesOf reads the Roles and ClusterRoles of a manifest.
-func rolesOf(t *testing.T, file string) (roles []rbacv1.Role) {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(testenv.Root(), "yaml", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for document := range strings.SplitSeq(string(data), "\n---\n") {
-		var role rbacv1.Role
-		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(role.Kind, "Role") {
-			roles = append(roles, role)
-		}
-	}
-	return roles
 }

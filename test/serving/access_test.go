@@ -4,19 +4,15 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -117,31 +113,6 @@ func TestWhoIsLetIn(t *testing.T) {
 	for name, token := range map[string]string{"reader": reader, "getter": getter, "lister": lister, "nobody": nobody} {
 		if s.Stderr.Has(token) == nil {
 			t.Errorf("the log has the token of %s", name)
-		}
-	}
-}
-
-func TestTheManifestsSufficeBeyondLoopback(t *testing.T) {
-	t.Parallel()
-	for _, file := range []string{"rbac.yaml", "rbac-lookup.yaml"} {
-		apply := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"),
-			"--kubeconfig="+env.Kubeconfig, "apply", "-f", filepath.Join(testenv.Root(), "yaml", file))
-		apply.Env = []string{"HOME=" + t.TempDir()}
-		if out, err := apply.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	token, err := env.Clients.CoreV1().ServiceAccounts("podinfolookup").
-		CreateToken(t.Context(), "podinfolookup", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := testenv.Login{Cluster: env.Login().Cluster, User: &clientcmdapi.AuthInfo{Token: token.Status.Token}}
-	s := start(t, ours.Write(t), anywhere)
-	header := http.Header{"Authorization": {login("Bearer", account(t, env.Namespace(t, ""), "reader", "get", "list"))}}
-	for _, path := range []string{one, all} {
-		if err := s.answers(t.Context(), path, header, http.StatusNotFound); err != nil {
-			t.Error(err)
 		}
 	}
 }
