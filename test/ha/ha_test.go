@@ -122,7 +122,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 			if code := leader.Wait(t, testenv.StopWithin); code != test.wantCode {
 				t.Errorf("exit code %d, want %d", code, test.wantCode)
 			}
-			if n := writesOf(t, namespace, "after"); n > 1 {
+			if n := writesOf(t, namespace, "after"); n != 1 {
 				t.Errorf("%d creates of one Testcr", n)
 			}
 		})
@@ -148,7 +148,7 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 		}
 	}
 	for i := range 50 {
-		if n := writesOf(t, namespace, fmt.Sprintf("during-%d", i)); n > 1 {
+		if n := writesOf(t, namespace, fmt.Sprintf("during-%d", i)); n != 1 {
 			t.Errorf("%d creates of the Testcr of during-%d", n, i)
 		}
 	}
