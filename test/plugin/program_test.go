@@ -22,7 +22,7 @@ func program(t *testing.T, name string, args ...string) *testenv.Program {
 	kubectl := filepath.Join(testenv.Root(), ".cluster", "bin")
 	binary := map[string]string{"kubectl": kubectl + "/kubectl", "kubectl-podinfo": programs + "/kubectl-podinfo"}[name]
 	p := testenv.Command(t, binary, args...)
-	p.Cmd().Env = append(p.Cmd().Env, "KUBECONFIG="+env.Kubeconfig, "PATH="+strings.Join([]string{programs, kubectl, "/usr/bin", "/bin"}, ":"))
+	p.Cmd().Env = append(p.Cmd().Env, "KUBECONFIG="+env.AdminKubeconfig, "PATH="+strings.Join([]string{programs, kubectl, "/usr/bin", "/bin"}, ":"))
 	return p
 }
 
@@ -40,7 +40,7 @@ func TestIsAPluginOfKubectl(t *testing.T) {
 		{"kinds are completed", []string{"__complete", "podinfo", "--by", ""}, "ip\nuid\ncontainer\n"},
 		{"formats are completed", []string{"__complete", "podinfo", "-o", ""}, "\ncustom-columns\n"},
 		{"namespaces are completed", []string{"__complete", "podinfo", "annotate", "-n", "kube-s"}, "kube-system\n"},
-		{"contexts are completed", []string{"__complete", "podinfo", "--context", ""}, "envtest\n"},
+		{"contexts are completed", []string{"__complete", "podinfo", "--context", ""}, "test\n"},
 		{"commands are completed", []string{"__complete", "podinfo", "ann"}, "annotate\t"},
 		{"the shell's script", []string{"podinfo", "completion", "bash"}, "__start_kubectl-podinfo"},
 	}
