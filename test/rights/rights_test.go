@@ -4,7 +4,6 @@ package rights_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -30,20 +29,20 @@ func TestMain(m *testing.M) {
 // One case after another: they are about one and the same service account.
 func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 	tests := []struct {
-		name  string
-		files []string
-		args  []string
-		setUp func(*testing.T)
+		name       string
+		file       string
+		args       []string
+		everywhere bool // it may read the Pods of all namespaces
 	}{
-		{"for all namespaces", []string{"rbac.yaml", "rbac-lookup.yaml", "rbac-leader.yaml"}, nil, func(*testing.T) {}},
-		{"for one namespace", []string{"rbac-namespace.yaml", "rbac-lookup.yaml", "rbac-leader.yaml"}, []string{"--namespace=default"}, onlyTheNamespace},
+		{"for one namespace", "rbac-namespace.yaml", []string{"--namespace=default"}, false},
+		{"for all namespaces", "rbac.yaml", nil, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.setUp(t)
+			grantOnly(t, test.file, test.everywhere)
 			withoutLease(t)
 			before := len(env.Requests(t))
-			rights := rightsOf(t, test.files...)
+			rights := rightsOf(t, test.file, "rbac-lookup.yaml", "rbac-leader.yaml")
 			live(t, func() []right { return unused(rights, env.Requests(t)[before:]) }, test.args...)
 			// A request that the end of the program has cut is logged a moment later.
 			testenv.Eventually(t, func(context.Context) error {
@@ -53,28 +52,44 @@ func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 				return nil
 			})
 			if wrong := amiss(rights, env.Requests(t)[before:]); len(wrong) > 0 {
-				t.Errorf("not granted by %v:\n%s", test.files, strings.Join(wrong, "\n"))
+				t.Errorf("not granted by yaml/%s:\n%s", test.file, strings.Join(wrong, "\n"))
 			}
 		})
 	}
 }
 
-// onlyTheNamespace takes away what rbac.yaml grants more than rbac-namespace.yaml.
-func onlyTheNamespace(t *testing.T) {
+// grantOnly applies one of the two files which grant the right to read Pods, and
+// takes away what the other grants.
+func grantOnly(t *testing.T, file string, everywhere bool) {
 	t.Helper()
-	if err := env.Clients.RbacV1().ClusterRoleBindings().Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, "rbac-namespace.yaml")
-	pods := kubernetes.NewForConfigOrDie(env.Config).CoreV1()
-	testenv.Eventually(t, func(ctx context.Context) error {
-		_, everywhere := pods.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
-		_, here := pods.Pods("default").List(ctx, metav1.ListOptions{})
-		if !apierrors.IsForbidden(everywhere) {
-			here = errors.Join(here, errors.New("it may still list the Pods of all namespaces"))
+	rbac := env.Clients.RbacV1()
+	for _, err := range []error{
+		rbac.ClusterRoleBindings().Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{}),
+		rbac.ClusterRoleBindings().Delete(t.Context(), "podinfolookup-testcrs", metav1.DeleteOptions{}),
+		rbac.RoleBindings("default").Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{}),
+	} {
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
 		}
-		return here
-	})
+	}
+	pods := kubernetes.NewForConfigOrDie(env.Config).CoreV1()
+	inForce := func(want bool, namespace string) {
+		t.Helper()
+		testenv.Eventually(t, func(ctx context.Context) error {
+			_, err := pods.Pods(namespace).List(ctx, metav1.ListOptions{})
+			if !want && err == nil {
+				return fmt.Errorf("it may still list the Pods of %q", namespace)
+			}
+			if !want && apierrors.IsForbidden(err) {
+				return nil
+			}
+			return err
+		})
+	}
+	inForce(false, "default")
+	apply(t, file)
+	inForce(true, "default")
+	inForce(everywhere, metav1.NamespaceAll)
 }
 
 // withoutLease deletes the lease of an earlier run, so that there is one to create.
