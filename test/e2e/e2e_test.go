@@ -1,16 +1,8 @@
-// Package e2e_test shows the main job on a whole cluster: the built binary, kubectl,
-// scheduler, controller manager and simulated nodes.
 package e2e_test
 
 import (
-	"context"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"testing"
-
-	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
 // wantSession is what `make demo` shows, in this order.
@@ -34,21 +26,9 @@ var wantSession = []string{
 }
 
 func TestDemo(t *testing.T) {
-	// The path has a space in it, as a user's may.
-	dir := filepath.Join(t.TempDir(), "a cluster")
-	binary := filepath.Join(t.TempDir(), "podinfolookup")
-	run(t, nil, "go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
-	environment := []string{"CLUSTER_DIR=" + dir, "PODINFOLOOKUP=" + binary, "NODES=3"}
-	t.Cleanup(func() {
-		cmd := command(context.WithoutCancel(t.Context()), environment, "hack/cluster/cluster.sh", "down")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("cluster.sh down: %v\n%s", err, out)
-		}
-	})
-	run(t, environment, "hack/cluster/cluster.sh", "up")
 	// A second time nothing of the first is in its way.
 	for range 2 {
-		session := run(t, environment, "hack/demo.sh")
+		session := run(t, "hack/demo.sh")
 		rest := session
 		for _, want := range wantSession {
 			at := regexp.MustCompile(want).FindStringIndex(rest)
@@ -58,26 +38,6 @@ func TestDemo(t *testing.T) {
 			rest = rest[at[1]:]
 		}
 	}
-	usePage(t, binary, dir)
-	run(t, environment, "hack/cluster/cluster.sh", "status")
-}
-
-func command(ctx context.Context, environment []string, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = testenv.Root()
-	if name != "go" {
-		cmd.Path = filepath.Join(cmd.Dir, name)
-	}
-	cmd.Env = append(os.Environ(), environment...)
-	return cmd
-}
-
-func run(t *testing.T, environment []string, name string, args ...string) string {
-	t.Helper()
-	cmd := command(t.Context(), environment, name, args...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", cmd, err, out)
-	}
-	return string(out)
+	usePage(t)
+	run(t, "hack/cluster/cluster.sh", "status")
 }

@@ -9,26 +9,22 @@ import (
 )
 
 // usePage finds a Pod by its IP on the page of the binary while the Pod comes,
-// runs and goes on the cluster in dir.
-func usePage(t *testing.T, binary, dir string) {
+// runs and goes.
+func usePage(t *testing.T) {
 	t.Helper()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	kubectl := func(args ...string) {
-		t.Helper()
-		run(t, []string{"KUBECONFIG=" + kubeconfig}, ".cluster/bin/kubectl", args...)
-	}
 	program := testenv.Command(t, binary, "--bind-address=127.0.0.1:0", "--kubeconfig="+kubeconfig).Start(t).Ready(t)
 	page := browser.Open(t, "http://"+program.Address(t)+"/")
 	nginx := `document.querySelector('#rows tr[data-pod="default/nginx"]')`
 	page.UntilIs(t, `document.getElementById("live").innerText`, "Live")
 	page.UntilIs(t, nginx, "null")
-	kubectl("apply", "-f", "yaml/pod.yaml")
+	kubectl(t, "apply", "-f", "yaml/pod.yaml")
 	page.UntilIs(t, nginx+`?.querySelector("[data-label=Phase]").textContent`, "Running")
 	ip := page.Eval(t, nginx+`.querySelector("[data-label=IP]").firstChild.textContent`)
 	page.Type(t, "q", ip)
 	page.UntilIs(t, `document.getElementById("count").textContent`, "1 Pod")
 	page.Until(t, nginx)
-	kubectl("delete", "-f", "yaml/pod.yaml", "--wait=false")
+	kubectl(t, "delete", "-f", "yaml/pod.yaml", "--wait=false")
 	page.UntilIs(t, nginx, "null")
 	page.Clean(t)
 }
