@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -144,6 +146,43 @@ func TestAStandbyGathersNothingAndCatchesUp(t *testing.T) {
 		})
 		if diff := cmp.Diff(want, writes, byPod); diff != "" || len(writes) != len(want) {
 			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAFailedSyncKeepsItsCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed, reasons := false, []Reason{}
+		c, _ := standby(t, func(w Write) { reasons = append(reasons, w.Reason) }, web(1))
+		synctest.Wait()
+		c.testcrs.client = delayed{c.testcrs.client, func(string) error {
+			if failed {
+				return nil
+			}
+			failed = true
+			return apierrors.NewInternalError(errors.New("no"))
+		}}
+		ctx, stop := context.WithTimeout(t.Context(), time.Second) // virtual time
+		defer stop()
+		if err := c.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]Reason{CaughtUp}, reasons); diff != "" || !failed {
+			t.Errorf("reasons (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// The Testcrs are gone though no Pod has changed: that counts as drift.
+func TestTheReturnOfTheCRDIsNoChangeOfAnyPod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := standby(t, nil, web(1))
+		synctest.Wait()
+		c.working.Store(true) // no worker takes what is queued
+		c.testcrs.onReturned()
+		key := cache.MetaObjectToName(web(1))
+		if got := c.causes.take(key); got.pod || c.queue.Len() != 1 {
+			t.Errorf("%d keys are queued, the cause is %v", c.queue.Len(), got)
 		}
 	})
 }

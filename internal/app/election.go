@@ -253,23 +253,34 @@ func (l timedLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 
 // Create takes the lease for the first time.
 func (l timedLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return l.timed(record, func() error { return l.Interface.Create(ctx, record) })
+	return l.timed(ctx, record, l.Interface.Create)
 }
 
 // Update takes, renews or releases the lease.
 func (l timedLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return l.timed(record, func() error { return l.Interface.Update(ctx, record) })
+	return l.timed(ctx, record, l.Interface.Update)
 }
 
 // timed counts from the moment before the request: others count from when they
-// see the renewal, which is later.
-func (l timedLock) timed(record resourcelock.LeaderElectionRecord, write func() error) error {
+// see the renewal, which is later. A stop does not cut the request, only its
+// deadline does: the API server may have carried it out all the same, and the
+// elector gives back only a lease that it knows it holds.
+func (l timedLock) timed(ctx context.Context, record resourcelock.LeaderElectionRecord,
+	write func(context.Context, resourcelock.LeaderElectionRecord) error,
+) error {
+	deadline, limited := ctx.Deadline()
+	ctx = context.WithoutCancel(ctx)
+	if limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
 	begun := time.Now()
 	if record.HolderIdentity != l.Identity() { // it is given back
 		l.tenure.end()
-		return write()
+		return write(ctx, record)
 	}
-	err := write()
+	err := write(ctx, record)
 	if err == nil {
 		l.tenure.renewed.Store(&begun)
 	}

@@ -73,11 +73,15 @@ func (l *fakeLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 	return l.Update(ctx, record)
 }
 
-func (l *fakeLock) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
+// Update is carried out also when the caller has gone before the answer.
+func (l *fakeLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	l.mu.Lock()
 	delay := l.delay
 	l.mu.Unlock()
-	<-time.After(delay) // virtual time
+	select {
+	case <-time.After(delay): // virtual time
+	case <-ctx.Done():
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fails != nil {
@@ -87,7 +91,7 @@ func (l *fakeLock) Update(_ context.Context, record resourcelock.LeaderElectionR
 	if n := len(l.trace); n == 0 || l.trace[n-1] != record.HolderIdentity {
 		l.trace = append(l.trace, record.HolderIdentity)
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (l *fakeLock) RecordEvent(string) {}
@@ -193,6 +197,20 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			}
 			if len(lease.held()) > 0 {
 				t.Errorf("it wrote the lease: %v", lease.held())
+			}
+		})
+	})
+	t.Run("a stop while the lease is being taken leaves it to nobody", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			lease := &fakeLease{delay: time.Second}
+			e := candidate(t, lease)
+			ctx, signal := context.WithCancel(t.Context())
+			time.AfterFunc(500*time.Millisecond, signal) // virtual time
+			if err := e.lead(ctx, func(context.Context) error { return nil }); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff([]string{"a", ""}, lease.held()); diff != "" {
+				t.Errorf("holders (-want +got):\n%s", diff)
 			}
 		})
 	})

@@ -96,6 +96,20 @@ func TestMetrics(t *testing.T) {
 	metricsAreDocumented(t)
 }
 
+func TestAWriteWithoutAChangeOfThePodHasNoLag(t *testing.T) {
+	register(t)
+	lags := func() string {
+		answer := httptest.NewRecorder()
+		metricsHandler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, metricsPath, http.NoBody))
+		return regexp.MustCompile(`(?m)^podinfolookup_write_lag_seconds_count .*`).FindString(answer.Body.String())
+	}
+	before := lags()
+	countWrite(podinfolookup.Write{Verb: podinfolookup.Added, Reason: podinfolookup.CaughtUp})
+	if after := lags(); after != before || before == "" {
+		t.Errorf("%q became %q", before, after)
+	}
+}
+
 // metricsAreDocumented holds the table of docs/metrics.md to what is gathered.
 func metricsAreDocumented(t *testing.T) {
 	t.Helper()

@@ -103,6 +103,21 @@ func toldOnce(t *testing.T, p *testenv.Program, text string, want int) {
 	}
 }
 
+// hasEvent waits for the Event that asks a person to act.
+func hasEvent(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, func(ctx context.Context) error {
+		events, err := env.Clients.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
+			FieldSelector: "reason=" + podinfolookup.CRDUnusable + ",involvedObject.kind=CustomResourceDefinition," +
+				"involvedObject.name=testcrs.stable.example.com",
+		})
+		if err == nil && (len(events.Items) == 0 || events.Items[0].Message != missing) {
+			err = fmt.Errorf("no Event of a missing CRD in %v", events.Items)
+		}
+		return err
+	})
+}
+
 func stop(t *testing.T, p *testenv.Program) {
 	t.Helper()
 	p.Signal(t, syscall.SIGTERM)
@@ -146,6 +161,7 @@ func TestACRDThatIsDeletedIsWaitedForAndRefilled(t *testing.T) {
 		answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
 		answers(t, p, "/livez", http.StatusOK, "ok")
 		toldOnce(t, p, missing, round+1)
+		hasEvent(t)
 		createPods(t, namespace, 1)
 
 		applyCRD(t)

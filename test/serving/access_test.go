@@ -3,16 +3,23 @@ package serving_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/yaml"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -34,6 +41,45 @@ func login(scheme, secret string) string {
 	return scheme + " " + secret
 }
 
+// scrapes returns a token of a new service account that has the ClusterRole of
+// yaml/rbac-metrics.yaml, once it is in force.
+func scrapes(t *testing.T, namespace string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testenv.Root(), "yaml", "rbac-metrics.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.UnmarshalStrict(data, role); err != nil {
+		t.Fatal(err)
+	}
+	rbac := env.Clients.RbacV1()
+	if _, err := rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	token := account(t, namespace, "scraper")
+	_, err = rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "scraper"}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User:                  "system:serviceaccount:" + namespace + ":scraper",
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"},
+	}}
+	testenv.Eventually(t, func(ctx context.Context) error {
+		answer, err := env.Clients.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err == nil && !answer.Status.Allowed {
+			err = errors.New("it may not scrape yet")
+		}
+		return err
+	})
+	return token
+}
+
 func TestWhoIsLetIn(t *testing.T) {
 	t.Parallel()
 	namespace := env.Namespace(t, "")
@@ -41,6 +87,7 @@ func TestWhoIsLetIn(t *testing.T) {
 	getter := account(t, namespace, "getter", "get")
 	lister := account(t, namespace, "lister", "list")
 	nobody := account(t, namespace, "nobody")
+	scraper := scrapes(t, namespace)
 	s := start(t, env.Kubeconfig, anywhere)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
@@ -84,6 +131,10 @@ func TestWhoIsLetIn(t *testing.T) {
 			may("lister", "get testcrs.stable.example.com/"+podinfolookup.NameFor(cache.NewObjectName("default", "none")))},
 		{"may list and asks for all", all, login("Bearer", lister), "", 404, "", ""},
 		{"may nothing", all, login("Bearer", nobody), "", 403, "", may("nobody", "list testcrs.stable.example.com")},
+		{"may scrape and scrapes", "/metrics", login("Bearer", scraper), "", 200, "", ""},
+		{"may scrape and asks for all", all, login("Bearer", scraper), "", 403, "", may("scraper", "list testcrs.stable.example.com")},
+		{"may read all and scrapes", "/metrics", login("Bearer", reader), "", 403, "", may("reader", "get /metrics")},
+		{"scrapes without a token", "/metrics", "", "", 401, bearer, none},
 		{"/livez without a token", "/livez", "", "", 200, "", "ok"},
 		{"/readyz without a token", "/readyz", "", "text/html", 200, "", "ok"},
 	}
