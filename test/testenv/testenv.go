@@ -34,6 +34,10 @@ import (
 const (
 	Poll     = 50 * time.Millisecond
 	Patience = 30 * time.Second
+
+	// crdPatience is for the end of a CRD. The API server looks each 5 s whether
+	// the last object is gone, and begins anew only after a minute.
+	crdPatience = 100 * time.Second
 )
 
 // Account is the user name of the service account in yaml/.
@@ -162,10 +166,15 @@ func (e *Env) DeleteCRD(ctx context.Context) error {
 	if err := crds.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, Poll, Patience, true, func(ctx context.Context) (bool, error) {
-		_, err := crds.Get(ctx, name, metav1.GetOptions{})
+	var left *apiextensionsv1.CustomResourceDefinition
+	err := wait.PollUntilContextTimeout(ctx, Poll, crdPatience, true, func(ctx context.Context) (gone bool, err error) {
+		left, err = crds.Get(ctx, name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), nil
 	})
+	if err != nil {
+		return fmt.Errorf("the CRD is still there: %w: %+v", err, left.Status.Conditions)
+	}
+	return nil
 }
 
 // Namespace creates a namespace of the test's own, with the service account
