@@ -19,6 +19,7 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -35,9 +36,8 @@ const (
 	Poll     = 50 * time.Millisecond
 	Patience = 30 * time.Second
 
-	// crdPatience is for the end of a CRD. The API server looks each 5 s whether
-	// the last object is gone, and begins anew only after a minute.
-	crdPatience = 100 * time.Second
+	// crdTries is how often DeleteCRD reminds the API server, within Patience.
+	crdTries = 10
 )
 
 // Account is the user name of the service account in yaml/.
@@ -159,22 +159,44 @@ func (e *Env) ApplyCRD(ctx context.Context) error {
 	})
 }
 
-// DeleteCRD deletes the CRD with all Testcrs and returns once it is gone.
+// DeleteCRD deletes the CRD with all Testcrs and returns once it is gone. It is
+// served first: the API server cannot remove what it has not begun to keep
+// ("storage is (re)initializing"), and then looks again more and more seldom, at
+// last after minutes, unless the CRD changes.
 func (e *Env) DeleteCRD(ctx context.Context) error {
 	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
 	name := podinfolookup.GroupVersionResource.GroupResource().String()
+	crd, err := crds.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	served := podinfolookup.GroupVersionResource.GroupResource().WithVersion(crd.Spec.Versions[0].Name)
+	err = wait.PollUntilContextTimeout(ctx, Poll, Patience, true, func(ctx context.Context) (bool, error) {
+		_, err := e.Dynamic.Resource(served).List(ctx, metav1.ListOptions{})
+		return err == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s is not served: %w", served, err)
+	}
 	if err := crds.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
-	var left *apiextensionsv1.CustomResourceDefinition
-	err := wait.PollUntilContextTimeout(ctx, Poll, crdPatience, true, func(ctx context.Context) (gone bool, err error) {
-		left, err = crds.Get(ctx, name, metav1.GetOptions{})
-		return apierrors.IsNotFound(err), nil
-	})
-	if err != nil {
-		return fmt.Errorf("the CRD is still there: %w: %+v", err, left.Status.Conditions)
+	for try := 0; ; try++ {
+		err := wait.PollUntilContextTimeout(ctx, Poll, Patience/crdTries, true, func(ctx context.Context) (bool, error) {
+			crd, err = crds.Get(ctx, name, metav1.GetOptions{})
+			return apierrors.IsNotFound(err), nil
+		})
+		if err == nil {
+			return nil
+		}
+		if try == crdTries {
+			return fmt.Errorf("the CRD is still there: %w: %+v", err, crd.Status.Conditions)
+		}
+		change := fmt.Appendf(nil, `{"metadata":{"annotations":{"try":"%d"}}}`, try)
+		if _, err := crds.Patch(ctx, name, types.MergePatchType, change, metav1.PatchOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
 	}
-	return nil
 }
 
 // Namespace creates a namespace of the test's own, with the service account
