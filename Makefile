@@ -6,8 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export GOWORK := off
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w $(foreach p,app plugin,-X github.com/weiyuanke/PodInfoLookup/internal/$(p).version=$(VERSION))
+LDFLAGS = $(shell . hack/source.sh && echo "$$LDFLAGS")
 KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
 
 .PHONY: help

@@ -24,6 +24,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
 // Exit codes.
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	clients.noteEvents(ctx)
-	klog.FromContext(ctx).Info("Starting", "version", versionString(), "server", clients.host,
+	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", clients.host,
 		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	return start(ctx, o, clients, server, stdout)
 }
@@ -183,7 +184,7 @@ func build(ctx context.Context, o *options, clients *clients, server *server, st
 // without an address needs neither.
 func (p *parts) buildHandler(ctx context.Context, clients *clients, server *server) error {
 	var err error
-	if p.lookup, err = lookup.New(ctx, p.testcrs, versionString()); err != nil {
+	if p.lookup, err = lookup.New(ctx, p.testcrs, version.Version()); err != nil {
 		return err
 	}
 	if err := registerMetrics(newCacheMetrics(p.pods, p.testcrs)); err != nil {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
 const (
@@ -59,7 +60,7 @@ func newClients(o *options) (*clients, error) {
 		return nil, err
 	}
 	o.election.ResourceNamespace = cmp.Or(o.election.ResourceNamespace, namespace)
-	config.UserAgent = podinfolookup.ManagedBy + "/" + versionString()
+	config.UserAgent = podinfolookup.ManagedBy + "/" + version.Version()
 	config.QPS = -1
 	ask, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/workqueue"               // workqueue_*
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
 const (
@@ -114,7 +115,7 @@ func newCacheMetrics(pods map[string]*podinfolookup.Informer, testcrs *podinfolo
 		return at
 	}
 	return &cacheMetrics{
-		version: versionString(), goes: runtime.Version(), testcrs: testcrs.GetStore(),
+		version: version.Version(), goes: runtime.Version(), testcrs: testcrs.GetStore(),
 		heard: map[string]func() time.Time{"pods": oldest, podinfolookup.GroupVersionResource.Resource: testcrs.Heard},
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -21,20 +19,9 @@ import (
 	electionoptions "k8s.io/component-base/config/options"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
+
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
-
-// version is set by the Makefile; go install leaves it to the build info.
-var version string
-
-func versionString() string {
-	if version == "" {
-		version = "devel"
-		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-			version = strings.Trim(info.Main.Version, "()")
-		}
-	}
-	return version
-}
 
 // options are the command line.
 type options struct {
@@ -134,7 +121,7 @@ func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 		return nil, done, err
 	}
 	if o.version {
-		_, err := fmt.Fprintf(stdout, "podinfolookup %s (%s %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err := fmt.Fprintf(stdout, "podinfolookup %s\n", version.String())
 		return nil, true, err
 	}
 	if err := o.checkArguments(all); err != nil {

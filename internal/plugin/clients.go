@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
 type clients struct {
@@ -31,7 +32,7 @@ func (o *options) newClients() (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.UserAgent = "kubectl-podinfo/" + versionString()
+	config.UserAgent = "kubectl-podinfo/" + version.Version()
 	config.QPS = -1 // the API server's own priority and fairness governs
 	config.WarningHandler = rest.NewWarningWriter(o.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	client, err := dynamic.NewForConfig(config)

@@ -2,9 +2,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -17,20 +14,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
-
-// version is set by the Makefile; go install leaves it to the build info.
-var version string
-
-func versionString() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return strings.Trim(info.Main.Version, "()")
-	}
-	return "devel"
-}
 
 const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
 
@@ -100,7 +85,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Short:             "Tell which Pods an IP, a UID, a container ID or a name is of",
 		Long:              long,
 		Example:           examples,
-		Version:           fmt.Sprintf("%s (%s %s/%s)", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH),
+		Version:           version.String(),
 		Args:              cobra.ArbitraryArgs, // else a query would be an unknown command
 		ValidArgsFunction: cobra.NoFileCompletions,
 		SilenceErrors:     true,

@@ -60,7 +60,7 @@ func TestVersionIsOneLine(t *testing.T) {
 	if code := p.Wait(t, testenv.Patience); code != 0 || p.Stderr.String() != "" {
 		t.Errorf("exit code %d, standard error %q", code, p.Stderr)
 	}
-	if !regexp.MustCompile(`^podinfolookup \S+ \(go1\.\S+ \w+/\w+\)\n$`).MatchString(p.Stdout.String()) {
+	if !regexp.MustCompile(`^podinfolookup \S+ \((commit [0-9a-f]{7}(-dirty)?, \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, )?go1\.\S+ \w+/\w+\)\n$`).MatchString(p.Stdout.String()) {
 		t.Errorf("standard output %q", p.Stdout)
 	}
 }
