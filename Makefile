@@ -1,10 +1,11 @@
 # PodInfoLookup. `make help` lists the targets; nothing needs to be installed but Go, make, git, a C compiler and, for
-# `make test`, npm and Debian's Chromium, which it installs itself where apt-get can be used.
+# `make test`, npm and Debian's Chromium and buildah, which it installs itself where apt-get can be used.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 export GOWORK := off
+export VERSION IMAGE # empty if they are not given
 
 LDFLAGS = $(shell . hack/source.sh && echo "$$LDFLAGS")
 KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
@@ -44,7 +45,7 @@ build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh
 	go test -race ./...
-	cd test && go test -race -count=1 ./... # a cached pass says nothing of a real server
+	cd test && go test -race -count=1 -timeout=20m ./... # a cached pass says nothing of a real server
 
 .PHONY: verify
 verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, docs
@@ -62,6 +63,14 @@ screenshots: cluster-build ## take the screenshots of the page again, docs/scree
 bench: cluster-build ## make the tables of docs/benchmarks.md again, raw output under bench/out/
 	@hack/bench.sh
 
+.PHONY: image
+image: ## build the image for amd64 and arm64 into dist/, without a Docker daemon
+	@hack/image.sh
+
+.PHONY: release
+release: cluster-build ## make all of a release in dist/ (VERSION=v1.2.3, IMAGE=registry/name)
+	@hack/release.sh dist
+
 .PHONY: clean
 clean: cluster-down ## delete all that was built, the cluster too
-	rm -rf bin .cluster bench/out
+	rm -rf bin dist .cluster bench/out

@@ -11,10 +11,13 @@ for variable in version="$VERSION" commit="$COMMIT" date="$DATE"; do
 done
 export VERSION COMMIT SOURCE_DATE_EPOCH
 
+# The Go of what is given away, whatever Go is at hand: the go command fetches it as a module.
+RELEASE_GO=$(awk '$1 == "toolchain" { print $2 }' go.mod)
+
 # static OS ARCH FILE PACKAGE builds a program without C, and with nothing in it of this machine: no path, no setting of
-# whoever builds. The rest, the version of Go, is in what --version prints.
+# whoever builds.
 static() {
-  env CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= GOWORK=off \
+  env GOTOOLCHAIN="$RELEASE_GO" CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= GOWORK=off \
     go build -trimpath -buildvcs=false -ldflags "$LDFLAGS" -o "$3" "$4"
 }
 
@@ -23,4 +26,22 @@ tool() {
   mkdir -p bin/tools
   env GOFLAGS= GOWORK=off go -C hack/release build -o "$PWD/bin/tools/$1" "$2"
   echo "$PWD/bin/tools/$1"
+}
+
+# licences OS FOLDER PACKAGE collects the licences and notices of all that is linked into a program, Go's own with them.
+# What may not be given away, or only with its source, fails.
+licences() {
+  local licenses
+  licenses=$(tool go-licenses github.com/google/go-licenses/v2)
+  GOOS=$1 GOFLAGS= "$licenses" check "$3" --disallowed_types=forbidden,restricted,unknown 2>/dev/null ||
+    GOOS=$1 GOFLAGS= "$licenses" check "$3" --disallowed_types=forbidden,restricted,unknown
+  GOOS=$1 GOFLAGS= "$licenses" save "$3" --ignore github.com/weiyuanke/PodInfoLookup --force --save_path "$2" 2>/dev/null
+  mkdir -p "$2/go"
+  cp "$(GOTOOLCHAIN=$RELEASE_GO go env GOROOT)/LICENSE" "$2/go/"
+}
+
+# pack ARCHIVE FOLDER writes a .tar.gz, or a .tar, with nothing in it of when and by whom it was made.
+pack() {
+  tar --sort=name --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' --mtime="@$SOURCE_DATE_EPOCH" --format=gnu -C "$2" -c . |
+    if [[ $1 == *.gz ]]; then gzip -9 -n; else cat; fi >"$1"
 }

@@ -2,7 +2,7 @@
 # `make verify`: all that can be checked without running the tests. Each check says what it found; all of them run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-modules=(. test bench hack/cluster hack/tools)
+modules=(. test bench hack/cluster hack/tools hack/release)
 tools=$PWD/bin/tools
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -46,7 +46,7 @@ tidy() {
 }
 
 generated() {
-  hack/update.sh "$scratch/generated" && for f in yaml/testcrd.yaml README.md docs/plugin.md; do
+  hack/update.sh "$scratch/generated" && for f in yaml/testcrd.yaml README.md docs/plugin.md docs/licenses.md; do
     diff -u "$f" "$scratch/generated/$f" || { echo "$f is not what its source says: make update"; return 1; }
   done
 }
@@ -56,12 +56,23 @@ manifests() { go -C test test -count=1 ./manifests; }
 
 documented() { hack/check-docs.sh; }
 
+# Known vulnerabilities within reach of our code, in the Go that a release is built with, by the database as of the version
+# in hack/release/go.mod: go -C hack/release get golang.org/x/vulndb@master takes a newer one.
+vulnerabilities() {
+  . hack/source.sh
+  local vulncheck db
+  vulncheck=$(tool govulncheck golang.org/x/vuln/cmd/govulncheck) && db=$(GOFLAGS=-mod=mod go -C hack/release mod download -json golang.org/x/vulndb) || return 1
+  db=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$db")/data/osv
+  [[ -d $db ]] || { echo "there is no vulnerability database in $db"; return 1; }
+  GOTOOLCHAIN=$RELEASE_GO GOFLAGS='' "$vulncheck" -db "file://$db" ./...
+}
+
 # .krew.yaml by the rules that krew has for its index.
 krew() { go test -count=1 -run TestKrewManifest ./internal/plugin; }
 
 scripts() {
   local f
-  for f in hack/*.sh hack/cluster/*.sh .ci/run; do bash -n "$f" && [[ -x $f ]] || { echo "$f"; return 1; }; done
+  for f in hack/*.sh hack/cluster/*.sh .ci/run; do bash -n "$f" && [[ -x $f || $f == hack/source.sh ]] || { echo "$f"; return 1; }; done
 }
 
 check tools build_tools
@@ -73,6 +84,7 @@ check generated generated
 check manifests manifests
 check docs documented
 check krew krew
+check vulncheck vulnerabilities
 check scripts scripts
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,19 +41,19 @@ const (
 )
 
 // replica starts a program that stands by or leads; it has warm caches.
-func replica(t *testing.T, namespace string) *testenv.Program {
+func replica(t *testing.T, kubeconfig, namespace string) *testenv.Program {
 	t.Helper()
-	return testenv.Command(t, binary, "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0",
+	return testenv.Command(t, binary, "--kubeconfig="+kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0",
 		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-lease-duration="+lease.String(),
 		"--leader-elect-renew-deadline="+renew.String(), "--leader-elect-retry-period="+retry.String()).Start(t).Ready(t)
 }
 
 // pair starts two replicas, of which the first leads.
-func pair(t *testing.T, namespace string) (leader, standby *testenv.Program) {
+func pair(t *testing.T, kubeconfig, namespace string) (leader, standby *testenv.Program) {
 	t.Helper()
-	leader = replica(t, namespace)
+	leader = replica(t, kubeconfig, namespace)
 	leads(t, leader)
-	standby = replica(t, namespace)
+	standby = replica(t, kubeconfig, namespace)
 	createPod(t, namespace, "before")
 	wrote(t, leader, namespace, "before")
 	if err := standby.Stdout.Has("add: "); err == nil {
@@ -109,7 +110,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			namespace := env.Namespace(t, "")
-			leader, standby := pair(t, namespace)
+			leader, standby := pair(t, env.Kubeconfig, namespace)
 			begun := time.Now()
 			test.end(t, leader)
 			createPod(t, namespace, "after")
@@ -131,7 +132,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 
 func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 	namespace := env.Namespace(t, "")
-	leader, standby := pair(t, namespace)
+	leader, standby := pair(t, env.Kubeconfig, namespace)
 	leader.Signal(t, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = leader.Cmd().Process.Signal(syscall.SIGCONT) }) // else it could not be stopped
 	for i := range 50 {
@@ -159,4 +160,43 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestAnAPIServerThatIsAwayForLongerThanTheLease(t *testing.T) {
+	namespace := env.Namespace(t, "")
+	line := newLine(t)
+	kubeconfig := line.kubeconfig(t)
+	leader, standby := pair(t, kubeconfig, namespace)
+	line.cut()
+	createPod(t, namespace, "during")
+	if code := leader.Wait(t, renew+2*slack); code != 1 {
+		t.Errorf("the leader's exit code is %d", code)
+	}
+	// As a kubelet would; there is nothing to start on, and it says so.
+	again := testenv.Command(t, binary, "--kubeconfig="+kubeconfig).Start(t)
+	if code := again.Wait(t, testenv.Patience); code != 1 {
+		t.Errorf("exit code %d of a start without an API server: %s", code, again.Stderr)
+	}
+	if err := standby.Running(); err != nil {
+		t.Fatalf("the standby: %v", err)
+	}
+	if code, body, err := standby.Get(t.Context(), t, "/livez"); err != nil || code != http.StatusOK {
+		t.Errorf("the standby's /livez: %d %q %v", code, body, err)
+	}
+	if n := writesOf(t, namespace, "during"); n != 0 {
+		t.Errorf("%d creates of a Testcr while the API server was away", n)
+	}
+	line.heal(t)
+	wrote(t, standby, namespace, "during")
+	third := replica(t, kubeconfig, namespace)
+	createPod(t, namespace, "after")
+	wrote(t, standby, namespace, "after")
+	for _, name := range []string{"before", "during", "after"} {
+		if n := writesOf(t, namespace, name); n != 1 {
+			t.Errorf("%d creates of the Testcr of %s", n, name)
+		}
+	}
+	if err := third.Stdout.Has("add: "); err == nil {
+		t.Errorf("both write: %s", third.Stdout)
+	}
 }
