@@ -4,12 +4,14 @@
 # The same source gives the same digest: the binaries hold nothing of the build, and all times are that of the commit.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
-. hack/source.sh
 out=${1:-dist}
 hack/apt.sh buildah buildah
 mkdir -p "$out"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+export LICENCES=${LICENCES:-$scratch/licences}
+mkdir -p "$LICENCES"
+. hack/source.sh
 
 for arch in amd64 arm64; do
   stage=$scratch/context/linux_$arch

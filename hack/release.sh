@@ -15,13 +15,15 @@ tar --version 2>/dev/null | grep -q GNU || die "needs GNU tar on PATH, for archi
 image=${IMAGE:-podinfolookup}
 all="linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64"
 PLATFORMS=${PLATFORMS:-$all}
-. hack/source.sh
 out=$1
 mkdir -p "$out"
 out=$(cd -P "$out" && pwd)
 [[ -z $(ls -A "$out") ]] || die "$out is not empty: delete it first, so that SHA256SUMS names nothing of before"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+export LICENCES=${LICENCES:-$scratch/licences}
+mkdir -p "$LICENCES"
+. hack/source.sh
 
 # archive PROGRAM OS ARCH packs a program with its licences, and writes the list of what is in it beside it.
 archive() {

@@ -29,15 +29,17 @@ tool() {
 }
 
 # licences OS FOLDER PACKAGE collects the licences and notices of all that is linked into a program, Go's own with them.
-# What may not be given away, or only with its source, fails.
+# What may not be given away, or only with its source, fails. Found once for a system, they are kept in the folder LICENCES.
 licences() {
-  local licenses
-  licenses=$(tool go-licenses github.com/google/go-licenses/v2)
-  GOOS=$1 GOFLAGS= "$licenses" check "$3" --disallowed_types=forbidden,restricted,unknown 2>/dev/null ||
-    GOOS=$1 GOFLAGS= "$licenses" check "$3" --disallowed_types=forbidden,restricted,unknown
-  GOOS=$1 GOFLAGS= "$licenses" save "$3" --ignore github.com/weiyuanke/PodInfoLookup --force --save_path "$2" 2>/dev/null
-  mkdir -p "$2/go"
-  cp "$(GOTOOLCHAIN=$RELEASE_GO go env GOROOT)/LICENSE" "$2/go/"
+  local found=$LICENCES/$1-${3##*/} licenses
+  if [[ ! -e $found ]]; then
+    licenses=$(tool go-licenses github.com/google/go-licenses/v2)
+    GOOS=$1 GOFLAGS= "$licenses" check "$3" --disallowed_types=forbidden,restricted,unknown 2>"$LICENCES/log" || { cat "$LICENCES/log" >&2; return 1; }
+    GOOS=$1 GOFLAGS= "$licenses" save "$3" --ignore github.com/weiyuanke/PodInfoLookup --save_path "$found" 2>"$LICENCES/log" || { cat "$LICENCES/log" >&2; return 1; }
+    mkdir "$found/go"
+    cp "$(GOTOOLCHAIN=$RELEASE_GO go env GOROOT)/LICENSE" "$found/go/"
+  fi
+  cp -r "$found" "$2"
 }
 
 # pack ARCHIVE FOLDER writes a .tar.gz, or a .tar, with nothing in it of when and by whom it was made.
