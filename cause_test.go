@@ -82,11 +82,11 @@ func TestCausesAreMergedAndForgotten(t *testing.T) {
 func standby(t *testing.T, wrote func(Write), pods ...runtime.Object) (*Controller, *fake.Clientset) {
 	t.Helper()
 	client := fake.NewClientset(pods...)
-	informer, err := NewPodInformer(client, metav1.NamespaceAll)
+	testcrs := newTestcrs(t, newDynamic())
+	informer, err := NewPodInformer(client, metav1.NamespaceAll, testcrs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testcrs := newTestcrs(t, newDynamic())
 	c, err := New(t.Context(), Config{Pods: map[string]*Informer{metav1.NamespaceAll: informer}, Testcrs: testcrs, Workers: 1, Wrote: wrote})
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -13,81 +12,6 @@ import (
 // Encoding, decoding and comparing are written out field by field: each Pod
 // event passes here, and reflection would cost several times as much. A test
 // walks the fields by reflection, so that none can be forgotten.
-
-// TrimPod is a cache.TransformFunc that keeps of a *corev1.Pod only what FromPod
-// and an informer read, about a twentieth of a full one. Anything else passes
-// as it is. It changes the Pod in place and may be applied again.
-func TrimPod(obj any) (any, error) {
-	pod, ok := obj.(*corev1.Pod)
-	if !ok {
-		return obj, nil
-	}
-	trimmed := corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:         pod.Namespace,
-			Name:              pod.Name,
-			UID:               pod.UID,
-			ResourceVersion:   pod.ResourceVersion,
-			CreationTimestamp: pod.CreationTimestamp,
-			DeletionTimestamp: pod.DeletionTimestamp,
-			Labels:            pod.Labels,
-		},
-		Spec: corev1.PodSpec{
-			NodeName:           pod.Spec.NodeName,
-			HostNetwork:        pod.Spec.HostNetwork,
-			ServiceAccountName: pod.Spec.ServiceAccountName,
-			Containers:         trimContainers(pod.Spec.Containers),
-			InitContainers:     trimContainers(pod.Spec.InitContainers),
-		},
-		Status: corev1.PodStatus{
-			Phase:                      pod.Status.Phase,
-			PodIP:                      pod.Status.PodIP,
-			PodIPs:                     pod.Status.PodIPs,
-			HostIP:                     pod.Status.HostIP,
-			StartTime:                  pod.Status.StartTime,
-			ContainerStatuses:          trimStatuses(pod.Status.ContainerStatuses),
-			InitContainerStatuses:      trimStatuses(pod.Status.InitContainerStatuses),
-			EphemeralContainerStatuses: trimStatuses(pod.Status.EphemeralContainerStatuses),
-		},
-	}
-	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-		trimmed.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller,
-		}}
-	}
-	for _, c := range pod.Spec.EphemeralContainers {
-		trimmed.Spec.EphemeralContainers = append(trimmed.Spec.EphemeralContainers, corev1.EphemeralContainer{
-			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: c.Name, Image: c.Image},
-		})
-	}
-	if isReady(&pod.Status) {
-		trimmed.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	}
-	*pod = trimmed
-	return pod, nil
-}
-
-func trimContainers(in []corev1.Container) []corev1.Container {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]corev1.Container, len(in))
-	for i := range in {
-		out[i].Name, out[i].Image = in[i].Name, in[i].Image
-	}
-	return out
-}
-
-func trimStatuses(in []corev1.ContainerStatus) []corev1.ContainerStatus {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]corev1.ContainerStatus, len(in))
-	for i := range in {
-		out[i].Name, out[i].ContainerID = in[i].Name, in[i].ContainerID
-	}
-	return out
-}
 
 // DecodeTestcr is a cache.TransformFunc that turns what the dynamic client
 // reads into a *Testcr without managed fields, a fifth of the size. Anything
@@ -143,7 +67,7 @@ func (t *Testcr) Encode() *unstructured.Unstructured {
 	u.SetName(t.Name)
 	u.SetUID(t.UID)
 	u.SetResourceVersion(t.ResourceVersion)
-	u.SetLabels(t.Labels)
+	u.SetLabels(t.AllLabels())
 	u.SetAnnotations(t.Annotations)
 	u.SetFinalizers(t.Finalizers)
 	u.SetOwnerReferences(t.OwnerReferences)

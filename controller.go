@@ -172,7 +172,12 @@ func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler 
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    enqueue,
 		UpdateFunc: func(_, obj any) { enqueue(obj) },
-		DeleteFunc: enqueue,
+		DeleteFunc: func(obj any) {
+			enqueue(obj)
+			if key, err := cache.DeletionHandlingObjectToName(obj); err == nil {
+				c.testcrs.kept.forget(key.String())
+			}
+		},
 	}
 }
 
@@ -197,6 +202,7 @@ func (c *Controller) observe(obj any, gone bool) {
 		c.mu.Lock()
 		delete(c.reported, t.UID)
 		c.mu.Unlock()
+		c.testcrs.kept.forget(t.Spec.PodKey)
 	}
 	if key, ok := c.keyOf(t); ok && c.working.Load() {
 		c.queue.Add(key)
@@ -228,7 +234,7 @@ func (c *Controller) enqueueAll(start bool) {
 	}
 	for _, pods := range c.pods {
 		for _, obj := range pods.List() {
-			enqueue(cache.MetaObjectToName(obj.(*corev1.Pod)))
+			enqueue(obj.(*podState).key())
 		}
 	}
 	for _, obj := range c.testcrs.GetStore().List() {
@@ -340,7 +346,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 	for try := 1; ; try++ {
 		var want *Testcr
 		if pod := c.pods.get(key); pod != nil {
-			want = FromPod(pod)
+			want = pod.testcr()
 		}
 		verb := c.decide(want, have)
 		err := c.write(ctx, verb, want, have)
@@ -383,10 +389,10 @@ func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) e
 	switch verb {
 	case Added:
 		u, err := c.testcrs.client.Create(ctx, want.Encode(), metav1.CreateOptions{FieldManager: ManagedBy})
-		return c.wroteBack(ctx, want, u, err)
+		return c.wroteBack(ctx, want, nil, u, err)
 	case Updated:
 		u, err := c.testcrs.client.Update(ctx, want.over(have).Encode(), metav1.UpdateOptions{FieldManager: ManagedBy})
-		return c.wroteBack(ctx, want, u, err)
+		return c.wroteBack(ctx, want, have, u, err)
 	case Deleted:
 		err := c.testcrs.client.Delete(ctx, have.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion},
@@ -403,11 +409,17 @@ func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) e
 
 // wroteBack learns from the API server's answer to a write, so that the next
 // sync of the same Pod need not wait for the watch.
-func (c *Controller) wroteBack(ctx context.Context, want *Testcr, stored *unstructured.Unstructured, err error) error {
+func (c *Controller) wroteBack(ctx context.Context, want, have *Testcr, answer *unstructured.Unstructured, err error) error {
 	if err != nil {
 		return withRemedy(err)
 	}
-	t := decodeTestcr(stored)
+	t := decodeAnswer(answer, want)
+	if have != nil && t.ResourceVersion == have.ResourceVersion {
+		// Nothing has changed, and so nothing is learned: what is stored still
+		// differs, as the watch has told.
+		c.reportMangled(ctx, have)
+		return nil
+	}
 	c.testcrs.learn(t)
 	if !t.says(want) {
 		c.reportMangled(ctx, t)

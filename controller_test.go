@@ -113,7 +113,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	testcrs := newTestcrs(t, newDynamic())
-	informer, err := NewPodInformer(fake.NewClientset(), metav1.NamespaceAll)
+	informer, err := NewPodInformer(fake.NewClientset(), metav1.NamespaceAll, testcrs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 
 func newTestcrs(t *testing.T, client *dynamicfake.FakeDynamicClient) *TestcrInformer {
 	t.Helper()
-	testcrs, err := NewTestcrInformer(client, func(context.Context) error { return nil })
+	testcrs, err := NewTestcrInformer(client, nil, func(context.Context) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,11 +174,11 @@ func start(t *testing.T, client *dynamicfake.FakeDynamicClient, before func(name
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	ctx, stop := context.WithCancel(klog.NewContext(t.Context(), logger))
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	informer, err := NewPodInformer(fake.NewClientset(pods...), metav1.NamespaceAll)
+	testcrs := newTestcrs(t, client)
+	informer, err := NewPodInformer(fake.NewClientset(pods...), metav1.NamespaceAll, testcrs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testcrs := newTestcrs(t, client)
 	testcrs.client = delayed{testcrs.client, before}
 	c, err = New(ctx, Config{
 		Pods:    map[string]*Informer{metav1.NamespaceAll: informer},

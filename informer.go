@@ -37,12 +37,13 @@ type Informer struct {
 	watching atomic.Bool  // a watch is open, or has ended this moment
 }
 
-// NewPodInformer returns an informer of the trimmed Pods of a namespace, or of
-// all for metav1.NamespaceAll, that has yet to be run.
-func NewPodInformer(client kubernetes.Interface, namespace string) (*Informer, error) {
+// NewPodInformer returns an informer of the Pods of a namespace, or of all for
+// metav1.NamespaceAll, that has yet to be run. It shares memory with testcrs.
+func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *TestcrInformer) (*Informer, error) {
 	pods := client.CoreV1().Pods(namespace)
+	testcrs.kept.both = true
 	i := &Informer{}
-	return i, i.init(&corev1.Pod{}, "pods", client, TrimPod,
+	return i, i.init(&corev1.Pod{}, "pods", client, keepPod(&testcrs.kept),
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return pods.List(ctx, options)
 		},

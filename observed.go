@@ -12,7 +12,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -84,6 +83,7 @@ type TestcrInformer struct {
 
 	client  dynamic.ResourceInterface
 	check   func(context.Context) error
+	kept    keeper
 	missing atomic.Pointer[error] // why there are no Testcrs, nil when there are
 	// Called with the cause when the CRD begins to be missed, and when it is back.
 	onLost     func(error)
@@ -101,10 +101,11 @@ type newer struct {
 	doubted bool      // met by a sweep before
 }
 
-// NewTestcrInformer returns an informer that has yet to be run. check tells
-// whether the API server serves Testcrs (CheckCRD); it is asked before each list
-// and watch.
-func NewTestcrInformer(client dynamic.Interface, check func(context.Context) error) (*TestcrInformer, error) {
+// NewTestcrInformer returns an informer that has yet to be run. It lists and
+// watches through reader, or through client if that is nil. check tells whether
+// the API server serves Testcrs (CheckCRD); it is asked before each list and
+// watch.
+func NewTestcrInformer(client dynamic.Interface, reader TestcrReader, check func(context.Context) error) (*TestcrInformer, error) {
 	i := &TestcrInformer{
 		client:     client.Resource(GroupVersionResource),
 		check:      check,
@@ -112,14 +113,29 @@ func NewTestcrInformer(client dynamic.Interface, check func(context.Context) err
 		onReturned: func() {},
 		news:       map[string]newer{},
 	}
-	return i, i.init(&unstructured.Unstructured{}, GroupVersionResource.Resource, client, DecodeTestcr,
+	if reader == nil {
+		reader = dynamicReader{i.client}
+	}
+	return i, i.init(&Testcr{}, GroupVersionResource.Resource, client, i.keep,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return onceServed(ctx, i, true, func() (*unstructured.UnstructuredList, error) { return i.client.List(ctx, options) })
+			return onceServed(ctx, i, true, func() (runtime.Object, error) { return reader.List(ctx, options) })
 		},
 		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
-			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return i.client.Watch(ctx, options) })
+			return onceServed(ctx, i, whole, func() (watch.Interface, error) { return reader.Watch(ctx, options) })
 		})
+}
+
+// keep is a cache.TransformFunc that makes a Testcr small before it is shared;
+// one that is in the cache already passes as it is.
+func (i *TestcrInformer) keep(obj any) (any, error) {
+	obj, err := DecodeTestcr(obj)
+	if t, ok := obj.(*Testcr); ok && !t.kept {
+		t.kept = true
+		t.compact()
+		i.kept.share(&t.Spec)
+	}
+	return obj, err
 }
 
 // onceServed makes a request as soon as the API server serves Testcrs: the CRD's

@@ -9,11 +9,13 @@ import (
 	"crypto/md5" //nolint:gosec // G501: a name, not a secret; 128 bits in hexadecimal make a valid object name of any Pod's.
 	"encoding/hex"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 )
@@ -63,6 +65,11 @@ type Testcr struct {
 	// malformed says that the stored object held something that Spec cannot:
 	// such a Testcr equals nothing and is written anew.
 	malformed bool
+	// labelled says that the stored object has the labels that Spec calls for and
+	// no others; Labels is nil then, as it can be had from Spec.
+	labelled bool
+	// kept says that an informer has it.
+	kept bool
 	// tracked says that the API server keeps managed fields of the stored
 	// object, and for nobody but us: a quarter of its bytes, which no one needs.
 	tracked bool
@@ -154,36 +161,43 @@ func md5Hex(s string) string {
 // anything that only the API server can add (UID, resource version). It shares
 // the pod's label map, so neither may be changed afterwards.
 func FromPod(pod *corev1.Pod) *Testcr {
-	key := cache.NewObjectName(pod.Namespace, pod.Name).String()
-	t := &Testcr{
-		TypeMeta:   metav1.TypeMeta{APIVersion: GroupVersionKind.GroupVersion().String(), Kind: GroupVersionKind.Kind},
-		ObjectMeta: metav1.ObjectMeta{Name: md5Hex(key)},
-		Spec: TestcrSpec{
-			PodKey:         key,
-			PodName:        pod.Name,
-			PodUID:         string(pod.UID),
-			Namespace:      pod.Namespace,
-			PodIP:          pod.Status.PodIP,
-			PodIPs:         podIPs(&pod.Status),
-			HostIP:         pod.Status.HostIP,
-			NodeName:       pod.Spec.NodeName,
-			Phase:          string(pod.Status.Phase),
-			HostNetwork:    pod.Spec.HostNetwork,
-			Ready:          isReady(&pod.Status),
-			Terminating:    pod.DeletionTimestamp != nil,
-			ServiceAccount: pod.Spec.ServiceAccountName,
-			CreatedAt:      wholeSeconds(&pod.CreationTimestamp),
-			StartedAt:      wholeSeconds(pod.Status.StartTime),
-			Labels:         pod.Labels,
-			Containers:     containers(pod),
-		},
+	spec := specOf(pod)
+	return fromSpec(&spec)
+}
+
+func fromSpec(spec *TestcrSpec) *Testcr {
+	return &Testcr{
+		TypeMeta:   metav1.TypeMeta{APIVersion: testcrAPIVersion, Kind: GroupVersionKind.Kind},
+		ObjectMeta: metav1.ObjectMeta{Name: md5Hex(spec.PodKey), Labels: objectLabels(spec)},
+		Spec:       *spec,
+	}
+}
+
+func specOf(pod *corev1.Pod) TestcrSpec {
+	spec := TestcrSpec{
+		PodKey:         cache.NewObjectName(pod.Namespace, pod.Name).String(),
+		PodName:        pod.Name,
+		PodUID:         string(pod.UID),
+		Namespace:      pod.Namespace,
+		PodIP:          pod.Status.PodIP,
+		PodIPs:         podIPs(&pod.Status),
+		HostIP:         pod.Status.HostIP,
+		NodeName:       pod.Spec.NodeName,
+		Phase:          string(pod.Status.Phase),
+		HostNetwork:    pod.Spec.HostNetwork,
+		Ready:          isReady(&pod.Status),
+		Terminating:    pod.DeletionTimestamp != nil,
+		ServiceAccount: pod.Spec.ServiceAccountName,
+		CreatedAt:      wholeSeconds(&pod.CreationTimestamp),
+		StartedAt:      wholeSeconds(pod.Status.StartTime),
+		Labels:         pod.Labels,
+		Containers:     containers(pod),
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-		t.Spec.OwnerKind, t.Spec.OwnerName = owner.Kind, owner.Name
-		t.Spec.WorkloadKind, t.Spec.WorkloadName = workloadOf(owner, pod.Labels)
+		spec.OwnerKind, spec.OwnerName = owner.Kind, owner.Name
+		spec.WorkloadKind, spec.WorkloadName = workloadOf(owner, pod.Labels)
 	}
-	t.Labels = objectLabels(&t.Spec)
-	return t
+	return spec
 }
 
 func podIPs(status *corev1.PodStatus) []string {
@@ -271,6 +285,9 @@ func (t *Testcr) says(want *Testcr) bool {
 	if t.malformed {
 		return false
 	}
+	if t.labelled { // by its own spec, which is that of want if all is well
+		return t.Spec.equal(&want.Spec)
+	}
 	for k, v := range want.Labels {
 		if got, ok := t.Labels[k]; !ok || got != v {
 			return false
@@ -289,7 +306,7 @@ func (t *Testcr) says(want *Testcr) bool {
 // resource version makes the API server refuse the write when have is old.
 func (t *Testcr) over(have *Testcr) *Testcr {
 	out := *t
-	out.ObjectMeta, out.tracked = have.ObjectMeta, have.tracked
+	out.ObjectMeta, out.tracked, out.labelled = have.ObjectMeta, have.tracked, false
 	out.Labels = maps.Clone(t.Labels)
 	for k, v := range have.Labels {
 		if _, ours := t.Labels[k]; !ours && !isOurLabel(k) {
@@ -309,7 +326,33 @@ func (t *Testcr) PodKey() (cache.ObjectName, bool) {
 	return key, true
 }
 
+// AllLabels returns the labels of t, those that are not kept in Labels since they
+// follow from its spec included.
+func (t *Testcr) AllLabels() map[string]string {
+	if t.labelled {
+		return objectLabels(&t.Spec)
+	}
+	return t.Labels
+}
+
+// compact drops what follows from the rest of t, before t is shared.
+func (t *Testcr) compact() {
+	if len(t.Labels) > 0 && !t.malformed && maps.Equal(t.Labels, objectLabels(&t.Spec)) {
+		t.Labels, t.labelled = nil, true
+	}
+}
+
+// DeepCopyObject makes a Testcr a runtime.Object.
+func (t *Testcr) DeepCopyObject() runtime.Object {
+	out := *t
+	t.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	out.Spec.PodIPs = slices.Clone(t.Spec.PodIPs)
+	out.Spec.Labels = maps.Clone(t.Spec.Labels)
+	out.Spec.Containers = slices.Clone(t.Spec.Containers)
+	return &out
+}
+
 // Managed reports whether t carries the label that makes it ours.
 func (t *Testcr) Managed() bool {
-	return t.Labels[LabelManagedBy] == ManagedBy
+	return t.labelled || t.Labels[LabelManagedBy] == ManagedBy
 }

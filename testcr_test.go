@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -108,56 +109,31 @@ func leaves(path string, v reflect.Value, visit func(string, reflect.Value)) {
 	}
 }
 
-func TestTrimPodKeepsAllThatIsReadAndNoMore(t *testing.T) {
-	pod := fullPod()
-	want := FromPod(pod)
-	full := pod.Size()
-	if _, err := TrimPod(pod); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, FromPod(pod), cmp.AllowUnexported(Testcr{})); diff != "" {
-		t.Errorf("Testcr of the trimmed Pod (-want +got):\n%s", diff)
-	}
-	if trimmed := pod.Size(); trimmed*5 > full {
-		t.Errorf("%d of %d bytes are left", trimmed, full)
-	}
-	// The informer itself reads the version.
-	pod.ResourceVersion = ""
-	leaves("Pod", reflect.ValueOf(pod).Elem(), func(path string, field reflect.Value) {
-		old := reflect.New(field.Type()).Elem()
-		old.Set(field)
-		field.SetZero()
-		if got := FromPod(pod); cmp.Equal(want, got, cmp.AllowUnexported(Testcr{})) {
-			t.Errorf("%s is kept, and nothing reads it", path)
-		}
-		field.Set(old)
-	})
-}
-
 func TestTransformsMayBeAppliedAgain(t *testing.T) {
-	pod := fullPod()
-	once, err := TrimPod(pod)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := once.(*corev1.Pod).DeepCopy()
-	again, err := TrimPod(once)
-	if diff := cmp.Diff(want, again); diff != "" || err != nil {
-		t.Errorf("TrimPod twice: %v (-want +got):\n%s", err, diff)
-	}
-	decoded, err := DecodeTestcr(FromPod(pod).Encode())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, err := DecodeTestcr(decoded); again != decoded || err != nil {
-		t.Errorf("DecodeTestcr twice: %v, %v", again, err)
-	}
-	// A tombstone passes both as it is.
-	tombstone := cache.DeletedFinalStateUnknown{Key: "a/b"}
-	for _, transform := range []cache.TransformFunc{TrimPod, DecodeTestcr} {
-		if got, err := transform(tombstone); got != any(tombstone) || err != nil {
-			t.Errorf("a tombstone becomes %v, %v", got, err)
-		}
+	testcrs := newTestcrs(t, newDynamic())
+	pods := keepPod(&testcrs.kept)
+	for _, test := range []struct {
+		name      string
+		transform cache.TransformFunc
+		object    any
+	}{
+		{"a Pod", pods, fullPod()},
+		{"a Testcr", testcrs.keep, FromPod(fullPod()).Encode()},
+		{"a Testcr, decoded alone", DecodeTestcr, FromPod(fullPod()).Encode()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			once, err := test.transform(test.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, err := test.transform(once); again != once || err != nil {
+				t.Errorf("twice: %v, %v", again, err)
+			}
+			tombstone := cache.DeletedFinalStateUnknown{Key: "a/b"}
+			if got, err := test.transform(tombstone); got != any(tombstone) || err != nil {
+				t.Errorf("a tombstone becomes %v, %v", got, err)
+			}
+		})
 	}
 }
 
@@ -366,13 +342,13 @@ func FuzzFromPod(f *testing.F) {
 		if pod.Unmarshal(data) != nil {
 			return
 		}
-		full := pod.DeepCopy()
-		if _, err := TrimPod(pod); err != nil {
+		want := FromPod(pod)
+		kept, err := keepPod(&keeper{both: true})(pod)
+		if err != nil {
 			t.Fatal(err)
 		}
-		want := FromPod(pod)
-		if diff := cmp.Diff(FromPod(full), want, cmp.AllowUnexported(Testcr{})); diff != "" {
-			t.Errorf("trimming changes the Testcr (-full +trimmed):\n%s", diff)
+		if diff := cmp.Diff(want, kept.(*podState).testcr(), cmp.AllowUnexported(Testcr{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("what is kept of the Pod gives another Testcr (-want +got):\n%s", diff)
 		}
 		if problems := validation.IsDNS1123Subdomain(want.Name); len(problems) > 0 {
 			t.Errorf("name %q: %v", want.Name, problems)
@@ -392,6 +368,9 @@ func FuzzFromPod(f *testing.F) {
 		}
 		if bytes.Contains(encoded, []byte(`\ufffd`)) {
 			return // not UTF-8: JSON cannot hold it, and the API server lets no such Pod in
+		}
+		if parsed, ok := parseTestcr(encoded, &interner{}); ok && !parsed.says(want) {
+			t.Errorf("it is parsed to something else:\n%s", encoded)
 		}
 		stored := &unstructured.Unstructured{}
 		if err := json.Unmarshal(encoded, stored); err != nil {

@@ -152,13 +152,13 @@ type parts struct {
 func build(ctx context.Context, o *options, clients *clients, server *server, stdout io.Writer) (*parts, error) {
 	p := &parts{handler: http.NotFoundHandler()}
 	var err error
-	if p.pods, err = podInformers(clients, o.namespaces); err != nil {
-		return nil, err
-	}
-	p.testcrs, err = podinfolookup.NewTestcrInformer(clients.testcrs, func(ctx context.Context) error {
+	p.testcrs, err = podinfolookup.NewTestcrInformer(clients.testcrs, clients.reader, func(ctx context.Context) error {
 		return podinfolookup.CheckCRD(ctx, clients.discovery())
 	})
 	if err != nil {
+		return nil, err
+	}
+	if p.pods, err = podInformers(clients, o.namespaces, p.testcrs); err != nil {
 		return nil, err
 	}
 	if p.feed, err = newFeed(stdout, o, p.testcrs); err != nil {
@@ -218,13 +218,13 @@ func (p *parts) readyz() probe {
 }
 
 // podInformers returns a Pod informer for each watched namespace.
-func podInformers(clients *clients, namespaces []string) (map[string]*podinfolookup.Informer, error) {
+func podInformers(clients *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer) (map[string]*podinfolookup.Informer, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	pods := map[string]*podinfolookup.Informer{}
 	for _, namespace := range namespaces {
-		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace)
+		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace, testcrs)
 		if err != nil {
 			return nil, err
 		}

@@ -48,6 +48,8 @@ type clients struct {
 	// testcrs speaks JSON, the only format that custom resources have everywhere.
 	// With leader election it writes only during the tenure.
 	testcrs dynamic.Interface
+	// reader lists and watches Testcrs.
+	reader podinfolookup.TestcrReader
 	// leases is for the lease alone.
 	leases kubernetes.Interface
 	tenure *tenure // nil without leader election
@@ -80,7 +82,11 @@ func newClients(o *options) (*clients, error) {
 		return nil, kubeconfigError(err)
 	}
 	tenure := newTenure(&o.election)
-	testcrs, err := dynamic.NewForConfig(tenure.guard(config))
+	testcrs, err := dynamic.NewForConfig(podinfolookup.ShortAnswers(tenure.guard(config)))
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
+	reader, err := podinfolookup.NewTestcrReader(config)
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
@@ -88,7 +94,7 @@ func newClients(o *options) (*clients, error) {
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
-	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs, leases: leases, tenure: tenure}, nil
+	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs, reader: reader, leases: leases, tenure: tenure}, nil
 }
 
 // restConfig finds the cluster, and the namespace in it, as kubectl does.

@@ -140,7 +140,7 @@ func (p *printed) String() string {
 func runFeed(t *testing.T, out *printed, o *options) (*feed, cache.Store, context.CancelFunc) {
 	t.Helper()
 	out.begun = time.Now()
-	informer, err := podinfolookup.NewTestcrInformer(noTestcrs{}, nil)
+	informer, err := podinfolookup.NewTestcrInformer(noTestcrs{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

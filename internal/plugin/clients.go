@@ -90,7 +90,7 @@ func (c *clients) informer(s selection) (*podinfolookup.TestcrInformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return podinfolookup.NewTestcrInformer(selecting{c.Interface, s}, func(ctx context.Context) error {
+	return podinfolookup.NewTestcrInformer(selecting{c.Interface, s}, nil, func(ctx context.Context) error {
 		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(client))
 	})
 }

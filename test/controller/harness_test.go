@@ -61,7 +61,11 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	typed := rest.CopyConfig(config)
 	typed.ContentType = runtime.ContentTypeProtobuf
 	clientset := kubernetes.NewForConfigOrDie(typed)
-	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(config), func(ctx context.Context) error {
+	reader, err := podinfolookup.NewTestcrReader(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(podinfolookup.ShortAnswers(config)), reader, func(ctx context.Context) error {
 		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
 	})
 	if err != nil {
@@ -73,7 +77,7 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	pods := map[string]*podinfolookup.Informer{}
 	var wg sync.WaitGroup
 	for _, namespace := range namespaces {
-		informer, err := podinfolookup.NewPodInformer(clientset, namespace)
+		informer, err := podinfolookup.NewPodInformer(clientset, namespace, testcrs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,11 @@ func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podinfolo
 		config.Wrap(wrap)
 	}
 	clientset := kubernetes.NewForConfigOrDie(config)
-	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(config), func(ctx context.Context) error {
+	reader, err := podinfolookup.NewTestcrReader(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(config), reader, func(ctx context.Context) error {
 		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
 	})
 	if err != nil {
