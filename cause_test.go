@@ -129,6 +129,7 @@ func TestAStandbyGathersNothingAndCatchesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		heard := time.Now()
+		<-time.After(mergeFor)
 		synctest.Wait()
 		stop()
 		<-done
@@ -185,4 +186,69 @@ func TestTheReturnOfTheCRDIsNoChangeOfAnyPod(t *testing.T) {
 			t.Errorf("%d keys are queued, the cause is %v", c.queue.Len(), got)
 		}
 	})
+}
+
+// states are those of one Pod's life.
+func states() (made, scheduled, running, terminating *corev1.Pod) {
+	made = web(1)
+	scheduled = made.DeepCopy()
+	scheduled.Spec.NodeName = "node-1"
+	running = scheduled.DeepCopy()
+	running.Status.Phase, running.Status.PodIP = corev1.PodRunning, "10.0.0.1"
+	terminating = running.DeepCopy()
+	terminating.DeletionTimestamp = new(metav1.Now())
+	return made, scheduled, running, terminating
+}
+
+func TestStatesThatRarelyLastAreMerged(t *testing.T) {
+	const soon, late = mergeFor / 2, 2 * mergeFor
+	tests := []struct {
+		name  string
+		waits [4]time.Duration // after each state; 0 leaves the state out
+		want  []Verb
+	}{
+		{"a usual life", [4]time.Duration{soon, late, late, soon}, []Verb{Added, Updated, Deleted}},
+		{"a Pod that waits for a node", [4]time.Duration{late, late, late, soon}, []Verb{Added, Updated, Updated, Deleted}},
+		{"a Pod that takes its time to end", [4]time.Duration{soon, late, late, late}, []Verb{Added, Updated, Updated, Deleted}},
+		{"a Pod that is gone before it has a node", [4]time.Duration{soon}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got []Verb
+				c, client := standby(t, func(w Write) { got = append(got, w.Verb) })
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { defer close(done); _ = c.Run(ctx) }()
+				synctest.Wait()
+				pods := client.CoreV1().Pods("shop")
+				made, scheduled, running, terminating := states()
+				steps := []func() error{
+					func() error { _, err := pods.Create(t.Context(), made, metav1.CreateOptions{}); return err },
+					func() error { _, err := pods.Update(t.Context(), scheduled, metav1.UpdateOptions{}); return err },
+					func() error { _, err := pods.Update(t.Context(), running, metav1.UpdateOptions{}); return err },
+					func() error { _, err := pods.Update(t.Context(), terminating, metav1.UpdateOptions{}); return err },
+				}
+				for i, step := range steps {
+					if test.waits[i] == 0 {
+						continue
+					}
+					if err := step(); err != nil {
+						t.Fatal(err)
+					}
+					<-time.After(test.waits[i]) // virtual time
+				}
+				if err := pods.Delete(t.Context(), made.Name, metav1.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(late)
+				synctest.Wait()
+				stop()
+				<-done
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("writes (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }

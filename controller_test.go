@@ -150,6 +150,7 @@ func newTestcrs(t *testing.T, client *dynamicfake.FakeDynamicClient) *TestcrInfo
 	if err != nil {
 		t.Fatal(err)
 	}
+	testcrs.client = delayed{testcrs.client, func(string) error { return nil }}
 	return testcrs
 }
 
@@ -164,7 +165,25 @@ func (d delayed) Create(ctx context.Context, u *unstructured.Unstructured, optio
 	if err := d.before(u.GetName()); err != nil {
 		return nil, err
 	}
-	return d.ResourceInterface.Create(ctx, u, options)
+	return d.ResourceInterface.Create(ctx, plain(u), options)
+}
+
+func (d delayed) Update(ctx context.Context, u *unstructured.Unstructured, options metav1.UpdateOptions, _ ...string) (*unstructured.Unstructured, error) {
+	return d.ResourceInterface.Update(ctx, plain(u), options)
+}
+
+// plain is u as an API server reads it; the fakes copy objects, and a spec that
+// is encoded to the end cannot be copied.
+func plain(u *unstructured.Unstructured) *unstructured.Unstructured {
+	data, err := u.MarshalJSON()
+	if err == nil {
+		u = &unstructured.Unstructured{}
+		err = u.UnmarshalJSON(data)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return u
 }
 
 // start runs a controller with one worker on the fakes, with Pods to begin

@@ -28,6 +28,9 @@ func (p *podState) key() cache.ObjectName {
 	return cache.NewObjectName(p.spec.Namespace, p.spec.PodName)
 }
 
+// passing tells of a state that rarely lasts.
+func (p *podState) passing() bool { return p.spec.NodeName == "" || p.spec.Terminating }
+
 // testcr is FromPod of the Pod.
 func (p *podState) testcr() *Testcr { return fromSpec(&p.spec) }
 

@@ -3,6 +3,7 @@ package podinfolookup
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -161,6 +162,13 @@ func TestEverySpecFieldIsEncodedDecodedAndCompared(t *testing.T) {
 		}
 		if diff := cmp.Diff(byTags, spec.encode()); diff != "" {
 			t.Errorf("encoding (-by tags +by hand):\n%s", diff)
+		}
+		var written map[string]any
+		if err := json.Unmarshal(spec.appendJSON(nil), &written); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(byTags, written); diff != "" {
+			t.Errorf("encoding (-by tags +to the end):\n%s", diff)
 		}
 	}
 	if !want.equal(&got) {
@@ -365,6 +373,14 @@ func FuzzFromPod(f *testing.F) {
 		encoded, err := json.Marshal(want.Encode())
 		if err != nil {
 			t.Fatal(err)
+		}
+		var mapped, written map[string]any
+		body, err := json.Marshal(want.body())
+		if err := errors.Join(err, json.Unmarshal(encoded, &mapped), json.Unmarshal(body, &written)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(mapped, written); diff != "" {
+			t.Errorf("encoded to the end, it is something else (-want +got):\n%s", diff)
 		}
 		if bytes.Contains(encoded, []byte(`\ufffd`)) {
 			return // not UTF-8: JSON cannot hold it, and the API server lets no such Pod in

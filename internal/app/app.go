@@ -127,6 +127,7 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	for _, informer := range p.pods {
 		running.Go(func() { informer.RunWithContext(background) })
 	}
+	running.Go(func() { settle(background, p.controller) })
 	if err := p.election.lead(ctx, p.controller.Run); err != nil {
 		return err
 	}
