@@ -33,7 +33,7 @@ type bench struct {
 	*harness.Cluster
 	*harness.Records[record]
 	o     *options
-	watch *counter
+	watch *harness.Counter
 
 	pods []*corev1.Pod
 	want map[string]*unstructured.Unstructured // by name, what each Pod calls for
@@ -55,12 +55,12 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 	if b.Records, err = harness.NewRecords[record](o.out, "coldstart"); err != nil {
 		return nil, err
 	}
-	b.watch, err = b.watchTestcrs(ctx, version)
+	b.watch, err = b.Count(ctx, version, stepTimeout, b.Note)
 	return b, err
 }
 
 func (b *bench) close() {
-	b.watch.close()
+	b.watch.Close()
 	b.Close()
 }
 
@@ -99,7 +99,7 @@ func (b *bench) fill(ctx context.Context) error {
 		t := podinfolookup.FromPod(pod)
 		b.want[t.Name] = t.Encode()
 	}
-	if n := b.watch.events(); n > 0 {
+	if n := b.watch.Events(); n > 0 {
 		return fmt.Errorf("%d events of Testcrs before the start: another controller is running on this cluster", n)
 	}
 	return nil
@@ -180,11 +180,11 @@ func ignoreNotFound(err error) error {
 
 // wipe deletes every Testcr and returns once the watch has told so.
 func (b *bench) wipe(ctx context.Context) error {
-	gone := b.watch.until(0)
+	gone := b.watch.Until(0)
 	if err := b.Testcrs.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
-	if _, err := b.watch.wait(ctx, gone); err != nil {
+	if _, err := b.watch.Wait(ctx, gone); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	runtime.GC() // so that none runs for this in the next measurement

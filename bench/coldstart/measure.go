@@ -41,7 +41,7 @@ func (b *bench) raw(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	all := b.watch.until(len(objects))
+	all := b.watch.Until(len(objects))
 	start := time.Now()
 	err = harness.Parallel(b.o.creates, len(objects), func(i int) error {
 		_, err := b.Testcrs.Create(ctx, objects[i], metav1.CreateOptions{FieldManager: podinfolookup.ManagedBy})
@@ -51,7 +51,7 @@ func (b *bench) raw(ctx context.Context, round int) error {
 	if err != nil {
 		return fmt.Errorf("raw loop: %w", err)
 	}
-	if all, err = b.watch.wait(ctx, all); err != nil {
+	if all, err = b.watch.Wait(ctx, all); err != nil {
 		return fmt.Errorf("raw loop: %w", err)
 	}
 	after, err := harness.CPUNow(b.o.clusterDir, nil)
@@ -63,7 +63,7 @@ func (b *bench) raw(ctx context.Context, round int) error {
 	}
 	err = b.Add(record{
 		Measure: "raw", Round: round, Pods: len(objects), Seconds: took.Seconds(),
-		WriteSeconds: all.last.Sub(all.first).Seconds(), CPU: after.Since(before),
+		WriteSeconds: all.Last.Sub(all.First).Seconds(), CPU: after.Since(before),
 	})
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (b *bench) cold(ctx context.Context, r record, args ...string) (err error) 
 	if err != nil {
 		return err
 	}
-	all := b.watch.until(len(b.want))
+	all := b.watch.Until(len(b.want))
 	p, err := b.start(args...)
 	if err != nil {
 		return err
@@ -112,18 +112,18 @@ func (b *bench) cold(ctx context.Context, r record, args ...string) (err error) 
 	}()
 	r.Pods = len(b.want)
 	select {
-	case <-all.reached:
+	case <-all.Reached:
 	case <-p.Ended:
 		return p.Err()
-	case <-b.watch.ended: // wait tells why
+	case <-b.watch.Ended(): // wait tells why
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(stepTimeout):
 	}
-	if all, err = b.watch.wait(ctx, all); err != nil {
+	if all, err = b.watch.Wait(ctx, all); err != nil {
 		return err
 	}
-	r.Seconds, r.WriteSeconds = all.last.Sub(p.Started).Seconds(), all.last.Sub(all.first).Seconds()
+	r.Seconds, r.WriteSeconds = all.Last.Sub(p.Started).Seconds(), all.Last.Sub(all.First).Seconds()
 	after, err := harness.CPUNow(b.o.clusterDir, p)
 	if err != nil {
 		return err

@@ -263,27 +263,6 @@ func getJSON(ctx context.Context, client *http.Client, url string, into any) err
 	return json.Unmarshal(body, into)
 }
 
-// quiet waits until other programs leave the processors alone, or patience ends.
-func (b *bench) quiet(ctx context.Context, p *harness.Process) error {
-	const look = 5 * pollEvery
-	for end := time.Now().Add(b.o.patience); time.Now().Before(end); {
-		before, err := harness.CPUNow(b.o.clusterDir, p)
-		if err != nil {
-			return err
-		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		after, err := harness.CPUNow(b.o.clusterDir, p)
-		if err != nil || after.Since(before)["others"] < 0.2*look.Seconds() {
-			return err
-		}
-	}
-	return nil
-}
-
 // memory measures starts with every Testcr right, in turns with the other version.
 func (b *bench) memory(ctx context.Context) error {
 	for round := range b.o.restarts {

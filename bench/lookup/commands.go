@@ -76,7 +76,7 @@ func (b *bench) commands(ctx context.Context) error {
 	}
 	env := append(os.Environ(), "KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+cache, "KUBERC=off")
 	for call := range b.o.calls + 1 {
-		if err := b.quiet(ctx, nil); err != nil {
+		if err := harness.Quiet(ctx, b.o.clusterDir, nil, b.o.patience); err != nil {
 			return err
 		}
 		for i := range commands {

@@ -159,7 +159,7 @@ func (b *bench) rounds(ctx context.Context, p *harness.Process, address string) 
 }
 
 func (b *bench) round(ctx context.Context, p *harness.Process, w way, ask asker, round int) error {
-	if err := b.quiet(ctx, p); err != nil {
+	if err := harness.Quiet(ctx, b.o.clusterDir, p, b.o.patience); err != nil {
 		return err
 	}
 	before, err := harness.CPUNow(b.o.clusterDir, p)
@@ -178,13 +178,8 @@ func (b *bench) round(ctx context.Context, p *harness.Process, w way, ask asker,
 	slices.Sort(took)
 	return b.Add(record{
 		Measure: w.name, Round: round, Pods: len(b.pods), Clients: w.clients, Requests: len(took), Seconds: elapsed.Seconds(),
-		PerSecond: float64(len(took)) / elapsed.Seconds(), P50Ms: quantile(took, 0.5), P99Ms: quantile(took, 0.99), CPU: after.Since(before),
+		PerSecond: float64(len(took)) / elapsed.Seconds(), P50Ms: harness.Quantile(took, 0.5), P99Ms: harness.Quantile(took, 0.99), CPU: after.Since(before),
 	})
-}
-
-// quantile returns that of sorted times, in milliseconds.
-func quantile(sorted []time.Duration, q float64) float64 {
-	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
 }
 
 // load has clients ask for random Pods, each again once it has its answer, and

@@ -51,7 +51,7 @@ func (b *bench) reportLoad(w io.Writer, clients int) {
 		}
 		took, rate := slices.Sorted(slices.Values(b.took[way{name, clients}])), b.rate(name, clients)
 		fmt.Fprintf(w, "| %s | %s | %.*f | %.2f | %.2f | %.0f | %s |\n", name, strings.Join(rounds, ", "), digits(rate), rate,
-			quantile(took, 0.5), quantile(took, 0.99), b.rate(overHTTP, clients)/rate, strings.Join(others, ", "))
+			harness.Quantile(took, 0.5), harness.Quantile(took, 0.99), b.rate(overHTTP, clients)/rate, strings.Join(others, ", "))
 	}
 	fmt.Fprintln(w)
 }

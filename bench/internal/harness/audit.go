@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,15 @@ func AuditFrom(clusterDir string) (*Audit, error) {
 // Writes counts, by verb, what the program wrote to the Testcrs whose names
 // counts allows.
 func (a *Audit) Writes(counts func(name string) bool) (map[string]int, error) {
+	return a.WritesOf(podinfolookup.ManagedBy+"/", counts)
+}
+
+// refused is the verb under which WritesOf counts what was answered with an error.
+const refused = "refused"
+
+// WritesOf is Writes for the user agents with a prefix; what the API server
+// refused is counted once more, as "refused".
+func (a *Audit) WritesOf(agent string, counts func(name string) bool) (map[string]int, error) {
 	log, err := os.Open(a.path)
 	if err != nil {
 		return nil, err
@@ -53,7 +63,7 @@ func (a *Audit) Writes(counts func(name string) bool) (map[string]int, error) {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(make([]byte, 1<<16), 1<<22)
 	for lines.Scan() {
-		if !bytes.Contains(lines.Bytes(), []byte(podinfolookup.ManagedBy+"/")) {
+		if !bytes.Contains(lines.Bytes(), []byte(agent)) {
 			continue
 		}
 		var event struct {
@@ -62,12 +72,18 @@ func (a *Audit) Writes(counts func(name string) bool) (map[string]int, error) {
 			ObjectRef struct {
 				Name string `json:"name"`
 			} `json:"objectRef"`
+			ResponseStatus struct {
+				Code int `json:"code"`
+			} `json:"responseStatus"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
-		if strings.HasPrefix(event.UserAgent, podinfolookup.ManagedBy+"/") && counts(event.ObjectRef.Name) {
+		if strings.HasPrefix(event.UserAgent, agent) && counts(event.ObjectRef.Name) {
 			verbs[event.Verb]++
+			if event.ResponseStatus.Code >= http.StatusBadRequest {
+				verbs[refused]++
+			}
 		}
 	}
 	return verbs, lines.Err()

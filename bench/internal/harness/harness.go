@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -178,6 +179,43 @@ func Parallel(goroutines, n int, f func(int) error) error {
 		return *err
 	}
 	return nil
+}
+
+// Quiet waits until other programs leave the processors alone, or patience ends.
+func Quiet(ctx context.Context, clusterDir string, p *Process, patience time.Duration) error {
+	const look = 500 * time.Millisecond
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		before, err := CPUNow(clusterDir, p)
+		if err != nil {
+			return err
+		}
+		if err := Pause(ctx, look); err != nil {
+			return err
+		}
+		after, err := CPUNow(clusterDir, p)
+		if err != nil || after.Since(before)["others"] < 0.2*look.Seconds() {
+			return err
+		}
+	}
+	return nil
+}
+
+// Pause waits.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Quantile returns that of sorted times, in milliseconds.
+func Quantile(sorted []time.Duration, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
 }
 
 // Median returns the middle one of x, or the mean of the middle two.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ type Process struct {
 	Started time.Time
 	Ended   chan struct{} // its standard error is at its end
 
+	name    string
 	cmd     *exec.Cmd
 	address string        // where it serves
 	serves  chan struct{} // address is known
@@ -40,6 +42,7 @@ func Start(binary, logFile string, args ...string) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{
+		name:   filepath.Base(binary),
 		cmd:    exec.Command(binary, append([]string{"--bind-address=127.0.0.1:0"}, args...)...), //nolint:gosec,noctx // the caller's own; Stop ends it
 		serves: make(chan struct{}),
 		Ended:  make(chan struct{}),
@@ -68,19 +71,27 @@ func Start(binary, logFile string, args ...string) (*Process, error) {
 }
 
 // Err tells of the end of a program that has Ended.
-func (p *Process) Err() error { return fmt.Errorf("podinfolookup ended: %s", p.last) }
+func (p *Process) Err() error { return fmt.Errorf("%s ended: %s", p.name, p.last) }
+
+// URL waits until the program serves, and returns where.
+func (p *Process) URL(ctx context.Context) (string, error) {
+	select {
+	case <-p.serves:
+		return "http://" + p.address, nil
+	case <-p.Ended:
+		return "", p.Err()
+	case <-ctx.Done():
+		return "", fmt.Errorf("%s serves nothing: %w", p.name, ctx.Err())
+	}
+}
 
 // Ready waits until /readyz answers 200 and returns the address it is on and how
 // long after the start that was.
 func (p *Process) Ready(ctx context.Context) (address string, after time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	select {
-	case <-p.serves:
-	case <-p.Ended:
-		return "", 0, p.Err()
-	case <-ctx.Done():
-		return "", 0, fmt.Errorf("podinfolookup serves nothing: %w", ctx.Err())
+	if _, err := p.URL(ctx); err != nil {
+		return "", 0, err
 	}
 	for tick := time.NewTicker(time.Millisecond); ; {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/readyz", nil)
@@ -89,7 +100,7 @@ func (p *Process) Ready(ctx context.Context) (address string, after time.Duratio
 		}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return "", 0, fmt.Errorf("podinfolookup: %w", err)
+			return "", 0, fmt.Errorf("%s: %w", p.name, err)
 		}
 		_ = response.Body.Close() // the status is all
 		if response.StatusCode == http.StatusOK {
@@ -108,7 +119,7 @@ func (p *Process) Stop() error {
 	}
 	<-p.Ended
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("podinfolookup: %w: %s", err, p.last)
+		return fmt.Errorf("%s: %w: %s", p.name, err, p.last)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bufio"
@@ -16,51 +16,54 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// counter counts Testcrs by one watch, open through the whole run. It reads no
+// Counter counts Testcrs by one watch, open through the whole run. It reads no
 // more of an event than its type and version: whatever the bench spends, the server lacks.
-type counter struct {
+type Counter struct {
 	client  *http.Client
 	host    string
 	note    func(format string, args ...any)
 	version string // of the last event
 	cancel  context.CancelFunc
 	ended   chan struct{}
+	timeout time.Duration // of Wait
 
 	mu      sync.Mutex
 	present int
 	total   int // events ever
 	err     error
-	goal    *goal
+	goal    *Goal
 }
 
-// goal is a number of Testcrs, and what happened on the way there.
-type goal struct {
+// Goal is a number of Testcrs, and what happened on the way there.
+type Goal struct {
+	Reached     chan struct{}
+	First, Last time.Time // of the events that count, as they arrived here
+
 	number          int
-	reached         chan struct{}
-	first, last     time.Time // of the events that count, as they arrived here
-	modified, wrong int       // events that should not have been
+	modified, wrong int // events that should not have been
 }
 
-// watchTestcrs starts after version, when there are none.
-func (b *bench) watchTestcrs(ctx context.Context, version string) (*counter, error) {
-	own := rest.CopyConfig(b.Config)
+// Count starts after version, when there are no Testcrs. Wait gives up after
+// timeout.
+func (c *Cluster) Count(ctx context.Context, version string, timeout time.Duration, note func(format string, args ...any)) (*Counter, error) {
+	own := rest.CopyConfig(c.Config)
 	own.Dial = (&net.Dialer{}).DialContext // a connection of its own
 	client, err := rest.HTTPClientFor(own)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &counter{client: client, host: own.Host, note: b.Note, version: version, cancel: cancel, ended: make(chan struct{})}
-	body, err := c.open(ctx)
+	counter := &Counter{client: client, host: own.Host, note: note, version: version, cancel: cancel, ended: make(chan struct{}), timeout: timeout}
+	body, err := counter.open(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	go c.read(ctx, body)
-	return c, nil
+	go counter.read(ctx, body)
+	return counter, nil
 }
 
-func (c *counter) open(ctx context.Context) (io.ReadCloser, error) {
+func (c *Counter) open(ctx context.Context) (io.ReadCloser, error) {
 	gvr := podinfolookup.GroupVersionResource
 	url := fmt.Sprintf("%s/apis/%s/%s?watch=true&timeoutSeconds=7200&resourceVersion=%s", c.host, gvr.GroupVersion(), gvr.Resource, c.version)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -78,14 +81,15 @@ func (c *counter) open(ctx context.Context) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-func (c *counter) close() {
+// Close ends the watch.
+func (c *Counter) Close() {
 	c.cancel()
 	<-c.ended
 }
 
-// read counts until close. The API server may end any watch, one that it finds
+// read counts until Close. The API server may end any watch, one that it finds
 // slow for example; the next one then goes on from the last event.
-func (c *counter) read(ctx context.Context, body io.ReadCloser) {
+func (c *Counter) read(ctx context.Context, body io.ReadCloser) {
 	defer close(c.ended)
 	var err error
 	for ; err == nil; body, err = c.open(ctx) {
@@ -104,7 +108,10 @@ func (c *counter) read(ctx context.Context, body io.ReadCloser) {
 	c.err = fmt.Errorf("the watch of Testcrs ended: %w", err)
 }
 
-func (c *counter) event(line []byte) {
+// Ended is closed when the watch is, and Wait tells why.
+func (c *Counter) Ended() <-chan struct{} { return c.ended }
+
+func (c *Counter) event(line []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total++
@@ -133,40 +140,49 @@ func (c *counter) event(line []byte) {
 	case (step > 0) != (g.number > before):
 		g.wrong++
 	}
-	g.last = time.Now()
-	if g.first.IsZero() {
-		g.first = g.last
+	g.Last = time.Now()
+	if g.First.IsZero() {
+		g.First = g.Last
 	}
 	if c.present == g.number {
 		c.goal = nil
-		close(g.reached)
+		close(g.Reached)
 	}
 }
 
-func (c *counter) events() int {
+// Events returns how many there were ever.
+func (c *Counter) Events() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.total
 }
 
-// until sets the number of Testcrs that wait will wait for.
-func (c *counter) until(number int) *goal {
+// Present returns how many Testcrs there are.
+func (c *Counter) Present() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := &goal{number: number, reached: make(chan struct{})}
+	return c.present
+}
+
+// Until sets the number of Testcrs that Wait will wait for.
+func (c *Counter) Until(number int) *Goal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := &Goal{number: number, Reached: make(chan struct{})}
 	if c.present == number {
-		close(g.reached)
+		close(g.Reached)
 	} else {
 		c.goal = g
 	}
 	return g
 }
 
-func (c *counter) wait(ctx context.Context, g *goal) (*goal, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+// Wait waits for what Until has set, and fails where something else came as well.
+func (c *Counter) Wait(ctx context.Context, g *Goal) (*Goal, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	select {
-	case <-g.reached:
+	case <-g.Reached:
 		if g.modified+g.wrong > 0 {
 			return nil, fmt.Errorf("%d changes and %d other events on the way to %d Testcrs", g.modified, g.wrong, g.number)
 		}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+)
+
+// stepTimeout is for 100,000 Testcrs on a busy machine.
+const stepTimeout = 15 * time.Minute
+
+// The programs that are measured. The peers' names are those of bin/peers.
+const (
+	raw        = "raw loop"
+	ours       = "podinfolookup"
+	tuned      = "controller-runtime, tuned"
+	untuned    = "controller-runtime"
+	sample     = "sample-controller"
+	article    = "article"
+	agentPeers = "peer-"
+)
+
+// bench is one run.
+type bench struct {
+	*harness.Server
+	*harness.Records[record]
+	o      *options
+	raw    *harness.Raw
+	watch  *harness.Counter
+	bodies []harness.Body // by Pod
+}
+
+// record is one line of firstsync.jsonl. Times are in seconds.
+type record struct {
+	Measure string `json:"measure"`
+	Program string `json:"program,omitempty"`
+	Round   int    `json:"round,omitempty"`
+	Pods    int    `json:"pods"`
+
+	Testcrs    int                `json:"testcrs,omitempty"` // that were made in Seconds
+	Seconds    float64            `json:"seconds,omitempty"` // from the start of the process to the last Testcr; of the raw loop, the loop
+	CPU        harness.CPU        `json:"cpuSeconds,omitempty"`
+	Etcd       map[string]float64 `json:"etcd,omitempty"`
+	Mallocs    float64            `json:"mallocs,omitempty"`
+	AllocBytes float64            `json:"allocBytes,omitempty"`
+	Writes     map[string]int     `json:"writes,omitempty"` // of the program, by verb, from the audit log
+
+	RSSKiB     int `json:"rssKiB,omitempty"`
+	PeakRSSKiB int `json:"peakRSSKiB,omitempty"`
+	SteadyKiB  int `json:"steadyRSSKiB,omitempty"` // some seconds later
+
+	Lists     map[string]float64 `json:"listSeconds,omitempty"`
+	PerSecond float64            `json:"perSecond,omitempty"`
+	P50Ms     float64            `json:"p50Ms,omitempty"`
+	P99Ms     float64            `json:"p99Ms,omitempty"`
+}
+
+func newBench(ctx context.Context, o *options) (b *bench, err error) {
+	b = &bench{o: o}
+	if b.Server, err = harness.StartServer(ctx, o.root); err != nil {
+		return nil, err
+	}
+	version, err := b.Alone(ctx)
+	if err == nil {
+		b.Records, err = harness.NewRecords[record](o.out, "firstsync")
+	}
+	if err == nil {
+		b.raw, err = harness.NewRaw(b.Config)
+	}
+	if err == nil {
+		b.watch, err = b.Count(ctx, version, stepTimeout, b.Note)
+	}
+	if err != nil {
+		_ = b.Stop() // err is the cause
+	}
+	return b, err
+}
+
+// grow adds Pods until there are n.
+func (b *bench) grow(ctx context.Context, n int) error {
+	b.Note("making %d Pods", n-len(b.bodies))
+	if err := b.Fill(ctx, len(b.bodies), n); err != nil {
+		return err
+	}
+	for i := len(b.bodies); i < n; i++ {
+		body, err := harness.BodyOf(harness.RunningPod(i))
+		if err != nil {
+			return err
+		}
+		b.bodies = append(b.bodies, body)
+	}
+	if err := b.Seen(ctx, n); err != nil {
+		return err
+	}
+	return b.Compact(ctx)
+}
+
+// verify compares every Testcr with its Pod.
+func (b *bench) verify(ctx context.Context) error {
+	want := make(map[string]*unstructured.Unstructured, len(b.bodies))
+	for _, body := range b.bodies {
+		u := &unstructured.Unstructured{}
+		if err := json.Unmarshal(body.JSON, &u.Object); err != nil {
+			return err
+		}
+		want[body.Name] = u
+	}
+	return harness.Verify(ctx, b.Testcrs, want)
+}
+
+// clear deletes every Testcr and returns once the watch has told so and the
+// API server and this process have settled.
+func (b *bench) clear(ctx context.Context) error {
+	gone := b.watch.Until(0)
+	if err := b.Wipe(ctx); err != nil {
+		return err
+	}
+	if _, err := b.watch.Wait(ctx, gone); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	runtime.GC() // so that none runs for this in the next measurement
+	return b.Compact(ctx)
+}
+
+// start runs a program; its log is added to NAME.log.
+func (b *bench) start(program string) (*harness.Process, error) {
+	if program == ours {
+		return harness.Start(b.o.binary, filepath.Join(b.o.out, "podinfolookup.log"),
+			"--kubeconfig="+b.Kubeconfig, "--print-list=false", "--print-changes=false")
+	}
+	return harness.Start(b.o.peers, filepath.Join(b.o.out, "peers.log"), "--kubeconfig="+b.Kubeconfig, "--peer="+program)
+}
+
+// rounds measures the raw loop and the programs in turns; each round begins
+// with another one, so that none always meets the fresher server.
+func (b *bench) rounds(ctx context.Context) error {
+	programs := []string{raw, ours}
+	if b.o.peers != "" && len(b.bodies) == b.o.peerPods {
+		programs = append(programs, tuned)
+	}
+	rounds := 1
+	if slices.Contains(b.o.most, len(b.bodies)) {
+		rounds = b.o.rounds
+	}
+	for round := range rounds {
+		for i := range programs {
+			program := programs[(round+i)%len(programs)]
+			if err := b.once(ctx, program, round+1); err != nil {
+				return fmt.Errorf("%s: %w", program, err)
+			}
+			if err := b.clear(ctx); err != nil {
+				return fmt.Errorf("%s: %w", program, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) once(ctx context.Context, program string, round int) error {
+	if err := harness.Quiet(ctx, b.Dir, nil, b.o.patience); err != nil {
+		return err
+	}
+	if program == raw {
+		return b.rawOnce(ctx, round)
+	}
+	p, err := b.sync(ctx, record{Measure: "first sync", Program: program, Round: round})
+	if err != nil {
+		return err
+	}
+	return p.Stop()
+}
+
+// slow measures the peers that are too slow to be waited for.
+func (b *bench) slow(ctx context.Context) error {
+	if b.o.peers == "" || len(b.bodies) != b.o.peerPods {
+		return nil
+	}
+	for round := range b.o.slowRounds {
+		for _, peer := range []string{untuned, sample, article} {
+			if err := b.slowOnce(ctx, peer, round+1); err != nil {
+				return fmt.Errorf("%s: %w", peer, err)
+			}
+			if err := b.clear(ctx); err != nil {
+				return fmt.Errorf("%s: %w", peer, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+)
+
+// Go's own metrics, which the program and the peers serve alike.
+const (
+	mallocs    = "go_memstats_mallocs_total"
+	allocBytes = "go_memstats_alloc_bytes_total"
+)
+
+// usage is what has been used so far.
+type usage struct {
+	cpu  harness.CPU
+	etcd map[string]float64
+	heap map[string]float64 // of the program, where one runs
+}
+
+func (b *bench) usage(ctx context.Context, p *harness.Process) (u usage, err error) {
+	if u.cpu, err = harness.CPUNow(b.Dir, p); err != nil {
+		return u, err
+	}
+	if u.etcd, err = b.EtcdWritten(ctx); err != nil || p == nil {
+		return u, err
+	}
+	url, err := p.URL(ctx)
+	if err != nil {
+		return u, err
+	}
+	u.heap, err = harness.Scrape(ctx, url, mallocs, allocBytes)
+	return u, err
+}
+
+// since puts what was used between before and now into r.
+func (u usage) since(before usage, r *record) {
+	r.CPU = u.cpu.Since(before.cpu)
+	r.Etcd = map[string]float64{}
+	for name, n := range u.etcd {
+		r.Etcd[name] = n - before.etcd[name]
+	}
+	r.Mallocs, r.AllocBytes = u.heap[mallocs]-before.heap[mallocs], u.heap[allocBytes]-before.heap[allocBytes]
+}
+
+// rawOnce measures a loop of creates and nothing else.
+func (b *bench) rawOnce(ctx context.Context, round int) error {
+	before, err := b.usage(ctx, nil)
+	if err != nil {
+		return err
+	}
+	all := b.watch.Until(len(b.bodies))
+	start := time.Now()
+	err = harness.Parallel(b.o.creates, len(b.bodies), func(i int) error {
+		_, err := b.raw.Create(ctx, b.bodies[i])
+		return err
+	})
+	took := time.Since(start)
+	if err != nil {
+		return err
+	}
+	if _, err = b.watch.Wait(ctx, all); err != nil {
+		return err
+	}
+	after, err := b.usage(ctx, nil)
+	if err != nil {
+		return err
+	}
+	r := record{Measure: "first sync", Program: raw, Round: round, Pods: len(b.bodies), Testcrs: len(b.bodies), Seconds: took.Seconds()}
+	after.since(before, &r)
+	if err := b.verify(ctx); err != nil {
+		return err
+	}
+	return b.Add(r)
+}
+
+// sync measures a program from its start until every Testcr is there, and
+// leaves it running.
+func (b *bench) sync(ctx context.Context, r record) (p *harness.Process, err error) {
+	log, err := harness.AuditFrom(b.Dir)
+	if err != nil {
+		return nil, err
+	}
+	before, err := b.usage(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	all := b.watch.Until(len(b.bodies))
+	if p, err = b.start(r.Program); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = p.Stop() // err is the earlier cause
+		}
+	}()
+	select {
+	case <-all.Reached:
+	case <-p.Ended:
+		return nil, p.Err()
+	case <-b.watch.Ended(): // Wait tells why
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(stepTimeout):
+	}
+	if all, err = b.watch.Wait(ctx, all); err != nil {
+		return nil, err
+	}
+	after, err := b.usage(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	after.since(before, &r)
+	r.Pods, r.Testcrs, r.Seconds = len(b.bodies), len(b.bodies), all.Last.Sub(p.Started).Seconds()
+	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+		return nil, err
+	}
+	if err := b.verify(ctx); err != nil {
+		return nil, err
+	}
+	if err := harness.Pause(ctx, b.o.settle); err != nil {
+		return nil, err
+	}
+	if r.SteadyKiB, _, err = p.Memory(); err != nil {
+		return nil, err
+	}
+	if err := b.countWrites(log, &r); err != nil {
+		return nil, err
+	}
+	return p, b.Add(r)
+}
+
+// countWrites fails where a first sync was more than a create of each.
+func (b *bench) countWrites(log *harness.Audit, r *record) (err error) {
+	agent := agentPeers
+	if r.Program == ours {
+		agent = podinfolookup.ManagedBy + "/"
+	}
+	if r.Writes, err = log.WritesOf(agent, harness.Any); err != nil {
+		return err
+	}
+	if r.Program == ours && (len(r.Writes) != 1 || r.Writes["create"] != len(b.bodies)) {
+		return fmt.Errorf("writes of a first sync: %v, want %d creates", r.Writes, len(b.bodies))
+	}
+	return nil
+}
+
+// slowOnce counts what a peer does in the last two thirds of the window: its
+// start, its first lists and the first burst of requests are left out.
+func (b *bench) slowOnce(ctx context.Context, peer string, round int) (err error) {
+	p, err := b.start(peer)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopped := p.Stop(); err == nil {
+			err = stopped
+		}
+	}()
+	if err := harness.Pause(ctx, b.o.window/3); err != nil {
+		return err
+	}
+	before, err := b.usage(ctx, p)
+	if err != nil {
+		return err
+	}
+	first, start := b.watch.Present(), time.Now()
+	if err := harness.Pause(ctx, b.o.window-b.o.window/3); err != nil {
+		return err
+	}
+	r := record{Measure: "window", Program: peer, Round: round, Pods: len(b.bodies), Testcrs: b.watch.Present() - first, Seconds: time.Since(start).Seconds()}
+	after, err := b.usage(ctx, p)
+	if err != nil {
+		return err
+	}
+	after.since(before, &r)
+	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+		return err
+	}
+	return b.Add(r)
+}

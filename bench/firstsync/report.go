@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+)
+
+// report prints the tables of docs/benchmarks.md.
+func (b *bench) report(w io.Writer) error {
+	out := &strings.Builder{}
+	b.reportRates(out)
+	b.reportCosts(out)
+	b.reportMemory(out)
+	b.reportRestarts(out)
+	b.reportLookups(out)
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+var allPrograms = []string{raw, ours, tuned, untuned, sample, article}
+
+// of returns the records of a first sync, or of a window of one.
+func (b *bench) of(program string, pods int) []record {
+	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool {
+		return r.Measure != "first sync" && r.Measure != "window" || r.Program != program || r.Pods != pods
+	})
+}
+
+func (b *bench) measured(measure string, pods int) []record {
+	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure || r.Pods != pods })
+}
+
+func each(records []record, f func(*record) float64) []float64 {
+	out := make([]float64, 0, len(records))
+	for i := range records {
+		out = append(out, f(&records[i]))
+	}
+	return out
+}
+
+// spread is a median with the least and the most.
+func spread(format string, x []float64) string {
+	if len(x) == 0 {
+		return ""
+	}
+	median := fmt.Sprintf(format, harness.Median(x))
+	if len(x) == 1 {
+		return median
+	}
+	return fmt.Sprintf("%s ("+format+" to "+format+")", median, slices.Min(x), slices.Max(x))
+}
+
+func rate(r *record) float64 { return float64(r.Testcrs) / r.Seconds }
+
+// toRaw divides by what the raw loop of the same round has.
+func (b *bench) toRaw(records []record, f func(*record) float64) []float64 {
+	var out []float64
+	for i := range records {
+		for _, other := range b.of(raw, records[i].Pods) {
+			if other.Round == records[i].Round {
+				out = append(out, f(&records[i])/f(&other))
+			}
+		}
+	}
+	return out
+}
+
+func (b *bench) reportRates(w io.Writer) {
+	fmt.Fprint(w, "| Pods | program | rounds | s | Testcrs/s | of the raw loop's | processor time of others, s |\n|---|---|---|---|---|---|---|\n")
+	for _, pods := range b.o.pods {
+		for _, program := range allPrograms {
+			records := b.of(program, pods)
+			if len(records) == 0 {
+				continue
+			}
+			seconds := spread("%.2f", each(records, func(r *record) float64 { return r.Seconds }))
+			if records[0].Measure == "window" {
+				seconds = fmt.Sprintf("(%.0f Testcrs in %.0f s)", harness.Median(each(records, func(r *record) float64 { return float64(r.Testcrs) })), records[0].Seconds)
+			}
+			fmt.Fprintf(w, "| %d | %s | %d | %s | %s | %s | %s |\n", pods, program, len(records), seconds,
+				spread("%.4g", each(records, rate)), spread("%.2f", b.toRaw(records, rate)),
+				spread("%.1f", each(records, func(r *record) float64 { return r.CPU["others"] })))
+		}
+	}
+}
+
+func perTestcr(f func(*record) float64) func(*record) float64 {
+	return func(r *record) float64 { return f(r) / float64(max(1, r.Testcrs)) }
+}
+
+func (b *bench) reportCosts(w io.Writer) {
+	fmt.Fprint(w, "\n| Pods | program | its processor time, s per 1,000 | its allocations a Testcr | KiB allocated a Testcr | kube-apiserver, ms a Testcr | of the raw loop's | "+
+		"etcd, ms a Testcr | bytes of etcd's log a Testcr | of the raw loop's |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	cpu := func(program string, scale float64) func(*record) float64 {
+		return perTestcr(func(r *record) float64 { return r.CPU[program] * scale })
+	}
+	wal := perTestcr(func(r *record) float64 { return r.Etcd["etcd_disk_wal_write_bytes_total"] })
+	for _, pods := range b.o.pods {
+		for _, program := range allPrograms {
+			records := b.of(program, pods)
+			if len(records) == 0 {
+				continue
+			}
+			own := [3]string{}
+			if program != raw {
+				own[0] = spread("%.3f", each(records, cpu("podinfolookup", 1000)))
+				own[1] = spread("%.0f", each(records, perTestcr(func(r *record) float64 { return r.Mallocs })))
+				own[2] = spread("%.1f", each(records, perTestcr(func(r *record) float64 { return r.AllocBytes / 1024 })))
+			}
+			fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", pods, program, own[0], own[1], own[2],
+				spread("%.2f", each(records, cpu("kube-apiserver", 1000))), spread("%.2f", b.toRaw(records, cpu("kube-apiserver", 1000))),
+				spread("%.2f", each(records, cpu("etcd", 1000))),
+				spread("%.0f", each(records, wal)), spread("%.2f", b.toRaw(records, wal)))
+		}
+	}
+}
+
+func mib(kib int) float64 { return float64(kib) / 1024 }
+
+func (b *bench) reportMemory(w io.Writer) {
+	fmt.Fprint(w, "\n| resident, MiB | Pods | last Testcr there | steady | peak | steady, KiB a Pod above none | peak, KiB a Pod above none |\n|---|---|---|---|---|---|---|\n")
+	none := each(b.measured("restart", 0), func(r *record) float64 { return mib(r.SteadyKiB) })
+	for _, pods := range append([]int{0}, b.o.pods...) {
+		for _, measure := range []string{"first sync", "first sync, kept", "restart"} {
+			records := slices.DeleteFunc(b.measured(measure, pods), func(r record) bool { return r.Program != ours })
+			if len(records) == 0 {
+				continue
+			}
+			above := func(kib func(*record) int) string {
+				if pods == 0 || len(none) == 0 {
+					return ""
+				}
+				return spread("%.2f", each(records, func(r *record) float64 { return (mib(kib(r)) - harness.Median(none)) * 1024 / float64(pods) }))
+			}
+			fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %s |\n", measure, pods,
+				spread("%.0f", each(records, func(r *record) float64 { return mib(r.RSSKiB) })),
+				spread("%.0f", each(records, func(r *record) float64 { return mib(r.SteadyKiB) })),
+				spread("%.0f", each(records, func(r *record) float64 { return mib(r.PeakRSSKiB) })),
+				above(func(r *record) int { return r.SteadyKiB }), above(func(r *record) int { return r.PeakRSSKiB }))
+		}
+	}
+}
+
+func (b *bench) reportRestarts(w io.Writer) {
+	fmt.Fprint(w, "\n| Pods | ready after, s | the two lists as bytes, s | ratio | the two lists decoded, s | ratio | writes |\n|---|---|---|---|---|---|---|\n")
+	for _, pods := range b.o.pods {
+		records := b.measured("restart", pods)
+		if len(records) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "| %d | %s ", pods, spread("%.2f", each(records, func(r *record) float64 { return r.Seconds })))
+		for _, lists := range []string{listsAsBytes, listsDecoded} {
+			fmt.Fprintf(w, "| %s | %s ", spread("%.2f", each(records, func(r *record) float64 { return r.Lists[lists] })),
+				spread("%.2f", each(records, func(r *record) float64 { return r.Seconds / r.Lists[lists] })))
+		}
+		fmt.Fprintln(w, "| 0 |") // else the bench would have failed
+	}
+}
+
+func (b *bench) reportLookups(w io.Writer) {
+	fmt.Fprintf(w, "\n| Pods | lookups by IP over HTTP, %d clients, 1/s | p50, ms | p99, ms |\n|---|---|---|---|\n", lookupClients)
+	for _, pods := range b.o.pods {
+		for _, r := range b.measured("lookup", pods) {
+			fmt.Fprintf(w, "| %d | %.0f | %.2f | %.2f |\n", pods, r.PerSecond, r.P50Ms, r.P99Ms)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/go-logr/logr"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Namespaces is over how many of them the Pods of Fill are spread.
+const Namespaces = 10
+
+// Namespace returns the name of one of the benchmarks' own.
+func Namespace(i int) string { return fmt.Sprintf("%s-%d", UserAgent, i%Namespaces) }
+
+// auditPolicy is that of hack/cluster: a line for each write to a Testcr and
+// nothing else, which would cost more than the work that is measured.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch, delete, deletecollection]
+  resources:
+  - group: stable.example.com
+    resources: [testcrs]
+- level: None
+`
+
+// Server is an etcd and a kube-apiserver of the benchmark's own, and nothing
+// else: no controller and no kubelet takes the processors or touches a Pod. Its
+// folder has logs/audit.log and pids/ as that of a local cluster.
+type Server struct {
+	*Cluster
+	Dir        string
+	Kubeconfig string // a file
+
+	env  *envtest.Environment
+	etcd *clientv3.Client
+}
+
+// StartServer starts the binaries of the checkout at root and makes the CRD and
+// the namespaces.
+func StartServer(ctx context.Context, root string) (s *Server, err error) {
+	ctrllog.SetLogger(logr.Discard()) // envtest's own
+	s = &Server{}
+	if s.Dir, err = os.MkdirTemp("", UserAgent); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop())
+		}
+	}()
+	for _, folder := range []string{"logs", "pids"} {
+		if err := os.Mkdir(filepath.Join(s.Dir, folder), 0o750); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.configure(root); err != nil {
+		return nil, err
+	}
+	if _, err := s.env.Start(); err != nil {
+		return nil, fmt.Errorf("cluster: %w: make cluster-build", err)
+	}
+	s.Kubeconfig = filepath.Join(s.Dir, "kubeconfig")
+	if err := os.WriteFile(s.Kubeconfig, s.env.KubeConfig, 0o600); err != nil {
+		return nil, err
+	}
+	if err := s.writePids(); err != nil {
+		return nil, err
+	}
+	if s.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{s.env.ControlPlane.Etcd.URL.String()}}); err != nil {
+		return nil, err
+	}
+	if s.Cluster, err = Connect(ctx, s.Kubeconfig); err != nil {
+		return nil, err
+	}
+	for i := range Namespaces {
+		_, err := s.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace(i)}}, metav1.CreateOptions{})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) configure(root string) error {
+	policy := filepath.Join(s.Dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	auditLog := filepath.Join(s.Dir, "logs", "audit.log")
+	if err := os.WriteFile(auditLog, nil, 0o600); err != nil {
+		return err
+	}
+	s.env = &envtest.Environment{
+		BinaryAssetsDirectory: filepath.Join(root, ".cluster", "bin"),
+		CRDInstallOptions: envtest.CRDInstallOptions{
+			Paths: []string{filepath.Join(root, "yaml", "testcrd.yaml")}, ErrorIfPathMissing: true,
+		},
+	}
+	server := s.env.ControlPlane.GetAPIServer()
+	server.Configure().
+		Set("audit-policy-file", policy).
+		Set("audit-log-path", auditLog).
+		Set("audit-log-mode", "blocking"). // a line is there when the request is answered
+		Set("service-cluster-ip-range", "10.96.0.0/16").
+		Set("min-request-timeout", "7200") // a watch that ends is made again in the middle of a measurement
+	etcd := &envtest.Etcd{DataDir: filepath.Join(s.Dir, "etcd")}
+	s.env.ControlPlane.Etcd = etcd
+	etcd.Configure().
+		Set("unsafe-no-fsync", "false"). // as everywhere but in tests
+		Set("quota-backend-bytes", strconv.Itoa(8<<30))
+	return os.Mkdir(etcd.DataDir, 0o700)
+}
+
+// writePids finds the processes that envtest has started: it does not tell.
+func (s *Server) writePids() error {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file) //nolint:gosec // G304: of the kernel's
+		if err != nil {
+			continue // it has ended
+		}
+		head, tail, _ := strings.Cut(string(data), ") ")
+		pid, name, _ := strings.Cut(head, " (")
+		fields := strings.Fields(tail) // state ppid ...
+		if len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
+			continue
+		}
+		if name == "etcd" || name == "kube-apiserver" {
+			if err := os.WriteFile(s.pidFile(name), []byte(pid), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		if _, err := os.Stat(s.pidFile(name)); err != nil {
+			return fmt.Errorf("cluster: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) pidFile(name string) string { return filepath.Join(s.Dir, "pids", name+".pid") }
+
+// Stop ends both and deletes what they kept.
+func (s *Server) Stop() error {
+	var errs []error
+	if s.etcd != nil {
+		errs = append(errs, s.etcd.Close())
+	}
+	if s.env != nil {
+		errs = append(errs, s.env.Stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
+}

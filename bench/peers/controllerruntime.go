@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"maps"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// tunedReconciles is as many as podinfolookup has workers by default.
+const tunedReconciles = 20
+
+// reconciler is what kubebuilder's scaffold becomes: a typed client that reads
+// from the manager's cache, and one write where the two differ.
+type reconciler struct{ client.Client }
+
+// runControllerRuntime takes every default of the manager and the controller:
+// one reconcile at once. (Since 0.21 there is no limit of requests.)
+func runControllerRuntime(ctx context.Context, config *rest.Config) error {
+	return runManager(ctx, config, ctrlcache.Options{}, controller.Options{})
+}
+
+// runTunedControllerRuntime does what its documentation advises for large
+// clusters: many reconciles at once, no limit of requests, no managed fields in
+// the cache.
+func runTunedControllerRuntime(ctx context.Context, config *rest.Config) error {
+	config.QPS = -1
+	return runManager(ctx, config,
+		ctrlcache.Options{DefaultTransform: ctrlcache.TransformStripManagedFields()},
+		controller.Options{MaxConcurrentReconciles: tunedReconciles})
+}
+
+func runManager(ctx context.Context, config *rest.Config, cached ctrlcache.Options, options controller.Options) error {
+	ctrl.SetLogger(logr.Discard()) // a line for each reconcile would be measured too
+	if config.QPS == 0 {
+		config.QPS = -1 // as ctrl.GetConfig has it
+	}
+	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
+		return err
+	}
+	gv := podinfolookup.GroupVersionResource.GroupVersion()
+	clientgoscheme.Scheme.AddKnownTypes(gv, &Testcr{}, &TestcrList{})
+	metav1.AddToGroupVersion(clientgoscheme.Scheme, gv)
+	manager, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: clientgoscheme.Scheme, Cache: cached, Metrics: metricsserver.Options{BindAddress: "0"},
+	})
+	if err != nil {
+		return err
+	}
+	err = ctrl.NewControllerManagedBy(manager).
+		For(&corev1.Pod{}).
+		Watches(&Testcr{}, handler.EnqueueRequestsFromMapFunc(podOf)).
+		WithOptions(options).
+		Complete(&reconciler{manager.GetClient()})
+	if err != nil {
+		return err
+	}
+	return manager.Start(ctx)
+}
+
+func podOf(_ context.Context, obj client.Object) []reconcile.Request {
+	t, ok := obj.(*Testcr)
+	if !ok {
+		return nil
+	}
+	key, err := cache.ParseObjectName(t.Spec.PodKey)
+	if err != nil {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: key.Namespace, Name: key.Name}}}
+}
+
+// Reconcile makes the Testcr of one Pod true.
+func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	have := &Testcr{}
+	err := r.Get(ctx, client.ObjectKey{Name: podinfolookup.NameFor(cache.NewObjectName(request.Namespace, request.Name))}, have)
+	absent := apierrors.IsNotFound(err)
+	if err != nil && !absent {
+		return reconcile.Result{}, err
+	}
+	pod := &corev1.Pod{}
+	if err := r.Get(ctx, request.NamespacedName, pod); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, err
+		}
+		if absent {
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(r.Delete(ctx, have))
+	}
+	want := podinfolookup.FromPod(pod)
+	if absent {
+		t := &Testcr{ObjectMeta: metav1.ObjectMeta{Name: want.Name, Labels: want.Labels}, Spec: want.Spec}
+		return reconcile.Result{}, r.Create(ctx, t)
+	}
+	if equality.Semantic.DeepEqual(have.Spec, want.Spec) && maps.Equal(have.Labels, want.Labels) {
+		return reconcile.Result{}, nil
+	}
+	have.Spec, have.Labels = want.Spec, want.Labels
+	return reconcile.Result{}, r.Update(ctx, have)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+const sampleWorkers = 2 // as sample-controller's main has it
+
+// sample follows the pattern of kubernetes/sample-controller: informers for
+// both sides, a lister, two workers, client-go's default limits of requests and
+// of the queue.
+type sample struct {
+	pods    corelisters.PodLister
+	testcrs cache.GenericLister
+	client  dynamic.ResourceInterface
+	queue   workqueue.TypedRateLimitingInterface[cache.ObjectName]
+}
+
+func runSampleController(ctx context.Context, config *rest.Config) error {
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	kubeInformers := informers.NewSharedInformerFactory(kube, 0)
+	dynamicInformers := dynamicinformer.NewDynamicSharedInformerFactory(client, 0)
+	pods := kubeInformers.Core().V1().Pods()
+	testcrs := dynamicInformers.ForResource(podinfolookup.GroupVersionResource)
+	s := &sample{
+		pods: pods.Lister(), testcrs: testcrs.Lister(), client: client.Resource(podinfolookup.GroupVersionResource),
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[cache.ObjectName]()),
+	}
+	if err := s.listen(pods.Informer(), s.enqueuePod); err != nil {
+		return err
+	}
+	if err := s.listen(testcrs.Informer(), s.enqueueOwner); err != nil {
+		return err
+	}
+	kubeInformers.Start(ctx.Done())
+	dynamicInformers.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), pods.Informer().HasSynced, testcrs.Informer().HasSynced) {
+		return nil
+	}
+	context.AfterFunc(ctx, s.queue.ShutDown)
+	var workers sync.WaitGroup
+	for range sampleWorkers {
+		workers.Go(func() {
+			for s.next(ctx) {
+			}
+		})
+	}
+	workers.Wait()
+	return nil
+}
+
+func (s *sample) listen(informer cache.SharedIndexInformer, enqueue func(any)) error {
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: enqueue, UpdateFunc: func(_, obj any) { enqueue(obj) }, DeleteFunc: enqueue,
+	})
+	return err
+}
+
+func (s *sample) enqueuePod(obj any) {
+	if key, err := cache.DeletionHandlingObjectToName(obj); err == nil {
+		s.queue.Add(key)
+	}
+}
+
+func (s *sample) enqueueOwner(obj any) {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return
+	}
+	podKey, _, _ := unstructured.NestedString(u.Object, "spec", "podkey")
+	if key, err := cache.ParseObjectName(podKey); err == nil {
+		s.queue.Add(key)
+	}
+}
+
+func (s *sample) next(ctx context.Context) bool {
+	key, shutdown := s.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer s.queue.Done(key)
+	if err := s.sync(ctx, key); err != nil {
+		utilruntime.HandleErrorWithContext(ctx, err, "Sync failed", "pod", key)
+		s.queue.AddRateLimited(key)
+		return true
+	}
+	s.queue.Forget(key)
+	return true
+}
+
+func (s *sample) sync(ctx context.Context, key cache.ObjectName) error {
+	name := podinfolookup.NameFor(key)
+	obj, err := s.testcrs.Get(name)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	have, _ := obj.(*unstructured.Unstructured) // nil when it is not there
+	pod, err := s.pods.Pods(key.Namespace).Get(key.Name)
+	if apierrors.IsNotFound(err) {
+		if have == nil {
+			return nil
+		}
+		return s.client.Delete(ctx, name, metav1.DeleteOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, pod, have)
+}
+
+func (s *sample) write(ctx context.Context, pod *corev1.Pod, have *unstructured.Unstructured) error {
+	want := podinfolookup.FromPod(pod).Encode()
+	if have == nil {
+		_, err := s.client.Create(ctx, want, metav1.CreateOptions{})
+		return err
+	}
+	if reflect.DeepEqual(have.Object["spec"], want.Object["spec"]) && maps.Equal(have.GetLabels(), want.GetLabels()) {
+		return nil
+	}
+	update := have.DeepCopy()
+	update.Object["spec"] = want.Object["spec"]
+	update.SetLabels(want.GetLabels())
+	_, err := s.client.Update(ctx, update, metav1.UpdateOptions{})
+	return err
+}

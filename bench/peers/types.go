@@ -1,0 +1,54 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// Testcr is the custom resource as a project made by kubebuilder has it.
+type Testcr struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec podinfolookup.TestcrSpec `json:"spec"`
+}
+
+// TestcrList is a list of them.
+type TestcrList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Testcr `json:"items"`
+}
+
+// DeepCopyInto is what controller-gen writes.
+func (t *Testcr) DeepCopyInto(out *Testcr) {
+	*out = *t
+	t.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	out.Spec.PodIPs = slices.Clone(t.Spec.PodIPs)
+	out.Spec.Labels = maps.Clone(t.Spec.Labels)
+	out.Spec.Containers = slices.Clone(t.Spec.Containers)
+}
+
+// DeepCopyObject makes it a runtime.Object.
+func (t *Testcr) DeepCopyObject() runtime.Object {
+	out := &Testcr{}
+	t.DeepCopyInto(out)
+	return out
+}
+
+// DeepCopyObject makes it a runtime.Object.
+func (l *TestcrList) DeepCopyObject() runtime.Object {
+	out := &TestcrList{TypeMeta: l.TypeMeta}
+	l.ListMeta.DeepCopyInto(&out.ListMeta)
+	out.Items = make([]Testcr, len(l.Items))
+	for i := range l.Items {
+		l.Items[i].DeepCopyInto(&out.Items[i])
+	}
+	return out
+}
