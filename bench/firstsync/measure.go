@@ -93,45 +93,51 @@ func (b *bench) sync(ctx context.Context, r record) (p *harness.Process, err err
 	if p, err = b.start(r.Program); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = p.Stop() // err is the earlier cause
-		}
-	}()
+	if err = b.synced(ctx, p, all, before, &r); err == nil {
+		err = b.countWrites(log, &r)
+	}
+	if err == nil {
+		err = b.Add(r)
+	}
+	if err != nil {
+		_ = p.Stop() // err is the earlier cause
+		return nil, err
+	}
+	return p, nil
+}
+
+// synced waits until all Testcrs are there, and takes what that needed.
+func (b *bench) synced(ctx context.Context, p *harness.Process, all *harness.Goal, before usage, r *record) error {
 	select {
 	case <-all.Reached:
 	case <-p.Ended:
-		return nil, p.Err()
+		return p.Err()
 	case <-b.watch.Ended(): // Wait tells why
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	case <-time.After(stepTimeout):
 	}
-	if all, err = b.watch.Wait(ctx, all); err != nil {
-		return nil, err
+	all, err := b.watch.Wait(ctx, all)
+	if err != nil {
+		return err
 	}
 	after, err := b.usage(ctx, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	after.since(before, &r)
+	after.since(before, r)
 	r.Pods, r.Testcrs, r.Seconds = len(b.bodies), len(b.bodies), all.Last.Sub(p.Started).Seconds()
 	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := b.verify(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := harness.Pause(ctx, b.o.settle); err != nil {
-		return nil, err
+		return err
 	}
-	if r.SteadyKiB, _, err = p.Memory(); err != nil {
-		return nil, err
-	}
-	if err := b.countWrites(log, &r); err != nil {
-		return nil, err
-	}
-	return p, b.Add(r)
+	r.SteadyKiB, _, err = p.Memory()
+	return err
 }
 
 // countWrites fails where a first sync was more than a create of each.

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 // manyQueries is how many IPs one call of the plugin is given at once.
