@@ -66,19 +66,7 @@ func (c *Cluster) Count(ctx context.Context, version string, timeout time.Durati
 func (c *Counter) open(ctx context.Context) (io.ReadCloser, error) {
 	gvr := podinfolookup.GroupVersionResource
 	url := fmt.Sprintf("%s/apis/%s/%s?watch=true&timeoutSeconds=7200&resourceVersion=%s", c.host, gvr.GroupVersion(), gvr.Resource, c.version)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := c.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		_ = response.Body.Close() // the status is all
-		return nil, fmt.Errorf("watch: %s", response.Status)
-	}
-	return response.Body, nil
+	return openWatch(ctx, c.client, url)
 }
 
 // Close ends the watch.

@@ -31,9 +31,17 @@ const (
 // would cost two requests, minutes for all of them. The API server hears of
 // them as of any others, by its watch.
 func (s *Server) Fill(ctx context.Context, first, end int) error {
+	return s.FillIn(ctx, "", first, end)
+}
+
+// FillIn puts them all into one namespace.
+func (s *Server) FillIn(ctx context.Context, namespace string, first, end int) error {
 	pods := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 	err := Parallel(etcdWrites, end-first, func(i int) error {
 		pod := RunningPod(first + i)
+		if namespace != "" {
+			pod.Namespace = namespace
+		}
 		pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 		stored := &buffer{}
 		if err := pods.Encode(pod, stored); err != nil {

@@ -38,7 +38,7 @@ func Pod(i int) *corev1.Pod {
 	deployment := fmt.Sprintf("shop-%04d", i/podsOfDeployment)
 	sum := digest(deployment)
 	hash, yes := sum[:10], true
-	app := container("app", "registry.example.com/shop/app:v1.24.3")
+	app := container("app", "registry.example.com/shop/app:v1.24.3", "http", 8080)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: Namespace(i / podsOfDeployment), Name: fmt.Sprintf("%s-%s-%s", deployment, hash, digest(fmt.Sprint(i))[:5]+fmt.Sprint(i)),
@@ -68,19 +68,19 @@ func Pod(i int) *corev1.Pod {
 		},
 	}
 	if i%sidecarEach == 0 {
-		pod.Spec.Containers = append(pod.Spec.Containers, container("proxy", "registry.example.com/mesh/proxy:1.27.1"))
+		pod.Spec.Containers = append(pod.Spec.Containers, container("proxy", "registry.example.com/mesh/proxy:1.27.1", "proxy", 15001))
 	}
 	return pod
 }
 
 func seconds(n int64) *int64 { return &n }
 
-func container(name, image string) corev1.Container {
-	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}}}
+func container(name, image, port string, number int32) corev1.Container {
+	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(number)}}}
 	resources := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("256Mi")}
 	c := corev1.Container{
 		Name: name, Image: image, Args: []string{"--listen=:8080", "--log-format=json", "--config=/etc/shop/config.yaml"},
-		Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
+		Ports:     []corev1.ContainerPort{{Name: port, ContainerPort: number}},
 		Resources: corev1.ResourceRequirements{Requests: resources, Limits: resources},
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "config", MountPath: "/etc/shop"}, {Name: "tls", MountPath: "/etc/tls", ReadOnly: true}, {Name: "cache", MountPath: "/var/cache"},

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+)
+
+const (
+	sampleEvery = 200 * time.Millisecond
+	kubelets    = 20 // that end Pods at once
+	queueDepth  = `workqueue_depth{name="pods"}`
+)
+
+// sampler looks at a burst while it goes on; nil does not.
+type sampler struct{}
+
+// begin looks from now on, until the function that it returns is called.
+func (s *sampler) begin(ctx context.Context, t *tracker, p *harness.Process, start time.Time) (stop func() []sample) {
+	if s == nil {
+		return func() []sample { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan []sample)
+	go func() {
+		var samples []sample
+		for tick := time.NewTicker(sampleEvery); ; {
+			now, oldest, _ := t.look() // its error ends the measurement elsewhere
+			one := sample{At: time.Since(start).Seconds(), Pods: now.pods, Testcrs: now.testcrs, Waiting: now.waiting, Oldest: oldest.Seconds() * 1000}
+			if url, err := p.URL(ctx); err == nil {
+				if found, err := harness.Scrape(ctx, url, queueDepth); err == nil {
+					one.Depth = found[queueDepth]
+				}
+			}
+			samples = append(samples, one)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				tick.Stop()
+				done <- samples
+				return
+			}
+		}
+	}()
+	return func() []sample {
+		cancel()
+		return <-done
+	}
+}
+
+// massDeletes deletes the Pods of a namespace as its deletion does: all are told
+// to terminate by one request, and their kubelets end each.
+func (b *bench) massDeletes(ctx context.Context) error {
+	for round := range b.o.bursts {
+		if b.o.deletes == 0 {
+			return nil
+		}
+		if err := b.massDelete(ctx, round+1); err != nil {
+			return fmt.Errorf("mass delete: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) massDelete(ctx context.Context, round int) error {
+	namespace := fmt.Sprintf("%s-gone-%d", harness.UserAgent, round)
+	if _, err := b.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	first := b.numbers(b.o.deletes)
+	if err := b.FillIn(ctx, namespace, first, first+b.o.deletes); err != nil {
+		return err
+	}
+	terminating := make(chan string, b.o.deletes)
+	b.track.watchTerminating(func(in, name string) {
+		if in == namespace {
+			terminating <- name
+		}
+	})
+	defer b.track.watchTerminating(nil)
+	return b.running(ctx, ours, func(p *harness.Process) error {
+		r := record{Measure: "mass delete", Program: ours, Round: round, Pods: b.o.deletes}
+		pods := b.Kube.CoreV1().Pods(namespace)
+		err := b.measure(ctx, p, &r, &sampler{}, func() error {
+			// One goroutine more than kubelets: the request that all wait for.
+			return harness.Parallel(kubelets+1, b.o.deletes+1, func(i int) error {
+				if i == 0 {
+					return pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+				}
+				select {
+				case name := <-terminating:
+					return pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(stepTimeout):
+					return fmt.Errorf("no Pod terminates")
+				}
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return b.Add(r)
+	})
+}
+
+func (t *tracker) watchTerminating(f func(namespace, name string)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onTerminating = f
+}
+
+// rollingRestarts replaces Pods, some at a time: the next one is begun when the
+// old one is gone.
+func (b *bench) rollingRestarts(ctx context.Context) error {
+	if b.o.restarts == 0 {
+		return nil
+	}
+	old := b.numbers(b.o.restarts)
+	if err := b.Fill(ctx, old, old+b.o.restarts); err != nil {
+		return err
+	}
+	for round := range b.o.bursts {
+		fresh := b.numbers(b.o.restarts)
+		if err := b.rollingRestart(ctx, old, fresh, round+1); err != nil {
+			return fmt.Errorf("rolling restart: %w", err)
+		}
+		old = fresh
+	}
+	return nil
+}
+
+func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error {
+	return b.running(ctx, ours, func(p *harness.Process) error {
+		r := record{Measure: "rolling restart", Program: ours, Round: round, Pods: b.o.restarts}
+		d := &driver{Cluster: b.Cluster, o: b.o, wrote: func(context.Context, int, *corev1.Pod) error { return nil }}
+		err := b.measure(ctx, p, &r, &sampler{}, func() error {
+			return harness.Parallel(b.o.surge, b.o.restarts, func(i int) error {
+				if _, err := d.begin(ctx, fresh+i, time.Now()); err != nil {
+					return err
+				}
+				return d.end(ctx, old+i, harness.Pod(old+i), time.Now())
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return b.Add(r)
+	})
+}
