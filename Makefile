@@ -60,7 +60,7 @@ screenshots: cluster-build ## take the screenshots of the page again, docs/scree
 	@hack/screenshots.sh
 
 .PHONY: bench
-bench: cluster-build ## make the tables of docs/benchmarks.md again, raw output under bench/out/
+bench: cluster-build ## make the tables of docs/benchmarks.md again, raw output under bench/out/ (BENCH_PODS=100000 for more)
 	@hack/bench.sh
 
 .PHONY: image
@@ -70,6 +70,10 @@ image: ## build the image for amd64 and arm64 into dist/, without a Docker daemo
 .PHONY: release
 release: cluster-build ## make all of a release in dist/ (VERSION=v1.2.3, IMAGE=registry/name)
 	@hack/release.sh dist
+
+.PHONY: plots
+plots: ## draw docs/benchmarks/*.svg again, from the raw output kept beside them (hack/bench.sh keep)
+	cd bench && go run ./plot
 
 .PHONY: clean
 clean: cluster-down ## delete all that was built, the cluster too

@@ -6,8 +6,9 @@ export GOWORK=off
 
 usage() {
   cat >&2 <<'USAGE'
-usage: bench.sh                       all benchmarks
-       bench.sh coldstart|lookup ...  one of them; (cd bench && go run ./coldstart --help) lists its flags
+usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; BENCH_PODS=100000 goes on to as many Pods, for some 90
+       bench.sh NAME [flag...]   one of firstsync, churn, lookup, coldstart; (cd bench && go run ./NAME --help) lists its flags
+       bench.sh keep             put the raw output into docs/benchmarks, where `make plots` takes it from
 USAGE
   exit 2
 }
@@ -52,16 +53,47 @@ lookup() {
   go test -run '^$' -bench 'Find|IndexMemory' -benchmem ./internal/index | tee bench/out/index.txt
 }
 
+# On an etcd and an API server of their own, which they start themselves.
+firstsync() {
+  go build -C bench -trimpath -o ../bin/peers ./peers
+  measure firstsync "$@"
+}
+
+churn() {
+  go build -C bench -trimpath -o ../bin/peers ./peers
+  measure churn "$@"
+}
+
+# The sizes of the growth series, up to as many Pods as BENCH_PODS says.
+sizes() {
+  local n list=""
+  for n in 1000 3000 10000 20000 50000; do ((n >= ${BENCH_PODS:-20001})) || list+=$n,; done
+  echo "$list${BENCH_PODS:-}" | sed 's/,$//'
+}
+
+keep() {
+  local name
+  mkdir -p docs/benchmarks
+  for name in firstsync churn; do
+    [[ ! -s bench/out/$name.jsonl ]] || gzip -9nc "bench/out/$name.jsonl" >"docs/benchmarks/$name.jsonl.gz"
+  done
+}
+
 case ${1:-} in
-  "" | coldstart | lookup) ;;
+  keep)
+    keep
+    exit
+    ;;
+  "" | firstsync | churn | coldstart | lookup) ;;
   *) usage ;;
 esac
 make --no-print-directory build
 mkdir -p bench/out bin
-rm -f bench/out/podinfolookup.log
+rm -f bench/out/podinfolookup.log bench/out/peers.log
 if (($#)); then
   "$@"
 else
-  coldstart
-  lookup
+  firstsync --pods "$(sizes)" --most "3000,20000,${BENCH_PODS:-20000}"
+  churn
+  lookup --rounds 1 --calls 10
 fi

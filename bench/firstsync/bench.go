@@ -26,6 +26,8 @@ const (
 	sample     = "sample-controller"
 	article    = "article"
 	agentPeers = "peer-"
+
+	kept = "first sync, kept" // its Testcrs stay for what comes after
 )
 
 // bench is one run.

@@ -133,6 +133,9 @@ func (b *bench) synced(ctx context.Context, p *harness.Process, all *harness.Goa
 	if err := b.verify(ctx); err != nil {
 		return err
 	}
+	if r.Measure != kept {
+		return nil
+	}
 	if err := harness.Pause(ctx, b.o.settle); err != nil {
 		return err
 	}

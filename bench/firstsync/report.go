@@ -125,20 +125,23 @@ func (b *bench) reportMemory(w io.Writer) {
 	fmt.Fprint(w, "\n| resident, MiB | Pods | last Testcr there | steady | peak | steady, KiB a Pod above none | peak, KiB a Pod above none |\n|---|---|---|---|---|---|---|\n")
 	none := each(b.measured("restart", 0), func(r *record) float64 { return mib(r.SteadyKiB) })
 	for _, pods := range append([]int{0}, b.o.pods...) {
-		for _, measure := range []string{"first sync", "first sync, kept", "restart"} {
+		for _, measure := range []string{"first sync", kept, "restart"} {
 			records := slices.DeleteFunc(b.measured(measure, pods), func(r record) bool { return r.Program != ours })
 			if len(records) == 0 {
 				continue
 			}
 			above := func(kib func(*record) int) string {
-				if pods == 0 || len(none) == 0 {
+				if pods == 0 || len(none) == 0 || kib(&records[0]) == 0 {
 					return ""
 				}
 				return spread("%.2f", each(records, func(r *record) float64 { return (mib(kib(r)) - harness.Median(none)) * 1024 / float64(pods) }))
 			}
+			steady := ""
+			if records[0].SteadyKiB > 0 {
+				steady = spread("%.0f", each(records, func(r *record) float64 { return mib(r.SteadyKiB) }))
+			}
 			fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %s |\n", measure, pods,
-				spread("%.0f", each(records, func(r *record) float64 { return mib(r.RSSKiB) })),
-				spread("%.0f", each(records, func(r *record) float64 { return mib(r.SteadyKiB) })),
+				spread("%.0f", each(records, func(r *record) float64 { return mib(r.RSSKiB) })), steady,
 				spread("%.0f", each(records, func(r *record) float64 { return mib(r.PeakRSSKiB) })),
 				above(func(r *record) int { return r.SteadyKiB }), above(func(r *record) int { return r.PeakRSSKiB }))
 		}

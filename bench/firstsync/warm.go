@@ -43,7 +43,7 @@ func (b *bench) empty(ctx context.Context) error {
 
 // warm makes every Testcr, then measures restarts and lookups, and wipes them.
 func (b *bench) warm(ctx context.Context) error {
-	p, err := b.sync(ctx, record{Measure: "first sync, kept", Program: ours})
+	p, err := b.sync(ctx, record{Measure: kept, Program: ours})
 	if err != nil {
 		return err
 	}

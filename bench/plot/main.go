@@ -1,0 +1,126 @@
+// Command plot draws the plots of docs/benchmarks.md from what firstsync and
+// churn have written down.
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "plot:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	flags := pflag.NewFlagSet("plot", pflag.ExitOnError)
+	in := flags.String("in", "../docs/benchmarks", "Folder of firstsync.jsonl.gz and churn.jsonl.gz, or the same without .gz.")
+	out := flags.String("out", "../docs/benchmarks", "Folder for the plots.")
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	syncs, err := read[syncRecord](*in, "firstsync")
+	if err != nil {
+		return err
+	}
+	churns, err := read[churnRecord](*in, "churn")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*out, 0o750); err != nil {
+		return err
+	}
+	for name, draw := range map[string]func(path string) error{
+		"throughput":      func(path string) error { return drawThroughput(path, syncs) },
+		"growth":          func(path string) error { return drawGrowth(path, syncs) },
+		"memory":          func(path string) error { return drawMemory(path, syncs) },
+		"latency":         func(path string) error { return drawLatency(path, churns) },
+		"mass-delete":     func(path string) error { return drawBurst(path, churns, "mass delete") },
+		"rolling-restart": func(path string) error { return drawBurst(path, churns, "rolling restart") },
+	} {
+		path := filepath.Join(*out, name+".svg")
+		switch err := draw(path); {
+		case errors.Is(err, errNothing):
+			fmt.Fprintf(os.Stderr, "plot: nothing was measured for %s\n", path)
+		case err != nil:
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// errNothing says that a plot would be empty.
+var errNothing = errors.New("nothing was measured")
+
+// syncRecord is what is read of a line of firstsync.jsonl.
+type syncRecord struct {
+	Measure    string             `json:"measure"`
+	Program    string             `json:"program"`
+	Pods       int                `json:"pods"`
+	Testcrs    int                `json:"testcrs"`
+	Seconds    float64            `json:"seconds"`
+	CPU        map[string]float64 `json:"cpuSeconds"`
+	PeakRSSKiB float64            `json:"peakRSSKiB"`
+	SteadyKiB  float64            `json:"steadyRSSKiB"`
+}
+
+// churnRecord is what is read of a line of churn.jsonl.
+type churnRecord struct {
+	Measure string `json:"measure"`
+	Program string `json:"program"`
+	Lag     map[string]struct {
+		Curve []float64 `json:"curve"`
+	} `json:"lagMs"`
+	Samples []struct {
+		At      float64 `json:"at"`
+		Pods    float64 `json:"pods"`
+		Testcrs float64 `json:"testcrs"`
+		Oldest  float64 `json:"oldestMs"`
+		Depth   float64 `json:"queueDepth"`
+	} `json:"samples"`
+}
+
+// read reads folder/name.jsonl, compressed or not; none is no records.
+func read[T any](folder, name string) ([]T, error) {
+	path := filepath.Join(folder, name+".jsonl")
+	file, err := os.Open(path + ".gz") //nolint:gosec // G304: the caller's to choose
+	compressed := err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = os.Open(path) //nolint:gosec // G304: as above
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	var in io.Reader = file
+	if compressed {
+		if in, err = gzip.NewReader(file); err != nil {
+			return nil, fmt.Errorf("%s.gz: %w", path, err)
+		}
+	}
+	var records []T
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var r T
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		records = append(records, r)
+	}
+	return records, lines.Err()
+}
