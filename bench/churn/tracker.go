@@ -205,8 +205,8 @@ func (t *tracker) testcrTold(at time.Time, name string, what uint64) {
 	}
 	t.testcrs += present(what) - present(l.testcr)
 	l.testcr, t.lastTold = what, at
-	for i := len(l.waiting) - 1; i >= 0; i-- {
-		if l.waiting[i].what == what {
+	for i, c := range slices.Backward(l.waiting) {
+		if c.what == what {
 			t.settle(l, i, at)
 			break
 		}

@@ -95,8 +95,8 @@ func perTestcr(f func(*record) float64) func(*record) float64 {
 func (b *bench) reportCosts(w io.Writer) {
 	fmt.Fprint(w, "\n| Pods | program | its processor time, s per 1,000 | its allocations a Testcr | KiB allocated a Testcr | kube-apiserver, ms a Testcr | of the raw loop's | "+
 		"etcd, ms a Testcr | bytes of etcd's log a Testcr | of the raw loop's |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	cpu := func(program string, scale float64) func(*record) float64 {
-		return perTestcr(func(r *record) float64 { return r.CPU[program] * scale })
+	cpu := func(program string) func(*record) float64 {
+		return perTestcr(func(r *record) float64 { return r.CPU[program] * 1000 })
 	}
 	wal := perTestcr(func(r *record) float64 { return r.Etcd["etcd_disk_wal_write_bytes_total"] })
 	for _, pods := range b.o.pods {
@@ -107,13 +107,13 @@ func (b *bench) reportCosts(w io.Writer) {
 			}
 			own := [3]string{}
 			if program != raw {
-				own[0] = spread("%.3f", each(records, cpu("podinfolookup", 1000)))
+				own[0] = spread("%.3f", each(records, cpu("podinfolookup")))
 				own[1] = spread("%.0f", each(records, perTestcr(func(r *record) float64 { return r.Mallocs })))
 				own[2] = spread("%.1f", each(records, perTestcr(func(r *record) float64 { return r.AllocBytes / 1024 })))
 			}
 			fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", pods, program, own[0], own[1], own[2],
-				spread("%.2f", each(records, cpu("kube-apiserver", 1000))), spread("%.2f", b.toRaw(records, cpu("kube-apiserver", 1000))),
-				spread("%.2f", each(records, cpu("etcd", 1000))),
+				spread("%.2f", each(records, cpu("kube-apiserver"))), spread("%.2f", b.toRaw(records, cpu("kube-apiserver"))),
+				spread("%.2f", each(records, cpu("etcd"))),
 				spread("%.0f", each(records, wal)), spread("%.2f", b.toRaw(records, wal)))
 		}
 	}

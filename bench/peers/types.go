@@ -13,7 +13,7 @@ import (
 // Testcr is the custom resource as a project made by kubebuilder has it.
 type Testcr struct {
 	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
 
 	Spec podinfolookup.TestcrSpec `json:"spec"`
 }
@@ -21,7 +21,7 @@ type Testcr struct {
 // TestcrList is a list of them.
 type TestcrList struct {
 	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata,omitempty"`
+	metav1.ListMeta `json:"metadata,omitzero"`
 
 	Items []Testcr `json:"items"`
 }
@@ -45,7 +45,7 @@ func (t *Testcr) DeepCopyObject() runtime.Object {
 // DeepCopyObject makes it a runtime.Object.
 func (l *TestcrList) DeepCopyObject() runtime.Object {
 	out := &TestcrList{TypeMeta: l.TypeMeta}
-	l.ListMeta.DeepCopyInto(&out.ListMeta)
+	out.Continue, out.ResourceVersion, out.RemainingItemCount = l.Continue, l.ResourceVersion, l.RemainingItemCount
 	out.Items = make([]Testcr, len(l.Items))
 	for i := range l.Items {
 		l.Items[i].DeepCopyInto(&out.Items[i])

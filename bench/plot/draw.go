@@ -59,7 +59,7 @@ func save(path string, plots ...*plot.Plot) error {
 	}
 	tiles := draw.Tiles{Rows: len(plots), Cols: 1, PadX: vg.Millimeter, PadTop: vg.Millimeter, PadBottom: vg.Millimeter, PadLeft: vg.Millimeter, PadRight: 4 * vg.Millimeter, PadY: 4 * vg.Millimeter}
 	for i, row := range plot.Align(rows, tiles, dc) {
-		plots[i].Draw(row[0])
+		plots[i].Draw(row[0]) //nolint:gosec // G602: there is a row for each plot
 	}
 	file, err := os.Create(path) //nolint:gosec // G304: the caller's to choose
 	if err != nil {

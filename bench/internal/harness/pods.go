@@ -61,10 +61,10 @@ func Pod(i int) *corev1.Pod {
 				{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 			},
 			Tolerations: []corev1.Toleration{
-				{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds(300)},
-				{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds(300)},
+				{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))},
+				{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))},
 			},
-			TerminationGracePeriodSeconds: seconds(30),
+			TerminationGracePeriodSeconds: new(int64(30)),
 		},
 	}
 	if i%sidecarEach == 0 {
@@ -72,8 +72,6 @@ func Pod(i int) *corev1.Pod {
 	}
 	return pod
 }
-
-func seconds(n int64) *int64 { return &n }
 
 func container(name, image, port string, number int32) corev1.Container {
 	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(number)}}}

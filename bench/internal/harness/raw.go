@@ -40,7 +40,7 @@ func NewRaw(config *rest.Config) (*Raw, error) {
 	config = rest.CopyConfig(config)
 	gv := podinfolookup.GroupVersionResource.GroupVersion()
 	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &gv, "/apis", scheme.Codecs.WithoutConversion()
-	config.ContentConfig.ContentType = "application/json"
+	config.ContentType = "application/json"
 	client, err := rest.RESTClientFor(config)
 	return &Raw{client: client}, err
 }

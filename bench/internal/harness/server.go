@@ -144,7 +144,7 @@ func (s *Server) writePids() error {
 			continue
 		}
 		if name == "etcd" || name == "kube-apiserver" {
-			if err := os.WriteFile(s.pidFile(name), []byte(pid), 0o600); err != nil {
+			if err := os.WriteFile(s.pidFile(name), []byte(pid), 0o600); err != nil { //nolint:gosec // G703: one of two names
 				return err
 			}
 		}
