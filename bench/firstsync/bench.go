@@ -88,11 +88,11 @@ func newBench(ctx context.Context, o *options) (b *bench, err error) {
 
 // grow adds Pods until there are n.
 func (b *bench) grow(ctx context.Context, n int) error {
-	b.Note("making %d Pods", n-len(b.bodies))
-	if err := b.Fill(ctx, len(b.bodies), n); err != nil {
+	start, before := time.Now(), len(b.bodies)
+	if err := b.Fill(ctx, before, n); err != nil {
 		return err
 	}
-	for i := len(b.bodies); i < n; i++ {
+	for i := before; i < n; i++ {
 		body, err := harness.BodyOf(harness.RunningPod(i))
 		if err != nil {
 			return err
@@ -102,6 +102,7 @@ func (b *bench) grow(ctx context.Context, n int) error {
 	if err := b.Seen(ctx, n); err != nil {
 		return err
 	}
+	b.Note("made %d Pods in %s", n-before, time.Since(start).Round(time.Second))
 	return b.Compact(ctx)
 }
 
