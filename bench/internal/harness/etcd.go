@@ -18,6 +18,8 @@ const (
 	// etcdWrites are made at once. Each is of its own: those of one transaction
 	// share a revision, and a watch that goes on after it would miss the rest.
 	etcdWrites = 64
+	// etcdDeletes are fewer, so that the API server does not end the watches of those who count.
+	etcdDeletes = 16
 
 	// seenTimeout is for a watch cache that reads 100,000 Pods on a busy machine.
 	seenTimeout = 5 * time.Minute
@@ -75,7 +77,7 @@ func (s *Server) wipe(ctx context.Context, prefix string) error {
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	err = Parallel(etcdWrites, len(keys.Kvs), func(i int) error {
+	err = Parallel(etcdDeletes, len(keys.Kvs), func(i int) error {
 		_, err := s.etcd.Delete(ctx, string(keys.Kvs[i].Key))
 		return err
 	})
