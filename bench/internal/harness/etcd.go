@@ -49,13 +49,30 @@ func (s *Server) FillIn(ctx context.Context, namespace string, first, end int) e
 		if err := pods.Encode(pod, stored); err != nil {
 			return err
 		}
-		_, err := s.etcd.Put(ctx, podPrefix+pod.Namespace+"/"+pod.Name, string(*stored))
-		return err
+		return insist(ctx, func() error {
+			_, err := s.etcd.Put(ctx, podPrefix+pod.Namespace+"/"+pod.Name, string(*stored))
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	return nil
+}
+
+// insist makes a write to etcd again where it fails: on a machine that is busy
+// with something else etcd takes longer than it allows itself, 5 s.
+func insist(ctx context.Context, write func() error) error {
+	const tries = 10
+	for try := 1; ; try++ {
+		err := write()
+		if err == nil || try == tries || ctx.Err() != nil {
+			return err
+		}
+		if err := Pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 type buffer []byte
@@ -78,8 +95,10 @@ func (s *Server) wipe(ctx context.Context, prefix string) error {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	err = Parallel(etcdDeletes, len(keys.Kvs), func(i int) error {
-		_, err := s.etcd.Delete(ctx, string(keys.Kvs[i].Key))
-		return err
+		return insist(ctx, func() error {
+			_, err := s.etcd.Delete(ctx, string(keys.Kvs[i].Key))
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
