@@ -106,12 +106,6 @@ func (b *bench) reportBytes(w io.Writer) {
 		}
 		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f |\n", what, r.Bytes["stored"], r.Bytes["without managedFields"], r.Bytes["spec"])
 	}
-	fmt.Fprint(w, "\n| heap bytes of one object | as read | as kept |\n|---|---|---|\n")
-	for _, r := range b.of("heap") {
-		for _, kind := range [][3]string{{"Pod", "Pod, whole", "Pod, trimmed"}, {"Testcr", "Testcr, unstructured", "Testcr, decoded"}} {
-			fmt.Fprintf(w, "| %s | %.0f | %.0f |\n", kind[0], r.Bytes[kind[1]], r.Bytes[kind[2]])
-		}
-	}
 }
 
 func (b *bench) reportProcess(w io.Writer) {

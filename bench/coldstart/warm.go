@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
@@ -33,9 +32,6 @@ func (b *bench) warm(ctx context.Context) error {
 	if err := b.sizes(ctx); err != nil {
 		return err
 	}
-	if err := b.heap(ctx); err != nil {
-		return err
-	}
 	for round := range b.o.restarts {
 		if err := b.restart(ctx, round+1); err != nil {
 			return fmt.Errorf("restart: %w", err)
@@ -58,56 +54,6 @@ func (b *bench) sizes(ctx context.Context) error {
 		return err
 	}
 	return b.Add(all)
-}
-
-// heap measures what the two caches hold, in this process: the same objects by
-// the same transforms.
-func (b *bench) heap(ctx context.Context) error {
-	r := record{Measure: "heap", Pods: len(b.want), Bytes: map[string]float64{}}
-	pods := func(transform cache.TransformFunc) func() (any, error) {
-		return func() (any, error) {
-			list, err := b.listPods(ctx)
-			for i := range list {
-				if _, err := transform(list[i]); err != nil {
-					return nil, err
-				}
-			}
-			return list, err
-		}
-	}
-	testcrs := func(transform cache.TransformFunc) func() (any, error) {
-		return func() (any, error) {
-			var out []any
-			err := harness.EachTestcr(ctx, b.Testcrs, func(u *unstructured.Unstructured) error {
-				t, err := transform(&unstructured.Unstructured{Object: u.Object})
-				out = append(out, t)
-				return err
-			})
-			return out, err
-		}
-	}
-	whole := func(obj any) (any, error) { return obj, nil }
-	for what, build := range map[string]func() (any, error){
-		"Pod, whole": pods(whole), "Pod, trimmed": pods(podinfolookup.TrimPod),
-		"Testcr, unstructured": testcrs(whole), "Testcr, decoded": testcrs(podinfolookup.DecodeTestcr),
-	} {
-		before := liveHeap()
-		kept, err := build()
-		if err != nil {
-			return err
-		}
-		r.Bytes[what] = (liveHeap() - before) / float64(len(b.want))
-		runtime.KeepAlive(kept)
-	}
-	return b.Add(r)
-}
-
-func liveHeap() float64 {
-	runtime.GC()
-	runtime.GC() // what the first one's finalizers let go
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
 }
 
 // restart measures a start with every Testcr right. The queue is first in,
