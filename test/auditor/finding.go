@@ -1,0 +1,51 @@
+package auditor
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind is what is wrong.
+type Kind string
+
+// What the auditor finds. The first group is about the order of writes at any
+// time, the second about two lists at rest.
+const (
+	// DeletedLive is the deletion of a Testcr whose Pod was there and had been shown.
+	DeletedLive Kind = "deleted while its Pod is live"
+	// NeverHadUID is a UID that no Pod of this key ever had.
+	NeverHadUID Kind = "a UID that its Pod never had"
+	// NeverHadIP is an IP that the Pod of this UID never had.
+	NeverHadIP Kind = "an IP that its Pod never had"
+	// NeverHadValue is any other value that the Pod never had.
+	NeverHadValue Kind = "a value that its Pod never had"
+	// TooEarly is a value that the Pod had only later.
+	TooEarly Kind = "a value before its Pod had it"
+	// WentBack is an older value after a newer one.
+	WentBack Kind = "back to an older value"
+
+	// Missing is a Pod without a Testcr.
+	Missing Kind = "missing"
+	// Orphan is a Testcr without a Pod.
+	Orphan Kind = "orphan"
+	// Duplicate is a second Testcr that claims a Pod.
+	Duplicate Kind = "duplicate"
+	// Differs is a Testcr that does not say what its Pod says.
+	Differs Kind = "differs"
+	// Restless says that things did not come to rest, so that nothing can be told.
+	Restless Kind = "not at rest"
+)
+
+// Finding is one breach of a promise.
+type Finding struct {
+	Kind    Kind      `json:"kind"`
+	Testcr  string    `json:"testcr"`
+	Pod     string    `json:"pod,omitempty"`
+	Version uint64    `json:"resourceVersion,omitempty"` // of the write
+	At      time.Time `json:"at,omitzero"`               // when the auditor heard of it
+	Detail  string    `json:"detail,omitempty"`
+}
+
+func (f Finding) String() string {
+	return fmt.Sprintf("%s: testcr %s of pod %s at resource version %d: %s", f.Kind, f.Testcr, f.Pod, f.Version, f.Detail)
+}
