@@ -16,10 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// judgeEvery is how often writes are judged when nobody waits for it: the
-// allowances must be in by then.
-const judgeEvery = 30 * time.Second
-
 // Auditor watches a cluster. It needs the rights to list and watch Pods and
 // Testcrs, and must reach the API server itself, by no proxy that is part of a
 // trial.
@@ -154,7 +150,9 @@ func (a *Auditor) AtRest(ctx context.Context, within time.Duration) error {
 	for {
 		found, at, err := a.compareLists(ctx)
 		if err == nil && len(found) == 0 {
-			return a.untilJudged(ctx, at, end)
+			err = a.untilJudged(ctx, at, end)
+			a.checker.rested()
+			return err
 		}
 		if time.Now().After(end) {
 			if err != nil {

@@ -263,6 +263,19 @@ func (c *checker) judge(now time.Time) {
 	c.podGaps = slices.DeleteFunc(c.podGaps, func(g gap) bool { return now.After(g.until) })
 }
 
+// rested notes that all was well at rest: what was missed before is no excuse any
+// more, since nothing was under way.
+func (c *checker) rested() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.podGaps = nil
+	for _, h := range c.histories {
+		for i := range h.versions {
+			h.versions[i].until = time.Time{}
+		}
+	}
+}
+
 func (c *checker) judgeOne(h *history, w *write) {
 	c.judged++
 	if c.allowed.permits(h.testcr, w) {

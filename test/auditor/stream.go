@@ -19,7 +19,7 @@ const (
 	// watchSeconds is how long one watch goes on. The API server tells up to where
 	// it has told everything 2 s before the end, so this bounds how long writes
 	// wait to be judged when nothing happens.
-	watchSeconds = 5
+	watchSeconds = 3
 	// retryAfter is the pause after a request that failed.
 	retryAfter = 100 * time.Millisecond
 	// requestTimeout bounds a request against a server that has gone silent.
