@@ -107,6 +107,7 @@ type Controller struct {
 	running atomic.Bool // Run was called
 	working atomic.Bool // keys are queued: who only stands by would gather them for ever
 	mangled atomic.Bool // told that writes are not stored as they are
+	failed  failures
 
 	mu       sync.Mutex
 	reported map[types.UID]struct{} // foreign Testcrs that were told of
@@ -329,8 +330,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	}
 	// The informer says once for all keys that the CRD is gone.
 	if !isCRDGone(err) && !c.queue.ShuttingDown() {
-		utilruntime.HandleErrorWithContext(ctx, err, "Sync failed, will try again",
-			"pod", klog.KRef(key.Namespace, key.Name), "failures", c.queue.NumRequeues(key)+1)
+		c.failed.tell(ctx, err, key, c.queue.NumRequeues(key)+1)
 	}
 	c.queue.AddRateLimited(key)
 	return true
