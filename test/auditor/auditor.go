@@ -111,6 +111,13 @@ func (a *Auditor) Synced() error {
 	return nil
 }
 
+// Heard returns until when the API server is known to have been heard by both
+// watches.
+func (a *Auditor) Heard() time.Time {
+	pods, testcrs := a.pods.heard.Load(), a.testcrs.heard.Load()
+	return time.Unix(0, min(pods, testcrs))
+}
+
 // Drift tells how many Testcrs are not what their Pods call for, since when the
 // oldest of them, and the first few. Under load there are always some, for
 // milliseconds.

@@ -174,6 +174,7 @@ func (c *checker) testcrEvent(t *testcrOf, at uint64, deleted bool, heard time.T
 	if deleted {
 		w.state = state{}
 	}
+	h.foreign = !deleted && !t.managed()
 	c.wrote(h, w)
 }
 
@@ -197,6 +198,7 @@ func (c *checker) testcrList(testcrs []testcrOf, at uint64, heard time.Time) {
 	c.gaps = append(c.gaps, Gap{"testcrs", from, at, heard})
 	there := make(map[string]struct{}, len(testcrs))
 	gone := func(h *history) {
+		h.foreign = false
 		c.wrote(h, write{at: at, uid: h.uid, heard: heard, gap: max(from, 1)})
 	}
 	for i := range testcrs {
@@ -210,6 +212,7 @@ func (c *checker) testcrList(testcrs []testcrOf, at uint64, heard time.Time) {
 			gone(h) // and created again
 		}
 		w := write{state: t.state(), at: version, uid: string(t.Metadata.UID), heard: heard}
+		h.foreign = !t.managed()
 		if from == 0 { // who wrote it before the auditor began is not known
 			w.gap = 1
 		}
@@ -304,7 +307,7 @@ func (c *checker) drift() (n int, oldest time.Time, names []string) {
 		if n++; oldest.IsZero() || h.differs.Before(oldest) {
 			oldest = h.differs
 		}
-		if len(names) < 5 {
+		if len(names) < 2 {
 			names = append(names, fmt.Sprintf("%s (%s) since %s: pod %s, testcr %s", h.pod, h.testcr, h.differs.Format("15:04:05.000"),
 				cmp.Or(h.now.text, "absent"), cmp.Or(h.says.text, "absent")))
 		}

@@ -411,6 +411,20 @@ func TestStalenessIsThatOfEachChange(t *testing.T) {
 	}
 }
 
+func TestForeignTestcrsAreNoDrift(t *testing.T) {
+	l := newLogs()
+	foreign := testcr("theirs", pending)
+	foreign.Metadata.Labels = nil
+	l.testcrEvent(foreign, 10, false, at(10))
+	if n, _, some := l.drift(); n != 0 {
+		t.Errorf("drift: %v", some)
+	}
+	l.says(11, "theirs", pending) // now it claims to be ours, and is an orphan
+	if n, _, _ := l.drift(); n != 1 {
+		t.Error("an orphan is no drift")
+	}
+}
+
 func TestDriftHasAnAge(t *testing.T) {
 	l := newLogs()
 	l.pod(10, pending)

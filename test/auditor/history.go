@@ -41,6 +41,7 @@ type history struct {
 	now     state
 	says    state
 	uid     string // metadata.uid of the Testcr
+	foreign bool   // the Testcr is not marked as the controller's: without a Pod it may stay
 	podAt   uint64 // resource version of the Pod, 0 when there is none
 	saysAt  uint64 // resource version of the Testcr, 0 when there is none
 	waiting []change
@@ -133,7 +134,7 @@ func (h *history) ipsOf(uid string) (ips []string) {
 // returns how long each change that is shown now has waited.
 func (h *history) compare(heard time.Time) (waited []change) {
 	h.heard = heard
-	switch same := h.now.text == h.says.text; {
+	switch same := h.now.text == h.says.text || h.now.absent() && h.foreign; {
 	case same:
 		waited, h.waiting, h.differs = h.waiting, nil, time.Time{}
 	default:

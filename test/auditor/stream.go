@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,8 +45,9 @@ type event struct {
 // stream is one resource, watched with plain requests.
 type stream struct {
 	client *http.Client
-	url    string // of the resource
-	at     string // resource version up to which all is told, "" when it has to be listed
+	url    string       // of the resource
+	heard  atomic.Int64 // when the API server last answered, in Unix nanoseconds
+	at     string       // resource version up to which all is told, "" when it has to be listed
 	// What becomes of that.
 	listed func(items json.RawMessage, at uint64, heard time.Time) error
 	told   func(kind string, object json.RawMessage, heard time.Time) (version string, err error)
@@ -123,6 +125,7 @@ func (s *stream) watch(ctx context.Context) error {
 }
 
 func (s *stream) take(e *event) error {
+	s.heard.Store(time.Now().UnixNano())
 	switch e.Type {
 	case "ERROR":
 		status := metav1.Status{}
@@ -162,6 +165,7 @@ func (s *stream) get(ctx context.Context, query url.Values) (io.ReadCloser, erro
 		return nil, err
 	}
 	if response.StatusCode == http.StatusOK {
+		s.heard.Store(time.Now().UnixNano())
 		return response.Body, nil
 	}
 	defer func() { _ = response.Body.Close() }()

@@ -1,0 +1,280 @@
+// Package chaos_test runs two replicas on a cluster whose Pods come and go, does
+// to them and to the cluster what can happen, and has the auditor watch.
+package chaos_test
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/weiyuanke/PodInfoLookup/test/auditor"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
+)
+
+const (
+	// defaultMinutes is the length of the faults where CHAOS_MINUTES does not say.
+	defaultMinutes = 3
+
+	// A Testcr that is wrong for less than inFlight is on its way; where the machine
+	// is too slow for that, for less than twice the p99 that is measured before the
+	// first fault. All is well from the moment on that none is wrong for longer,
+	// during quietFor.
+	inFlight = time.Second
+	quietFor = 1500 * time.Millisecond
+	measure  = 5 * time.Second
+
+	// heals is what every fault has to heal within, but for those in slowToHeal.
+	heals = 5 * time.Second
+
+	// giveUp is when a fault that does not heal ends the run.
+	giveUp = 2 * time.Minute
+)
+
+// slowToHeal are the faults that take longer for a reason, and how long.
+var slowToHeal = map[string]time.Duration{
+	// Another one may lead only when the lease has run out.
+	"leader killed": handover + heals,
+	// It is the leader no more if it has slept for too long, and then the lease of
+	// the next one is young.
+	"leader stopped": handover + heals,
+	// These take the lease away from whoever holds it when they last for longer than
+	// the renew deadline. The process ends and starts again, and the lease runs out.
+	"API server killed":       handover + heals,
+	"etcd killed":             handover + heals,
+	"etcd full":               handover + heals,
+	"connections cut":         handover + heals,
+	"connections half-closed": handover + heals,
+	// Who leads is not told that its connection is dead: client-go asks for a sign
+	// of life after 30 s of silence, and waits 15 s for it.
+	"connections dead": 45*time.Second + heals,
+}
+
+// world is all that there is in a run.
+type world struct {
+	cluster  *cluster
+	way      *way
+	auditor  *auditor.Auditor
+	replicas []*replica
+	workload *workload
+	report   *report
+}
+
+func TestChaos(t *testing.T) {
+	minutes := number(t, "CHAOS_MINUTES", defaultMinutes)
+	seed := uint64(number(t, "CHAOS_SEED", float64(time.Now().UnixNano()%1e6)))
+	kinds := slices.Collect(maps.Keys(faults))
+	if some := os.Getenv("CHAOS_KINDS"); some != "" { // to look into them
+		kinds = strings.Split(some, ",")
+	}
+	plan := newPlan(seed, kinds, time.Duration(minutes*float64(time.Minute)))
+	fmt.Printf("seed %d\n", seed) // not t.Log, so that it is seen from the beginning
+	for _, f := range plan {
+		fmt.Println(f)
+	}
+	w := newWorld(t, &report{Seed: seed, Minutes: minutes, Plan: plan})
+	defer w.report.write(t, w.cluster.dir)
+
+	stop := w.load(t)
+	w.warmUp(t)
+	begun := time.Now()
+	for i, f := range plan {
+		if err := pause(t.Context(), time.Until(begun.Add(f.At))); err != nil {
+			t.Fatal(err)
+		}
+		if !w.suffer(t, f) {
+			t.Errorf("given up after %d of %d faults", i+1, len(plan))
+			break
+		}
+	}
+	stop()
+	w.judge(t)
+}
+
+func number(t *testing.T, name string, fallback float64) float64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return fallback
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || value < 0 {
+		t.Fatalf("%s=%s is not a number", name, text)
+	}
+	return value
+}
+
+func podName(namespace, name string) cache.ObjectName { return cache.NewObjectName(namespace, name) }
+
+func certificate(w *way) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})
+}
+
+func newWorld(t *testing.T, report *report) *world {
+	t.Helper()
+	w := &world{report: report}
+	binary := buildProgram(t, t.TempDir())
+	w.cluster = startCluster(t)
+	for _, file := range []string{"testcrd.yaml", "rbac.yaml", "rbac-leader.yaml", "rbac-lookup.yaml", "admission.yaml"} {
+		must(t, w.cluster.kubectl(t.Context(), "apply", "--server-side", "-f", "yaml/"+file))
+	}
+	must(t, w.cluster.kubectl(t.Context(), "wait", "--for=condition=Established", "crd/testcrs.stable.example.com", "--timeout=30s"))
+	w.audit(t)
+	w.way = newWay(t, w.cluster.config)
+	dir := report.dir(t, w.cluster.dir)
+	kubeconfig := kubeconfigFor(t, w.cluster, w.way, dir)
+	for i := range 2 {
+		w.replicas = append(w.replicas, startReplica(t, fmt.Sprint("replica-", i), binary, kubeconfig, dir))
+	}
+	_, _, err := roles(t.Context(), w.replicas)
+	must(t, err)
+	w.workload = newWorkload(t, w.cluster.clients, report.Seed)
+	return w
+}
+
+// audit starts the auditor, which speaks to the API server by itself.
+func (w *world) audit(t *testing.T) {
+	t.Helper()
+	var err error
+	w.auditor, err = auditor.New(w.cluster.config, func(string, ...any) {})
+	must(t, err)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { w.auditor.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+	testenv.Eventually(t, func(context.Context) error { return w.auditor.Synced() })
+}
+
+// load starts the workload, and returns what ends it.
+func (w *world) load(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { w.workload.run(ctx) })
+	end := func() { cancel(); running.Wait() }
+	t.Cleanup(end)
+	return end
+}
+
+// warmUp waits until the load is what it will be, and takes note of what the
+// replicas need for it.
+func (w *world) warmUp(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, func(context.Context) error {
+		if pods := w.auditor.Report().Pods; pods < 10*podsPerSecond {
+			return fmt.Errorf("%d Pods so far", pods)
+		}
+		return nil
+	})
+	begun := time.Now()
+	must(t, pause(t.Context(), measure))
+	stale := w.auditor.Staleness(func(s auditor.Sample) bool { return s.Begin.After(begun) })
+	w.report.InFlight = max(inFlight, 2*stale.P99)
+	fmt.Printf("before the first fault: %s\n", stale)
+	w.report.Before = w.usage(t.Context())
+	w.report.Start = time.Now()
+	w.report.podsAtStart = w.auditor.Report().Pods
+}
+
+// suffer does one fault, waits until all is well, and returns false if it never is.
+func (w *world) suffer(t *testing.T, f fault) bool {
+	t.Helper()
+	o := outcome{Kind: f.Kind, Began: time.Now()}
+	err := faults[f.Kind](t.Context(), w, f)
+	o.Healed = time.Now()
+	if err != nil {
+		t.Errorf("%s: the fault could not be done: %v", f.Kind, err)
+	}
+	restarted, err := w.cluster.heal(t.Context())
+	if err != nil {
+		t.Errorf("%s: the cluster does not heal: %v", f.Kind, err)
+		return false
+	}
+	if len(restarted) > 0 { // the controller cannot be well before those are
+		o.Healed, o.Restarted = time.Now(), restarted
+	}
+	well, err := w.recovered(t.Context(), o.Healed)
+	if err != nil {
+		t.Errorf("%s: %v", f.Kind, err)
+		return false
+	}
+	o.Took = well.Sub(o.Healed)
+	limit := heals + w.report.InFlight - inFlight
+	if slow, ok := slowToHeal[f.Kind]; ok {
+		limit = slow
+	}
+	if limit *= w.report.patience(); o.Took > limit {
+		t.Errorf("%s: all was well after %s, want %s at most", f.Kind, o.Took, limit)
+	}
+	w.auditor.Judge()
+	o.Found = w.auditor.Report().Found
+	o.Usage = w.usage(t.Context())
+	w.report.Outcomes = append(w.report.Outcomes, o)
+	fmt.Printf("%8s  %s, lasted %s, all well %s after\n", o.Began.Sub(w.report.Start).Round(100*time.Millisecond), f.Kind,
+		o.Healed.Sub(o.Began).Round(10*time.Millisecond), o.Took.Round(10*time.Millisecond))
+	return true
+}
+
+// recovered waits until for quietFor no Testcr was wrong for longer than inFlight,
+// and returns since when.
+func (w *world) recovered(ctx context.Context, healed time.Time) (time.Time, error) {
+	since := healed
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, testenv.Poll, giveUp, true, func(context.Context) (bool, error) {
+		now := time.Now()
+		n, oldest, some := w.auditor.Drift()
+		heard := w.auditor.Heard()
+		switch {
+		case heard.Before(since): // as after the API server was away
+		case n > 0 && now.Sub(oldest) > w.report.InFlight:
+			last = fmt.Errorf("at %s %d Testcrs are wrong, the oldest for %s: %s", now.Format(time.StampMilli), n, now.Sub(oldest), some)
+			since = now
+		default:
+			return now.Sub(since) >= quietFor, nil
+		}
+		return false, nil
+	})
+	if err != nil {
+		return since, errors.Join(err, last)
+	}
+	return since, nil
+}
+
+// usage reads off the replicas what they take.
+func (w *world) usage(ctx context.Context) (all []usage) {
+	for _, r := range w.replicas {
+		if m, err := r.metrics(ctx); err == nil {
+			all = append(all, usage{Replica: r.name, Goroutines: int(m["go_goroutines"]), Bytes: int(m["process_resident_memory_bytes"]), Leads: m[leads] == 1})
+		}
+	}
+	return all
+}
+
+// judge brings all to rest and says what is wrong.
+func (w *world) judge(t *testing.T) {
+	t.Helper()
+	w.report.end(w)
+	if err := w.auditor.AtRest(t.Context(), testenv.Patience); err != nil {
+		t.Error(err)
+	}
+	w.report.After = w.usage(t.Context())
+	for _, r := range w.replicas {
+		r.stop()
+		w.report.takeLog(r)
+	}
+	w.report.Audit = w.auditor.Report()
+	for _, problem := range w.report.problems() {
+		t.Error(problem)
+	}
+}
