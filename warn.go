@@ -23,7 +23,7 @@ const (
 // failuresTold is how many failed syncs are logged in a second. What makes one
 // sync fail (an API server that is away, a right that is missing, a lease that is
 // lost) mostly makes all of them fail, each Pod many times a second at first.
-const failuresTold = 5
+const failuresTold = 3
 
 // failures tells of failed syncs, and counts those for which there was no room.
 type failures struct {

@@ -27,7 +27,7 @@ func TestFailedSyncsAreToldOfAFewTimesASecond(t *testing.T) {
 			}
 			<-time.After(time.Second)
 		}
-		if text := logs.String(); !strings.Contains(text, "notLogged=95") {
+		if text := logs.String(); !strings.Contains(text, "notLogged=97") {
 			t.Errorf("nobody learns how many there were: %s", text)
 		}
 	})

@@ -183,7 +183,7 @@ func (r *replica) judgeEnd(code int) {
 	switch {
 	case r.killed:
 		r.ends["killed"]++
-	case r.stopped && code == 0:
+	case r.stopped && (code == 0 || r.last == ""): // it had not begun to listen for signals
 		r.ends["stopped"]++
 	case code == 1 && strings.Contains(r.last, "the lease was lost"):
 		r.ends["lease lost"]++

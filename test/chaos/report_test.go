@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// errorsPerSecond is how often one replica may log the same error.
-	errorsPerSecond = 5
+	// errorsPerSecond is how often one replica may log the same error: a second of
+	// the log's clock may have parts of two of the program's.
+	errorsPerSecond = 6
 
 	// What the replicas may take more at the end than before the first fault.
 	moreGoroutines = 20
