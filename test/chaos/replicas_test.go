@@ -27,17 +27,25 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-// The lease is short, so that a change of the leader is part of a run, but longer
-// than a fault that lasts: most faults should leave the leader in office.
+// leaseTimes are those of the flags. handover is how long after the last renewal
+// of a leader that has gone another one leads: candidates look at the lease each
+// 1 to 2.2 retry periods, twice.
+type leaseTimes struct{ duration, renew, retry time.Duration }
+
+func (l leaseTimes) handover() time.Duration { return l.duration + 44*l.retry/10 }
+
+// leaseFor is short where a run was asked for by name, so that a change of the
+// leader is a part of it, but longer than a fault that lasts: most faults should
+// leave the leader in office. Where other tests share the machine a renewal may
+// take seconds, and it is the default.
+func leaseFor(byName bool) leaseTimes {
+	if byName {
+		return leaseTimes{5 * time.Second, 4 * time.Second, 300 * time.Millisecond}
+	}
+	return leaseTimes{15 * time.Second, 10 * time.Second, 400 * time.Millisecond}
+}
+
 const (
-	leaseDuration = 5 * time.Second
-	renewDeadline = 4 * time.Second
-	retryPeriod   = 300 * time.Millisecond
-
-	// handover is how long after the last renewal of a leader that has gone another
-	// one leads: candidates look at the lease each 1 to 2.2 retry periods, twice.
-	handover = leaseDuration + 44*retryPeriod/10
-
 	// restartAfter is what a kubelet does at once when a container ends, too.
 	restartAfter = 300 * time.Millisecond
 )
@@ -90,9 +98,13 @@ func (r *errorRates) add(second, place string) {
 	r.worst[place] = max(r.worst[place], r.now[place])
 }
 
-// buildProgram builds the program under test with the race detector.
+// buildProgram builds the program under test with the race detector, unless
+// PODINFOLOOKUP names one that was.
 func buildProgram(t *testing.T, dir string) string {
 	t.Helper()
+	if built := os.Getenv("PODINFOLOOKUP"); built != "" {
+		return built
+	}
 	binary := filepath.Join(dir, "podinfolookup")
 	build := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
 	build.Dir = testenv.Root()
@@ -120,16 +132,16 @@ func kubeconfigFor(t *testing.T, c *cluster, w *way, dir string) string {
 }
 
 // startReplica starts one and keeps it running until stop.
-func startReplica(t *testing.T, name, binary, kubeconfig, dir string) *replica {
+func startReplica(t *testing.T, name, binary, kubeconfig, dir string, lease leaseTimes) *replica {
 	t.Helper()
 	r := &replica{
 		t: t, name: name, binary: binary, log: filepath.Join(dir, name+".log"), ends: map[string]int{}, ended: make(chan struct{}),
 		args: []string{
 			"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1:0", "--print-changes=false", "--print-list=false",
 			"--leader-elect", "--leader-elect-resource-namespace=podinfolookup",
-			"--leader-elect-lease-duration=" + leaseDuration.String(),
-			"--leader-elect-renew-deadline=" + renewDeadline.String(),
-			"--leader-elect-retry-period=" + retryPeriod.String(),
+			"--leader-elect-lease-duration=" + lease.duration.String(),
+			"--leader-elect-renew-deadline=" + lease.renew.String(),
+			"--leader-elect-retry-period=" + lease.retry.String(),
 		},
 	}
 	must(t, os.WriteFile(r.log, nil, 0o600))

@@ -82,13 +82,15 @@ func (r *report) dir(t *testing.T, cluster string) string {
 	return dir
 }
 
-// patience is more than 1 where other tests share the machine: a run that was
-// not asked for by name is part of all tests.
-func (*report) patience() time.Duration {
-	if os.Getenv("CHAOS_MINUTES") == "" {
-		return 3
+// byName reports whether the run was asked for by name. If not, it is part of all
+// tests, and others share the machine.
+func (*report) byName() bool { return os.Getenv("CHAOS_MINUTES") != "" }
+
+func (r *report) patience() time.Duration {
+	if r.byName() {
+		return 1
 	}
-	return 1
+	return 3
 }
 
 // end takes note of the load, when it ends.
