@@ -187,7 +187,7 @@ func (c *cluster) heal(ctx context.Context) (restarted []string, err error) {
 
 func (c *cluster) ready(ctx context.Context) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, testenv.Poll, 2*testenv.Patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, testenv.Poll, giveUp, true, func(ctx context.Context) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		last = c.clients.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()

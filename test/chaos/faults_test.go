@@ -67,11 +67,11 @@ var faults = map[string]injection{
 		return nil
 	},
 	"watches answered with 410": func(ctx context.Context, w *world, f fault) error {
-		gone := answer(http.StatusGone, "Expired", "", 0.7, func(r *http.Request) bool {
+		gone := answer(http.StatusGone, "Expired", "", 1, func(r *http.Request) bool {
 			return isWatch(r) && r.URL.Query().Get("sendInitialEvents") == ""
 		})
-		w.way.requests.rule.Store(gone)
-		w.way.requests.cut()
+		time.AfterFunc(f.For/4, w.way.requests.cut) // or they would go on
+		time.AfterFunc(f.For/2, w.way.requests.cut)
 		return w.rule(ctx, f, gone)
 	},
 	"bookmarks lost": func(ctx context.Context, w *world, f fault) error {
