@@ -12,7 +12,7 @@ func newAllowances() allowances {
 	return allowances{versions: map[uint64]struct{}{}, deleted: map[string]struct{}{}}
 }
 
-func (a *allowances) permits(name string, w *write) bool {
+func (a *allowances) permits(w *write) bool {
 	if !w.absent() {
 		_, ok := a.versions[w.at]
 		return ok || w.gap != 0

@@ -183,13 +183,13 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			if found != (test.want != "") || !found && report.Found > 0 {
 				t.Errorf("want %q, found %s", test.want, report.Markdown())
 			}
-			clear(t, pod)
+			cleanUp(t, pod)
 		})
 	}
 }
 
-// clear leaves nothing for the next case to find.
-func clear(t *testing.T, pod *corev1.Pod) {
+// cleanUp leaves nothing for the next case to find.
+func cleanUp(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	_ = env.Clients.CoreV1().Pods(pod.Namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 	_ = testcrs().Delete(t.Context(), nameOf(pod), metav1.DeleteOptions{})

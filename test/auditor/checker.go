@@ -281,7 +281,7 @@ func (c *checker) rested() {
 
 func (c *checker) judgeOne(h *history, w *write) {
 	c.judged++
-	if c.allowed.permits(h.testcr, w) {
+	if c.allowed.permits(w) {
 		return
 	}
 	if kind, detail := h.judge(w); kind != "" {

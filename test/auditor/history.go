@@ -141,8 +141,8 @@ func (h *history) compare(heard time.Time) (waited []change) {
 		if h.differs.IsZero() {
 			h.differs = heard
 		}
-		for i := len(h.waiting) - 1; i >= 0; i-- {
-			if h.waiting[i].text == h.says.text { // it shows this one, and so all before
+		for i, c := range slices.Backward(h.waiting) {
+			if c.text == h.says.text { // it shows this one, and so all before
 				waited, h.waiting = h.waiting[:i+1], slices.Clone(h.waiting[i+1:])
 				break
 			}

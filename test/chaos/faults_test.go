@@ -347,7 +347,7 @@ func jumpLease(ctx context.Context, w *world, f fault) error {
 	leases := w.cluster.clients.CoordinationV1().Leases("podinfolookup")
 	for try := range 4 {
 		jump := time.Hour
-		if (f.Pick+uint64(try))%2 == 0 { //nolint:gosec // G115: one of four
+		if (f.Pick+uint64(try))%2 == 0 {
 			jump = -jump
 		}
 		lease, err := leases.Get(ctx, "podinfolookup", metav1.GetOptions{})

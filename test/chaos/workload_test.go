@@ -59,7 +59,7 @@ func newWorkload(t *testing.T, clients kubernetes.Interface, seed uint64) *workl
 		_, err := clients.AppsV1().Deployments(w.namespace).Create(t.Context(), &appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("web-", i)},
 			Spec: appsv1.DeploymentSpec{
-				Replicas: ptr(int32(15)), Selector: selector(fmt.Sprint("web-", i)), Template: template(fmt.Sprint("web-", i)),
+				Replicas: new(int32(15)), Selector: selector(fmt.Sprint("web-", i)), Template: template(fmt.Sprint("web-", i)),
 			},
 		}, metav1.CreateOptions{})
 		must(t, err)
@@ -67,14 +67,12 @@ func newWorkload(t *testing.T, clients kubernetes.Interface, seed uint64) *workl
 	_, err = clients.AppsV1().StatefulSets(w.namespace).Create(t.Context(), &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "db"},
 		Spec: appsv1.StatefulSetSpec{
-			Replicas: ptr(int32(6)), Selector: selector("db"), Template: template("db"), PodManagementPolicy: appsv1.ParallelPodManagement,
+			Replicas: new(int32(6)), Selector: selector("db"), Template: template("db"), PodManagementPolicy: appsv1.ParallelPodManagement,
 		},
 	}, metav1.CreateOptions{})
 	must(t, err)
 	return w
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func selector(app string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
@@ -187,7 +185,7 @@ func (w *workload) controlled() func(context.Context) error {
 			t.Spec.RestartPolicy = corev1.RestartPolicyNever
 			_, err := w.clients.BatchV1().Jobs(w.namespace).Create(ctx, &batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Name: name},
-				Spec:       batchv1.JobSpec{Template: t, TTLSecondsAfterFinished: ptr(int32(jobTTL))},
+				Spec:       batchv1.JobSpec{Template: t, TTLSecondsAfterFinished: new(int32(jobTTL))},
 			}, metav1.CreateOptions{})
 			return err
 		}
