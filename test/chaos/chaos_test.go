@@ -7,7 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -75,8 +75,7 @@ type world struct {
 }
 
 func TestChaos(t *testing.T) {
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard) // what the clients of this test meet with
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // what the clients of this test meet with
 	minutes := number(t, "CHAOS_MINUTES", defaultMinutes)
 	seed := uint64(number(t, "CHAOS_SEED", float64(time.Now().UnixNano()%1e6)))
 	kinds := slices.Collect(maps.Keys(faults))
