@@ -20,10 +20,10 @@ import (
 
 const (
 	// A failing key is tried again after 5 ms, 10 ms, 20 ms ... and from the
-	// 15th time on once a minute. Each key waits for itself alone: there is no
+	// 14th time on each half minute, or when others succeed again. Each key waits for itself alone: there is no
 	// bucket that one bad key could empty for the others.
 	retryMin = 5 * time.Millisecond
-	retryMax = time.Minute
+	retryMax = 30 * time.Second
 
 	// maxTries bounds how often one sync decides again from a live read before
 	// it goes back to the queue. A second conflict in a row means that somebody
@@ -323,6 +323,9 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	c.done(verb, time.Since(begun), err)
 	if err == nil {
 		c.queue.Forget(key)
+		for _, failed := range c.failed.over(key, verb != nothing && verb != foreign) {
+			c.queue.Add(failed)
+		}
 		return true
 	}
 	if cause.pod {
@@ -330,7 +333,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	}
 	// The informer says once for all keys that the CRD is gone.
 	if !isCRDGone(err) && !c.queue.ShuttingDown() {
-		c.failed.tell(ctx, err, key, c.queue.NumRequeues(key)+1)
+		c.failed.add(ctx, err, key, c.queue.NumRequeues(key)+1)
 	}
 	c.queue.AddRateLimited(key)
 	return true

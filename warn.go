@@ -3,12 +3,8 @@ package podinfolookup
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
 
@@ -19,38 +15,6 @@ const (
 	// CRDUnusable warns that Testcrs cannot be kept with the CRD as it is.
 	CRDUnusable = "CRDUnusable"
 )
-
-// failuresTold is how many failed syncs are logged in a second. What makes one
-// sync fail (an API server that is away, a right that is missing, a lease that is
-// lost) mostly makes all of them fail, each Pod many times a second at first.
-const failuresTold = 3
-
-// failures tells of failed syncs, and counts those for which there was no room.
-type failures struct {
-	mu     sync.Mutex
-	since  time.Time // when the second began that told is of
-	told   int
-	untold int
-}
-
-// tell logs that the sync of key has failed for the times-th time in a row.
-func (f *failures) tell(ctx context.Context, err error, key cache.ObjectName, times int) {
-	f.mu.Lock()
-	if now := time.Now(); now.Sub(f.since) >= time.Second {
-		f.since, f.told = now, 0
-	}
-	if f.told == failuresTold {
-		f.untold++
-		f.mu.Unlock()
-		return
-	}
-	f.told++
-	untold := f.untold
-	f.untold = 0
-	f.mu.Unlock()
-	utilruntime.HandleErrorWithContext(ctx, err, "Sync failed, will try again",
-		"pod", klog.KRef(key.Namespace, key.Name), "failures", times, "notLogged", untold)
-}
 
 // reportForeign says once that a Testcr which is not ours stands in the way.
 func (c *Controller) reportForeign(ctx context.Context, want, have *Testcr) {

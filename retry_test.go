@@ -1,0 +1,74 @@
+package podinfolookup
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
+)
+
+func TestFailedSyncsAreToldOfAFewTimesASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+		ctx := klog.NewContext(t.Context(), logger)
+		logs := logger.GetSink().(ktesting.Underlier).GetBuffer()
+		var f failures
+		for second := range 3 {
+			for range 100 {
+				f.add(ctx, errors.New("away"), cache.NewObjectName("shop", "web"), 1)
+			}
+			if got, want := strings.Count(logs.String(), "Sync failed"), (second+1)*failuresTold; got != want {
+				t.Errorf("%d errors in %d s, want %d", got, second+1, want)
+			}
+			<-time.After(time.Second)
+		}
+		if text := logs.String(); !strings.Contains(text, "notLogged=97") {
+			t.Errorf("nobody learns how many there were: %s", text)
+		}
+	})
+}
+
+func TestWhatFailedIsTriedAgainWhenOthersSucceed(t *testing.T) {
+	key := func(i int) cache.ObjectName { return cache.NewObjectName("shop", fmt.Sprint("web-", i)) }
+	tests := []struct {
+		name  string
+		fails int
+		wrote bool
+		after time.Duration // since keys were last tried again
+		want  int
+	}{
+		{"after a write", 5, true, hurryEvery, 5},
+		{"not all at once", hurryMost + 5, true, hurryEvery, hurryMost},
+		{"not after a look that found nothing to write", 5, false, hurryEvery, 0},
+		{"not with every write", 5, true, hurryEvery / 2, 0},
+		{"nothing failed", 0, true, hurryEvery, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+				ctx := klog.NewContext(t.Context(), logger)
+				f := failures{hurried: time.Now()}
+				for i := range test.fails {
+					f.add(ctx, errors.New("away"), key(i), 1)
+				}
+				<-time.After(test.after) // virtual time
+				if got := len(f.over(key(-1), test.wrote)); got != test.want {
+					t.Errorf("%d keys are tried again, want %d", got, test.want)
+				}
+				for i := range test.fails {
+					f.over(key(i), false)
+				}
+				if n := len(f.keys); n != 0 {
+					t.Errorf("%d keys are remembered for ever", n)
+				}
+			})
+		})
+	}
+}
