@@ -10,10 +10,10 @@ import (
 )
 
 // steadyGC is GOGC once the first sync is done: the caches are then nearly all
-// of the heap and little is allocated, so that collecting at half as much again
-// costs next to nothing. Before, with garbage from each Pod and each write, Go's
+// of the heap and little is allocated, so that collecting at a quarter more costs
+// next to nothing. Before, with garbage from each Pod and each write, Go's
 // default of 100 is faster.
-const steadyGC = 50
+const steadyGC = 25
 
 // settle gives back the memory that the first lists and writes took, once they
 // are done. Whoever sets GOGC has chosen for good.
