@@ -197,6 +197,7 @@ func specOf(pod *corev1.Pod) TestcrSpec {
 		spec.OwnerKind, spec.OwnerName = owner.Kind, owner.Name
 		spec.WorkloadKind, spec.WorkloadName = workloadOf(owner, pod.Labels)
 	}
+	spec.toUTF8()
 	return spec
 }
 

@@ -400,11 +400,11 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 		controls := source.IntN(2) == 0
 		pod.OwnerReferences = append(pod.OwnerReferences, metav1.OwnerReference{
 			APIVersion: one("apps/v1", "apps", "example.com/v1"), Kind: one("ReplicaSet", "Job"), Controller: &controls,
-			Name: one("web-5d9f", "-5d9f", "web", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
+			Name: one("web-5d9f", "-5d9f", "web", "w\xfe\xff", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
 		})
 	}
 	pod.Spec.NodeName, pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = one("", "n"), yes, one("", "sa")
-	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running")), one("", "192.0.2.1")
+	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running", "Run\xffning")), one("", "192.0.2.1", "\xc3(")
 	for range source.IntN(12) {
 		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: one("10.0.0.1", "10.0.0.01", "fd00::1", "FD00:0::2", "::1", "::",
 			"fe80::1%eth0", "::ffff:10.0.0.2", "", "no IP", fmt.Sprintf("10.0.1.%d", source.IntN(256)))})
@@ -416,18 +416,19 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 		})
 	}
 	names := func() string { return one("c1", "c2", "c3") }
+	image := func() string { return one("", "i:1", "i:\xe2\x82\x00") }
 	id := func() string {
-		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", fmt.Sprintf("c://%016x", source.Uint64()))
+		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", "c://4f5ca3b2d1e0\xff", "\xff4f5ca3b2d1e0", fmt.Sprintf("c://%016x", source.Uint64()))
 	}
 	for range source.IntN(4) * source.IntN(4) * source.IntN(8) {
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: one("", "i:1")})
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: image()})
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
 	}
 	for range source.IntN(3) {
-		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: names(), Image: one("", "i:1")})
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: names(), Image: image()})
 		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
 		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
-			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: names(), Image: one("", "i:1")},
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: names(), Image: image()},
 		})
 		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
 	}

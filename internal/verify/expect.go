@@ -3,6 +3,7 @@ package verify
 import (
 	"crypto/md5" //nolint:gosec // G501: how Testcrs are named, not a secret
 	"encoding/hex"
+	"encoding/json"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -56,9 +57,9 @@ func expect(pod *corev1.Pod) *expected {
 		"namespace":      pod.Namespace,
 		"podip":          pod.Status.PodIP,
 		"podips":         ipsOf(&pod.Status),
-		"hostip":         pod.Status.HostIP,
+		"hostip":         inJSON(pod.Status.HostIP),
 		"nodename":       pod.Spec.NodeName,
-		"phase":          string(pod.Status.Phase),
+		"phase":          inJSON(string(pod.Status.Phase)),
 		"hostnetwork":    pod.Spec.HostNetwork,
 		"ready":          conditionReady(pod.Status.Conditions) == corev1.ConditionTrue,
 		"terminating":    pod.DeletionTimestamp != nil,
@@ -77,6 +78,15 @@ func expect(pod *corev1.Pod) *expected {
 func md5Hex(s string) string {
 	sum := md5.Sum([]byte(s)) //nolint:gosec // G401: see the import
 	return hex.EncodeToString(sum[:])
+}
+
+// inJSON is what JSON makes of a string: U+FFFD of each byte that is not UTF-8. The
+// fields that the API server lets be such go through it.
+func inJSON(s string) string {
+	if text, err := json.Marshal(s); err == nil {
+		_ = json.Unmarshal(text, &s) // what was just written
+	}
+	return s
 }
 
 func ipsOf(status *corev1.PodStatus) []any {
@@ -122,6 +132,7 @@ func ownersOf(pod *corev1.Pod, spec map[string]any) string {
 		if owner.Controller == nil || !*owner.Controller {
 			continue
 		}
+		owner.Kind, owner.Name = inJSON(owner.Kind), inJSON(owner.Name)
 		kind, name := owner.Kind, owner.Name
 		// A Deployment calls its ReplicaSets NAME-HASH, and their Pods have HASH
 		// in a label.
@@ -149,7 +160,7 @@ func containersOf(pod *corev1.Pod) []any {
 				break
 			}
 		}
-		out = append(out, map[string]any{"name": name, "image": image, "id": id, "kind": kind})
+		out = append(out, map[string]any{"name": name, "image": inJSON(image), "id": inJSON(id), "kind": kind})
 	}
 	for i := range pod.Spec.Containers {
 		add(pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Image, "", pod.Status.ContainerStatuses)

@@ -1,0 +1,164 @@
+// Package hostile_test puts Pods and Testcrs that nobody expects in front of the
+// built program, on a real API server, and has `podinfolookup verify` judge.
+package hostile_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
+)
+
+// verifyWithin is how long one comparison may take on a loaded machine.
+const verifyWithin = time.Minute
+
+var (
+	env    *testenv.Env
+	binary string
+	// protobuf lets strings through that JSON cannot hold.
+	protobuf kubernetes.Interface
+)
+
+func TestMain(m *testing.M) {
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
+		env, binary = e, path
+		config := rest.CopyConfig(e.AdminConfig)
+		config.ContentType = runtime.ContentTypeProtobuf
+		protobuf = kubernetes.NewForConfigOrDie(config)
+	})
+}
+
+// start runs the program for one namespace until it is ready.
+func start(t *testing.T, namespace string) *testenv.Program {
+	t.Helper()
+	return testenv.Command(t, binary, "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0").Start(t).Ready(t)
+}
+
+// stop ends the program and holds what it logged to what may be there: some ten
+// lines of its start and stop, and errors of the texts in want, each just once.
+func stop(t *testing.T, p *testenv.Program, want ...string) {
+	t.Helper()
+	p.Signal(t, syscall.SIGTERM)
+	if code := p.Wait(t, testenv.StopWithin); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	const most = 12
+	if n := strings.Count(p.Stderr.String(), "\n"); n > most+len(want) {
+		t.Errorf("%d lines are logged:\n%s", n, p.Stderr)
+	}
+	for _, text := range want {
+		if n := strings.Count(p.Stderr.String(), text); n != 1 {
+			t.Errorf("%q was told %d times, want once:\n%s", text, n, p.Stderr)
+		}
+	}
+	errors := 0
+	for line := range strings.Lines(p.Stderr.String()) {
+		if strings.HasPrefix(line, "E") || strings.HasPrefix(line, "W") {
+			errors++
+		}
+	}
+	if errors != len(want) {
+		t.Errorf("%d errors are logged, want %d:\n%s", errors, len(want), p.Stderr)
+	}
+}
+
+// verified has the program's own comparison find nothing in a namespace.
+func verified(t *testing.T, namespace string) {
+	t.Helper()
+	p := testenv.Command(t, binary, "verify", "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--settle=1s").Start(t)
+	if code := p.Wait(t, verifyWithin); code != 0 {
+		t.Errorf("verify: exit code %d, standard output:\n%s\nstandard error:\n%s", code, p.Stdout, p.Stderr)
+	}
+}
+
+func ordinary(name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}},
+		Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "main", Image: "main:1"}}},
+	}
+}
+
+func running(ip string) func(*corev1.PodStatus) {
+	return func(s *corev1.PodStatus) {
+		s.Phase, s.PodIP, s.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
+	}
+}
+
+// create creates a Pod and sets its status as a kubelet does.
+func create(ctx context.Context, clients kubernetes.Interface, namespace string, pod *corev1.Pod, status func(*corev1.PodStatus)) (*corev1.Pod, error) {
+	pod, err := clients.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil || status == nil {
+		return pod, err
+	}
+	status(&pod.Status)
+	updated, err := clients.CoreV1().Pods(namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+	if err != nil {
+		return pod, fmt.Errorf("status: %w", err)
+	}
+	return updated, nil
+}
+
+func remove(t *testing.T, namespace, name string) {
+	t.Helper()
+	options := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := env.Clients.CoreV1().Pods(namespace).Delete(t.Context(), name, options); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testcrs() dynamic.ResourceInterface {
+	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+}
+
+func nameFor(namespace, pod string) string {
+	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
+}
+
+// follows waits until the Testcr of a Pod is of its UID and has its phase and IP. A
+// byte that is not UTF-8 is U+FFFD there.
+func follows(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
+	t.Helper()
+	var got *unstructured.Unstructured
+	testenv.Eventually(t, func(ctx context.Context) error {
+		var err error
+		if got, err = testcrs().Get(ctx, nameFor(pod.Namespace, pod.Name), metav1.GetOptions{}); err != nil {
+			return err
+		}
+		spec, _ := got.Object["spec"].(map[string]any)
+		ip, _ := spec["podip"].(string)
+		phase, _ := spec["phase"].(string)
+		if spec["poduid"] != string(pod.UID) || phase != string([]rune(pod.Status.Phase)) || ip != pod.Status.PodIP {
+			return fmt.Errorf("the Testcr of %s/%s says %v", pod.Namespace, pod.Name, spec)
+		}
+		return nil
+	})
+	return got
+}
+
+// hasSpec is a condition: a Testcr has a value in a field.
+func hasSpec(namespace, pod, field string, want any) func(context.Context) error {
+	return func(ctx context.Context) error {
+		u, err := testcrs().Get(ctx, nameFor(namespace, pod), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if got, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", field); got != want {
+			return fmt.Errorf("%s is %v, want %v", field, got, want)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,90 @@
+package testenv
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// ChangeCRD makes the CRD that of yaml/ as change leaves it, nil for as it is. The
+// test ends with that of yaml/. The API server may go by the old one for a moment:
+// see Stores.
+func (e *Env) ChangeCRD(t *testing.T, change func(*apiextensionsv1.CustomResourceDefinitionVersion)) {
+	t.Helper()
+	if err := e.changeCRD(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.changeCRD(context.WithoutCancel(t.Context()), nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (e *Env) changeCRD(ctx context.Context, change func(*apiextensionsv1.CustomResourceDefinitionVersion)) error {
+	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		live, err := crds.Get(ctx, podinfolookup.GroupVersionResource.GroupResource().String(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		crd, err := CRD()
+		if err != nil {
+			return err
+		}
+		if change != nil {
+			change(&crd.Spec.Versions[0])
+		}
+		live.Spec.Versions = crd.Spec.Versions
+		_, err = crds.Update(ctx, live, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+// AnyShape is a change of the CRD after which it takes everything, as the
+// article's did.
+func AnyShape(v *apiextensionsv1.CustomResourceDefinitionVersion) {
+	yes := true
+	v.SelectableFields, v.AdditionalPrinterColumns = nil, nil
+	v.Schema.OpenAPIV3Schema = &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &yes}
+}
+
+// Stores waits until the API server goes by a new schema: until it takes a Testcr
+// with this spec, and accepted is true of what it stores of it.
+func (e *Env) Stores(t *testing.T, spec any, accepted func(stored any) bool) {
+	t.Helper()
+	testcrs := e.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	probe := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "stable.example.com/v1", "kind": "Testcr", "spec": spec}}
+	probe.SetName("probe")
+	Eventually(t, func(ctx context.Context) error {
+		stored, err := testcrs.Create(ctx, probe, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		if err := testcrs.Delete(ctx, "probe", metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+		if !accepted(stored.Object["spec"]) {
+			return errors.New("the API server goes by another schema")
+		}
+		return nil
+	})
+}
+
+// Whole is a spec that a Testcr must have by yaml/testcrd.yaml, and fields besides.
+func Whole(fields map[string]any) map[string]any {
+	spec := map[string]any{
+		"podkey": "probe/probe", "podname": "probe", "poduid": "u", "namespace": "probe", "hostnetwork": false, "ready": false, "terminating": false,
+	}
+	for key, value := range fields {
+		spec[key] = value
+	}
+	return spec
+}
