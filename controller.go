@@ -106,8 +106,8 @@ type Controller struct {
 
 	running atomic.Bool // Run was called
 	working atomic.Bool // keys are queued: who only stands by would gather them for ever
-	mangled atomic.Bool // told that writes are not stored as they are
 	failed  failures
+	mangled mangled     // what the API server does not store as it is written
 
 	mu       sync.Mutex
 	reported map[types.UID]struct{} // foreign Testcrs that were told of
@@ -290,6 +290,9 @@ func (c *Controller) Run(ctx context.Context) error {
 			for _, t := range c.testcrs.sweep() {
 				c.observe(t, false)
 			}
+			if key, ok := c.mangled.one(); ok { // the CRD may be another by now
+				c.queue.Add(key)
+			}
 		}
 	}
 	c.queue.ShutDown()
@@ -361,7 +364,13 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 			want = pod.testcr()
 		}
 		verb := c.decide(want, have)
+		if verb == nothing || want == nil {
+			c.noteStored(ctx, key, want, have)
+		}
 		err := c.write(ctx, verb, want, have)
+		if errors.Is(err, errMangled) {
+			return nothing, nil
+		}
 		if err == nil && verb != nothing && verb != foreign {
 			reason := cause.reason(verb, want, have)
 			c.wrote(Write{Verb: verb, Reason: reason, Pod: key, Since: cause.since})
@@ -429,12 +438,12 @@ func (c *Controller) wroteBack(ctx context.Context, want, have *Testcr, answer *
 	if have != nil && t.ResourceVersion == have.ResourceVersion {
 		// Nothing has changed, and so nothing is learned: what is stored still
 		// differs, as the watch has told.
-		c.reportMangled(ctx, have)
-		return nil
+		c.reportMangled(ctx, want, have)
+		return errMangled
 	}
 	c.testcrs.learn(t)
 	if !t.says(want) {
-		c.reportMangled(ctx, t)
+		c.reportMangled(ctx, want, t)
 	}
 	return nil
 }

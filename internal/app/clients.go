@@ -63,6 +63,7 @@ func newClients(o *options) (*clients, error) {
 	}
 	o.election.ResourceNamespace = cmp.Or(o.election.ResourceNamespace, namespace)
 	config.UserAgent = podinfolookup.ManagedBy + "/" + version.Version()
+	config.WarningHandlerWithContext = &warnings{told: map[string]bool{}}
 	config.QPS = -1
 	ask, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -113,6 +114,26 @@ func restConfig(o *options) (config *rest.Config, namespace string, err error) {
 		namespace, _, err = found.Namespace()
 	}
 	return config, namespace, kubeconfigError(err)
+}
+
+// warningsMost bounds how many different warnings are told.
+const warningsMost = 100
+
+// warnings tells each warning of the API server once: it has the same one about a
+// field that the CRD does not know in its answer to every write.
+type warnings struct {
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+// HandleWarningHeaderWithContext is called for each warning of each answer.
+func (w *warnings) HandleWarningHeaderWithContext(ctx context.Context, _ int, _, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if text != "" && !w.told[text] && len(w.told) < warningsMost {
+		w.told[text] = true
+		klog.FromContext(ctx).Info("The API server warns; this is told once", "warning", text)
+	}
 }
 
 // kubeconfigError adds the remedy. clientcmd wraps some causes and only quotes

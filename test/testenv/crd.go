@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -48,12 +49,22 @@ func (e *Env) changeCRD(ctx context.Context, change func(*apiextensionsv1.Custom
 	})
 }
 
-// AnyShape is a change of the CRD after which it takes everything, as the
-// article's did.
-func AnyShape(v *apiextensionsv1.CustomResourceDefinitionVersion) {
-	yes := true
-	v.SelectableFields, v.AdditionalPrinterColumns = nil, nil
-	v.Schema.OpenAPIV3Schema = &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &yes}
+// WhileAnyShape calls write while the CRD takes everything, as the article's did,
+// and returns when the API server goes by that of yaml/ again.
+func (e *Env) WhileAnyShape(t *testing.T, write func()) {
+	t.Helper()
+	e.ChangeCRD(t, func(v *apiextensionsv1.CustomResourceDefinitionVersion) {
+		yes := true
+		v.SelectableFields, v.AdditionalPrinterColumns = nil, nil
+		v.Schema.OpenAPIV3Schema = &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &yes}
+	})
+	e.Stores(t, "text", func(stored any) bool { return stored == "text" })
+	write()
+	e.ChangeCRD(t, nil)
+	e.Stores(t, Whole(map[string]any{"unknown": "x"}), func(stored any) bool {
+		spec, ok := stored.(map[string]any)
+		return ok && spec["unknown"] == nil
+	})
 }
 
 // Stores waits until the API server goes by a new schema: until it takes a Testcr
@@ -83,8 +94,6 @@ func Whole(fields map[string]any) map[string]any {
 	spec := map[string]any{
 		"podkey": "probe/probe", "podname": "probe", "poduid": "u", "namespace": "probe", "hostnetwork": false, "ready": false, "terminating": false,
 	}
-	for key, value := range fields {
-		spec[key] = value
-	}
+	maps.Copy(spec, fields)
 	return spec
 }
