@@ -42,44 +42,50 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// start runs the program for one namespace until it is ready.
+// start runs the program for one namespace, or for all, until it is ready.
 func start(t *testing.T, namespace string) *testenv.Program {
 	t.Helper()
-	return testenv.Command(t, binary, "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0").Start(t).Ready(t)
+	args := []string{"--kubeconfig=" + env.Kubeconfig, "--bind-address=127.0.0.1:0"}
+	return testenv.Command(t, binary, append(args, scope(namespace)...)...).Start(t).Ready(t)
+}
+
+func scope(namespace string) []string {
+	if namespace == "" {
+		return nil
+	}
+	return []string{"--namespace=" + namespace}
 }
 
 // stop ends the program and holds what it logged to what may be there: some ten
-// lines of its start and stop, and errors of the texts in want, each just once.
-func stop(t *testing.T, p *testenv.Program, want ...string) {
+// lines of its start and stop, and as many errors as told has, by their texts.
+func stop(t *testing.T, p *testenv.Program, told map[string]int) {
 	t.Helper()
 	p.Signal(t, syscall.SIGTERM)
 	if code := p.Wait(t, testenv.StopWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	const most = 12
-	if n := strings.Count(p.Stderr.String(), "\n"); n > most+len(want) {
-		t.Errorf("%d lines are logged:\n%s", n, p.Stderr)
-	}
-	for _, text := range want {
-		if n := strings.Count(p.Stderr.String(), text); n != 1 {
-			t.Errorf("%q was told %d times, want once:\n%s", text, n, p.Stderr)
+	const others = 12
+	lines, errors, want := strings.Count(p.Stderr.String(), "\n"), 0, 0
+	for text, n := range told {
+		want += n
+		if got := strings.Count(p.Stderr.String(), text); got != n {
+			t.Errorf("%q was told %d times, want %d", text, got, n)
 		}
 	}
-	errors := 0
 	for line := range strings.Lines(p.Stderr.String()) {
 		if strings.HasPrefix(line, "E") || strings.HasPrefix(line, "W") {
 			errors++
 		}
 	}
-	if errors != len(want) {
-		t.Errorf("%d errors are logged, want %d:\n%s", errors, len(want), p.Stderr)
+	if errors != want || lines > want+others {
+		t.Errorf("%d lines are logged, %d of them errors, want %d", lines, errors, want)
 	}
 }
 
-// verified has the program's own comparison find nothing in a namespace.
+// verified has the program's own comparison find nothing in a namespace, or in all.
 func verified(t *testing.T, namespace string) {
 	t.Helper()
-	p := testenv.Command(t, binary, "verify", "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--settle=1s").Start(t)
+	p := testenv.Command(t, binary, append([]string{"verify", "--kubeconfig=" + env.Kubeconfig, "--settle=1s"}, scope(namespace)...)...).Start(t)
 	if code := p.Wait(t, verifyWithin); code != 0 {
 		t.Errorf("verify: exit code %d, standard output:\n%s\nstandard error:\n%s", code, p.Stdout, p.Stderr)
 	}
@@ -130,12 +136,11 @@ func nameFor(namespace, pod string) string {
 
 // follows waits until the Testcr of a Pod is of its UID and has its phase and IP. A
 // byte that is not UTF-8 is U+FFFD there.
-func follows(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
+func follows(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	var got *unstructured.Unstructured
 	testenv.Eventually(t, func(ctx context.Context) error {
-		var err error
-		if got, err = testcrs().Get(ctx, nameFor(pod.Namespace, pod.Name), metav1.GetOptions{}); err != nil {
+		got, err := testcrs().Get(ctx, nameFor(pod.Namespace, pod.Name), metav1.GetOptions{})
+		if err != nil {
 			return err
 		}
 		spec, _ := got.Object["spec"].(map[string]any)
@@ -146,7 +151,6 @@ func follows(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
 		}
 		return nil
 	})
-	return got
 }
 
 // hasSpec is a condition: a Testcr has a value in a field.

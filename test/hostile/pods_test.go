@@ -47,7 +47,7 @@ func TestEveryHostilePodHasItsTestcrAndHarmsNoOther(t *testing.T) {
 			}
 			follows(t, neighbour)
 			verified(t, namespace)
-			stop(t, p)
+			stop(t, p, nil)
 		})
 	}
 }
@@ -68,11 +68,9 @@ func (h *hostilePod) check(t *testing.T, namespace string, i int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, _ := follows(t, pod).Object["spec"].(map[string]any)
+	follows(t, pod)
 	for field, want := range h.wantSpec {
-		if got := spec[field]; got != want {
-			t.Errorf("%s is %q, want %q", field, got, want)
-		}
+		testenv.Eventually(t, hasSpec(namespace, pod.Name, field, want))
 	}
 }
 
@@ -219,5 +217,5 @@ func TestAPodThatComesBackAndOneThatCannotGoAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	verified(t, namespace)
-	stop(t, p)
+	stop(t, p, nil)
 }
