@@ -107,7 +107,7 @@ type Controller struct {
 	running atomic.Bool // Run was called
 	working atomic.Bool // keys are queued: who only stands by would gather them for ever
 	failed  failures
-	mangled mangled     // what the API server does not store as it is written
+	mangled mangled // what the API server does not store as it is written
 
 	mu       sync.Mutex
 	reported map[types.UID]struct{} // foreign Testcrs that were told of

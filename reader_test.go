@@ -67,6 +67,7 @@ func FuzzParseTestcr(f *testing.F) {
 	f.Add([]byte(`{"kind":"Testcr","apiVersion":"stable.example.com/v1","metadata":{"managedFields":[{},{"manager":"x"}]},"spec":{"podips":[],"containers":[{}],"labels":{}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if !json.Valid(data) {
+			parseTestcr(data, &interner{}) // what it says means nothing, but it has to end
 			return
 		}
 		got, ok := parseTestcr(data, &interner{})
@@ -81,6 +82,21 @@ func FuzzParseTestcr(f *testing.F) {
 			t.Errorf("%s (-long +fast):\n%s", data, diff)
 		}
 	})
+}
+
+// TestWhatIsCutOffIsNotParsed: a body that ends too early is not known to be JSON.
+func TestWhatIsCutOffIsNotParsed(t *testing.T) {
+	for end := range len(stored) {
+		if _, ok := parseTestcr([]byte(stored)[:end:end], &interner{}); ok {
+			t.Errorf("parsed: %s", stored[:end])
+		}
+		// Another byte in its place, above all one that opens or ends something.
+		for _, c := range []byte("\"\\{}[],:x\x00\xff") {
+			data := []byte(stored)
+			data[end] = c
+			parseTestcr(data, &interner{}) // it has to end, and must not panic
+		}
+	}
 }
 
 func TestEventsOfAWatchAreSplit(t *testing.T) {
