@@ -3,7 +3,6 @@
 package testenv
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +105,7 @@ func start() (*Env, error) {
 	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 		return nil, err
 	}
-	stderr := &bytes.Buffer{}
+	stderr := &Output{} // a start that is too slow is tried again beside the first
 	server := e.ControlPlane.GetAPIServer()
 	server.Err = stderr
 	server.Configure().
