@@ -49,6 +49,11 @@ test: cluster-build ## run every test with the race detector, on a real API serv
 	cd test && go test -race -count=1 -timeout=20m $$(go list ./... | grep -v /chaos$$)
 	cd test && go test -race -count=1 -timeout=20m ./chaos
 
+CHAOS_MINUTES ?= 30
+.PHONY: chaos
+chaos: cluster-build ## break things for CHAOS_MINUTES (30) on a cluster of its own; CHAOS_SEED=n has the same plan again
+	cd test && CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) go test -v -count=1 -timeout=0 -run='^TestChaos$$' ./chaos
+
 .PHONY: verify
 verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, docs
 	@hack/verify.sh
