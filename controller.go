@@ -133,6 +133,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
 		busy:     make([]atomic.Int64, config.Workers),
+		failed:   failures{hurried: time.Now()},
 		reported: map[types.UID]struct{}{},
 	}
 	c.testcrs.onLost = c.warnOfCRD
@@ -160,34 +161,29 @@ func (c *Controller) handle(ctx context.Context, informer cache.SharedInformer, 
 }
 
 func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler {
-	enqueue := func(obj any) {
+	heard := func(obj any, gone bool) {
 		key, err := cache.DeletionHandlingObjectToName(obj)
 		if err != nil {
 			utilruntime.HandleErrorWithContext(ctx, err, "An event without a Pod")
 			return
 		}
+		if gone {
+			c.testcrs.kept.forget(key.String())
+		}
 		if !c.working.Load() {
 			return
 		}
 		c.causes.add(key, time.Now())
-		if pod, ok := obj.(*podState); ok && pod.passing() {
+		if pod, ok := obj.(*podState); ok && !gone && pod.passing() {
 			c.queue.AddAfter(key, mergeFor)
 		} else {
 			c.queue.Add(key)
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    enqueue,
-		UpdateFunc: func(_, obj any) { enqueue(obj) },
-		DeleteFunc: func(obj any) {
-			if pod, ok := obj.(*podState); ok { // for good
-				obj = cache.DeletedFinalStateUnknown{Key: pod.key().String(), Obj: pod}
-			}
-			enqueue(obj)
-			if key, err := cache.DeletionHandlingObjectToName(obj); err == nil {
-				c.testcrs.kept.forget(key.String())
-			}
-		},
+		AddFunc:    func(obj any) { heard(obj, false) },
+		UpdateFunc: func(_, obj any) { heard(obj, false) },
+		DeleteFunc: func(obj any) { heard(obj, true) },
 	}
 }
 
@@ -212,9 +208,12 @@ func (c *Controller) observe(obj any, gone bool) {
 		c.mu.Lock()
 		delete(c.reported, t.UID)
 		c.mu.Unlock()
+	}
+	key, ok := c.keyOf(t)
+	if gone && c.pods.get(key) == nil {
 		c.testcrs.kept.forget(t.Spec.PodKey)
 	}
-	if key, ok := c.keyOf(t); ok && c.working.Load() {
+	if ok && c.working.Load() {
 		c.queue.Add(key)
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,7 +174,7 @@ func (d delayed) Update(ctx context.Context, u *unstructured.Unstructured, optio
 	return d.ResourceInterface.Update(ctx, plain(u), options)
 }
 
-// plain is u as an API server reads it; the fakes copy objects, and a spec that
+// plain is u as an API server reads and counts it; the fakes copy objects, and a spec that
 // is encoded to the end cannot be copied.
 func plain(u *unstructured.Unstructured) *unstructured.Unstructured {
 	data, err := u.MarshalJSON()
@@ -183,8 +185,11 @@ func plain(u *unstructured.Unstructured) *unstructured.Unstructured {
 	if err != nil {
 		panic(err)
 	}
+	u.SetResourceVersion(strconv.FormatInt(versions.Add(1), 10))
 	return u
 }
+
+var versions atomic.Int64 // of what is written; the fakes give none
 
 // start runs a controller with one worker on the fakes, with Pods to begin
 // with. stop begins its end, and done is closed after it.

@@ -133,7 +133,9 @@ func (i *TestcrInformer) keep(obj any) (any, error) {
 	if t, ok := obj.(*Testcr); ok && !t.kept {
 		t.kept = true
 		t.compact()
-		i.kept.share(&t.Spec)
+		if _, ok := t.PodKey(); ok { // what another podkey stands for is shared with nothing
+			i.kept.share(&t.Spec)
+		}
 	}
 	return obj, err
 }
