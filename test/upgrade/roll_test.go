@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
@@ -117,14 +118,15 @@ func begin(t *testing.T, namespace string) *churn {
 	return c
 }
 
+// reaches waits for n Pods; on a machine that is loaded they take many times the 5 s.
 func (c *churn) reaches(t *testing.T, n int64) {
 	t.Helper()
-	testenv.Eventually(t, func(context.Context) error {
-		if made := c.made.Load(); made < n {
-			return fmt.Errorf("%d Pods so far, want %d", made, n)
-		}
-		return nil
+	err := wait.PollUntilContextTimeout(t.Context(), testenv.Poll, 4*testenv.Patience, true, func(context.Context) (bool, error) {
+		return c.made.Load() >= n, nil
 	})
+	if err != nil {
+		t.Fatalf("%d Pods so far, want %d: %v", c.made.Load(), n, err)
+	}
 }
 
 // run ends between two Pods, so that none is left half made.
