@@ -367,6 +367,9 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 			c.noteStored(ctx, key, want, have)
 		}
 		err := c.write(ctx, verb, want, have)
+		if errors.Is(err, errMangled) {
+			return nothing, nil
+		}
 		if err == nil && verb != nothing && verb != foreign {
 			reason := cause.reason(verb, want, have)
 			c.wrote(Write{Verb: verb, Reason: reason, Pod: key, Since: cause.since})
@@ -435,7 +438,7 @@ func (c *Controller) wroteBack(ctx context.Context, want, have *Testcr, answer *
 		// Nothing has changed, and so nothing is learned: what is stored still
 		// differs, as the watch has told.
 		c.reportMangled(ctx, want, have)
-		return nil
+		return errMangled
 	}
 	c.testcrs.learn(t)
 	if !t.says(want) {

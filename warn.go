@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,6 +44,9 @@ func (c *Controller) warnOfCRD(err error) {
 		c.warn(referToCRD(), CRDUnusable, err.Error())
 	}
 }
+
+// errMangled says that a write was accepted and has changed nothing.
+var errMangled = errors.New("the API server does not store what is written")
 
 // mangled are the Pods whose Testcrs the API server does not store as they are
 // written, since the CRD is older than this program. No event tells when that has
