@@ -150,6 +150,7 @@ func TestTextMovesNoCursor(t *testing.T) {
 		p.CreationTimestamp = metav1.Time{}
 	}))
 	q := url.QueryEscape(evil)
+	kept := url.QueryEscape(string([]rune(evil))) // as a Testcr has it, in UTF-8
 	tests := []struct {
 		path      string
 		wantLines int
@@ -158,8 +159,8 @@ func TestTextMovesNoCursor(t *testing.T) {
 		{"/v1/pods/shop/web", 12},
 		{"/v1/pods/shop/" + url.PathEscape(evil), 1},
 		{"/v1/pods?name=" + q, 1},
-		{"/v1/pods?workload=" + q, 2},
-		{"/v1/pods?node=" + q + "&phase=" + q, 2},
+		{"/v1/pods?workload=" + kept, 2},
+		{"/v1/pods?node=" + kept + "&phase=" + kept, 2},
 		{"/v1/pods?namespace=" + q + "&phase=" + q, 1},
 		{"/v1/pods?ip=" + q, 1},
 		{"/v1/pods?" + q + "=1", 1},
@@ -168,7 +169,7 @@ func TestTextMovesNoCursor(t *testing.T) {
 		{"/v1/search?by=" + q, 1},
 		{"/v1/search?desc=" + q, 1},
 		{"/v1/search?by=text&q=" + q, 2},
-		{"/v1/search?by=node&q=" + q, 2},
+		{"/v1/search?by=node&q=" + kept, 2},
 		{"/v1/summary", 2},
 		{"/" + url.PathEscape(evil), 1},
 	}
