@@ -135,7 +135,7 @@ func TestTestcrsOfTheArticle(t *testing.T) {
 		t.Errorf("verify: exit code %d: %s%s", code, comparison.Stdout, comparison.Stderr)
 	}
 
-	label := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"), "--kubeconfig="+env.AdminKubeconfig, //nolint:gosec // G204: our own binary
+	label := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), ".cluster", "bin", "kubectl"), "--kubeconfig="+env.AdminKubeconfig,
 		"label", "testcr", "-l", "!app.kubernetes.io/managed-by", "app.kubernetes.io/managed-by=podinfolookup")
 	label.Env = []string{"HOME=" + t.TempDir()}
 	if out, err := label.CombinedOutput(); err != nil {

@@ -43,7 +43,7 @@ func buildPrevious() (string, error) {
 		return "", err
 	}
 	run := func(program string, args ...string) error {
-		command := exec.Command(program, args...) //nolint:gosec,noctx // G204: words of our own; built once for all tests
+		command := exec.Command(program, args...) //nolint:noctx // built once for all tests
 		command.Dir = dir
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s %v: %w\n%s", program, args, err, out)
