@@ -29,10 +29,12 @@ type TestcrReader interface {
 // reads: that takes several times as long as directReader.
 type dynamicReader struct{ client dynamic.ResourceInterface }
 
+// List lists.
 func (r dynamicReader) List(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	return r.client.List(ctx, options)
 }
 
+// Watch watches, and decodes what the client has read.
 func (r dynamicReader) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	events, err := r.client.Watch(ctx, options)
 	if err != nil {
@@ -66,10 +68,12 @@ func (r directReader) request(options *metav1.ListOptions) *rest.Request {
 		SpecificallyVersionedParams(options, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"})
 }
 
+// List lists: the items are unstructured.
 func (r directReader) List(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	return r.request(&options).Do(ctx).Get()
 }
 
+// Watch watches.
 func (r directReader) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
 	return r.request(&options).Watch(ctx)
@@ -78,6 +82,7 @@ func (r directReader) Watch(ctx context.Context, options metav1.ListOptions) (wa
 // testcrSerializer is for reading alone.
 type testcrSerializer struct{ strings *interner }
 
+// SupportedMediaTypes is JSON, which custom resources have everywhere.
 func (s testcrSerializer) SupportedMediaTypes() []runtime.SerializerInfo {
 	return []runtime.SerializerInfo{{
 		MediaType: runtime.ContentTypeJSON, MediaTypeType: "application", MediaTypeSubType: "json", EncodesAsText: true,
@@ -88,10 +93,12 @@ func (s testcrSerializer) SupportedMediaTypes() []runtime.SerializerInfo {
 	}}
 }
 
+// EncoderForVersion is for nothing: nothing is written.
 func (testcrSerializer) EncoderForVersion(encoder runtime.Encoder, _ runtime.GroupVersioner) runtime.Encoder {
 	return encoder
 }
 
+// DecoderToVersion converts nothing: there is one version.
 func (testcrSerializer) DecoderToVersion(decoder runtime.Decoder, _ runtime.GroupVersioner) runtime.Decoder {
 	return decoder
 }
@@ -103,6 +110,7 @@ type objectDecoder struct {
 	strings *interner
 }
 
+// Decode takes the fast way, or else the long one.
 func (d objectDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, _ runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	if t, ok := parseTestcr(data, d.strings); ok {
 		kind := GroupVersionKind
@@ -124,6 +132,7 @@ func (d objectDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, _ 
 // the framer has seen to that.
 type eventDecoder struct{ runtime.Codec }
 
+// Decode reads a *metav1.WatchEvent.
 func (d eventDecoder) Decode(data []byte, _ *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	event, ok := into.(*metav1.WatchEvent)
 	if !ok {

@@ -172,7 +172,7 @@ func TestAPodAndItsTestcrShareMemory(t *testing.T) {
 			}
 			steps[0]()
 			steps[1]()
-			shared := unsafe.StringData(state.spec.PodUID) == unsafe.StringData(testcr.Spec.PodUID) &&
+			shared := unsafe.StringData(state.spec.PodUID) == unsafe.StringData(testcr.Spec.PodUID) && //nolint:gosec // G103: to compare where they are
 				&state.spec.Containers[0] == &testcr.Spec.Containers[0]
 			if shared != test.wantShare {
 				t.Errorf("shared: %t, want %t", shared, test.wantShare)

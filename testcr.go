@@ -346,7 +346,7 @@ func (t *Testcr) compact() {
 // DeepCopyObject makes a Testcr a runtime.Object.
 func (t *Testcr) DeepCopyObject() runtime.Object {
 	out := *t
-	t.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	t.DeepCopyInto(&out.ObjectMeta) // its own method
 	out.Spec.PodIPs = slices.Clone(t.Spec.PodIPs)
 	out.Spec.Labels = maps.Clone(t.Spec.Labels)
 	out.Spec.Containers = slices.Clone(t.Spec.Containers)
