@@ -159,7 +159,7 @@ func drawThroughput(path string, records []syncRecord) error {
 			bar.Horizontal, bar.Color, bar.XMin = true, colorOf(program), float64(len(names))
 			bar.LineStyle.Width = 0
 			p.Add(bar)
-			names = append(names, fmt.Sprintf("%s  %.4g", program, point.Y))
+			names = append(names, fmt.Sprintf("%s %.0f      ", program, point.Y))
 		}
 	}
 	if at == 0 {
