@@ -139,7 +139,7 @@ func TestTheArchives(t *testing.T) {
 				if platform != "linux/"+runtime.GOARCH {
 					return
 				}
-				out, err := exec.CommandContext(t.Context(), filepath.Join(folder, program), "--version").Output() //nolint:gosec // G204: what was built
+				out, err := exec.CommandContext(t.Context(), filepath.Join(folder, program), "--version").Output()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -176,7 +176,7 @@ func TestTheManifestForKrew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	script := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), "hack", "krew.sh"), folder, version) //nolint:gosec // G204: our own script
+	script := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), "hack", "krew.sh"), folder, version)
 	data, err := script.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ import (
 
 const (
 	// secrets is where the kubelet puts the service account into a container.
-	secrets = "var/run/secrets/kubernetes.io/serviceaccount"
+	secrets = "var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // G101: a path
 
 	// home is the namespace that yaml/ installs into, and the name of what is in it.
 	home = "podinfolookup"

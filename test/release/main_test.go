@@ -35,7 +35,7 @@ var releases = [2]func() (*release, error){sync.OnceValues(func() (*release, err
 
 func build(name string) (*release, error) {
 	r := &release{folder: filepath.Join(env.Dir, name)}
-	script := releaseScript(context.Background(), r.folder, "VERSION="+version, "ALLOW_DIRTY=1", "PLATFORMS="+strings.Join(platforms, " "))
+	script := releaseScript(context.Background(), r.folder, "VERSION="+version, "ALLOW_DIRTY=1", "PLATFORMS="+strings.Join(platforms, " ")) //nolint:forbidigo // both releases outlive the test that asks first
 	if out, err := script.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("hack/release.sh: %w\n%s", err, out)
 	}
@@ -55,7 +55,7 @@ func released(t *testing.T) *release {
 }
 
 func releaseScript(ctx context.Context, folder string, settings ...string) *exec.Cmd {
-	script := exec.CommandContext(ctx, filepath.Join(testenv.Root(), "hack", "release.sh"), folder) //nolint:gosec // G204: our own script
+	script := exec.CommandContext(ctx, filepath.Join(testenv.Root(), "hack", "release.sh"), folder)
 	script.Env = append(os.Environ(), settings...)
 	return script
 }
