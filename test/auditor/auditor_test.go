@@ -204,6 +204,7 @@ func TestTheControllerPassesTheAudit(t *testing.T) {
 	churn := func(round int) {
 		for i := range 10 {
 			pod := run(t, create(t, namespace, fmt.Sprint("pod-", i)), fmt.Sprintf("10.0.%d.%d", round, i))
+			settled(t, a) // else most Pods would be gone before they are written
 			if i%2 == 0 {
 				remove(t, pod)
 				pod = create(t, namespace, pod.Name)
