@@ -24,26 +24,6 @@ func (b *bench) of(measure, program string) []record {
 	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure || r.Program != program })
 }
 
-func each(records []record, f func(*record) float64) []float64 {
-	out := make([]float64, 0, len(records))
-	for i := range records {
-		out = append(out, f(&records[i]))
-	}
-	return out
-}
-
-// spread is a median with the least and the most.
-func spread(format string, x []float64) string {
-	if len(x) == 0 {
-		return ""
-	}
-	median := fmt.Sprintf(format, harness.Median(x))
-	if len(x) == 1 {
-		return median
-	}
-	return fmt.Sprintf("%s ("+format+" to "+format+")", median, slices.Min(x), slices.Max(x))
-}
-
 var programs = []string{ours, raw, tuned}
 
 // reportWrites tells the writes of one life of a Pod.
@@ -79,15 +59,15 @@ func (b *bench) reportLag(w io.Writer) {
 			continue
 		}
 		lag := func(f func(distribution) float64) string {
-			return spread("%.1f", each(records, func(r *record) float64 { return f(r.Lag["all"]) }))
+			return harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return f(r.Lag["all"]) }))
 		}
 		cpu := func(program string) string {
-			return spread("%.2f", each(records, func(r *record) float64 { return r.CPU[program] / float64(r.Pods) * 1000 }))
+			return harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.CPU[program] / float64(r.Pods) * 1000 }))
 		}
 		request, own := "", cpu("podinfolookup")
 		if records[0].Request != nil {
 			of := func(f func(*distribution) float64) string {
-				return fmt.Sprintf("%.1f", harness.Median(each(records, func(r *record) float64 { return f(r.Request) })))
+				return fmt.Sprintf("%.1f", harness.Median(harness.Each(records, func(r *record) float64 { return f(r.Request) })))
 			}
 			request, own = strings.Join([]string{
 				of(func(d *distribution) float64 { return d.P50 }), of(func(d *distribution) float64 { return d.P99 }), of(func(d *distribution) float64 { return d.Max }),
@@ -96,8 +76,8 @@ func (b *bench) reportLag(w io.Writer) {
 		fmt.Fprintf(w, "| %d | %s | %d | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", records[0].Rate, program, len(records), records[0].Lag["all"].N,
 			lag(func(d distribution) float64 { return d.P50 }), lag(func(d distribution) float64 { return d.P99 }), lag(func(d distribution) float64 { return d.Max }),
 			request, own, cpu("kube-apiserver"),
-			spread("%.1f", each(records, func(r *record) float64 { return r.Late.P99 })),
-			spread("%.1f", each(records, func(r *record) float64 { return r.CPU["others"] })))
+			harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return r.Late.P99 })),
+			harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return r.CPU["others"] })))
 	}
 }
 
@@ -111,7 +91,7 @@ func (b *bench) reportKinds(w io.Writer) {
 		fmt.Fprintf(w, "| %s |", program)
 		for _, kind := range kinds {
 			of := func(f func(distribution) float64) float64 {
-				return harness.Median(each(records, func(r *record) float64 { return f(r.Lag[kind]) }))
+				return harness.Median(harness.Each(records, func(r *record) float64 { return f(r.Lag[kind]) }))
 			}
 			fmt.Fprintf(w, " %.1f / %.1f / %.1f |", of(func(d distribution) float64 { return d.P50 }),
 				of(func(d distribution) float64 { return d.P99 }), of(func(d distribution) float64 { return d.Max }))

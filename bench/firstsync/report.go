@@ -34,26 +34,6 @@ func (b *bench) measured(measure string, pods int) []record {
 	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure || r.Pods != pods })
 }
 
-func each(records []record, f func(*record) float64) []float64 {
-	out := make([]float64, 0, len(records))
-	for i := range records {
-		out = append(out, f(&records[i]))
-	}
-	return out
-}
-
-// spread is a median with the least and the most.
-func spread(format string, x []float64) string {
-	if len(x) == 0 {
-		return ""
-	}
-	median := fmt.Sprintf(format, harness.Median(x))
-	if len(x) == 1 {
-		return median
-	}
-	return fmt.Sprintf("%s ("+format+" to "+format+")", median, slices.Min(x), slices.Max(x))
-}
-
 func rate(r *record) float64 { return float64(r.Testcrs) / r.Seconds }
 
 // toRaw divides by what the raw loop of the same round has.
@@ -77,13 +57,13 @@ func (b *bench) reportRates(w io.Writer) {
 			if len(records) == 0 {
 				continue
 			}
-			seconds := spread("%.2f", each(records, func(r *record) float64 { return r.Seconds }))
+			seconds := harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.Seconds }))
 			if records[0].Measure == "window" {
-				seconds = fmt.Sprintf("(%.0f Testcrs in %.0f s)", harness.Median(each(records, func(r *record) float64 { return float64(r.Testcrs) })), records[0].Seconds)
+				seconds = fmt.Sprintf("(%.0f Testcrs in %.0f s)", harness.Median(harness.Each(records, func(r *record) float64 { return float64(r.Testcrs) })), records[0].Seconds)
 			}
 			fmt.Fprintf(w, "| %d | %s | %d | %s | %s | %s | %s |\n", pods, program, len(records), seconds,
-				spread("%.4g", each(records, rate)), spread("%.2f", b.toRaw(records, rate)),
-				spread("%.1f", each(records, func(r *record) float64 { return r.CPU["others"] })))
+				harness.Spread("%.4g", harness.Each(records, rate)), harness.Spread("%.2f", b.toRaw(records, rate)),
+				harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return r.CPU["others"] })))
 		}
 	}
 }
@@ -107,14 +87,14 @@ func (b *bench) reportCosts(w io.Writer) {
 			}
 			own := [3]string{}
 			if program != raw {
-				own[0] = spread("%.3f", each(records, cpu("podinfolookup")))
-				own[1] = spread("%.0f", each(records, perTestcr(func(r *record) float64 { return r.Mallocs })))
-				own[2] = spread("%.1f", each(records, perTestcr(func(r *record) float64 { return r.AllocBytes / 1024 })))
+				own[0] = harness.Spread("%.3f", harness.Each(records, cpu("podinfolookup")))
+				own[1] = harness.Spread("%.0f", harness.Each(records, perTestcr(func(r *record) float64 { return r.Mallocs })))
+				own[2] = harness.Spread("%.1f", harness.Each(records, perTestcr(func(r *record) float64 { return r.AllocBytes / 1024 })))
 			}
 			fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", pods, program, own[0], own[1], own[2],
-				spread("%.2f", each(records, cpu("kube-apiserver"))), spread("%.2f", b.toRaw(records, cpu("kube-apiserver"))),
-				spread("%.2f", each(records, cpu("etcd"))),
-				spread("%.0f", each(records, wal)), spread("%.2f", b.toRaw(records, wal)))
+				harness.Spread("%.2f", harness.Each(records, cpu("kube-apiserver"))), harness.Spread("%.2f", b.toRaw(records, cpu("kube-apiserver"))),
+				harness.Spread("%.2f", harness.Each(records, cpu("etcd"))),
+				harness.Spread("%.0f", harness.Each(records, wal)), harness.Spread("%.2f", b.toRaw(records, wal)))
 		}
 	}
 }
@@ -123,7 +103,7 @@ func mib(kib int) float64 { return float64(kib) / 1024 }
 
 func (b *bench) reportMemory(w io.Writer) {
 	fmt.Fprint(w, "\n| resident, MiB | Pods | last Testcr there | steady | peak | steady, KiB a Pod above none | peak, KiB a Pod above none |\n|---|---|---|---|---|---|---|\n")
-	none := each(b.measured("restart", 0), func(r *record) float64 { return mib(r.SteadyKiB) })
+	none := harness.Each(b.measured("restart", 0), func(r *record) float64 { return mib(r.SteadyKiB) })
 	for _, pods := range append([]int{0}, b.o.pods...) {
 		for _, measure := range []string{"first sync", kept, "restart"} {
 			records := slices.DeleteFunc(b.measured(measure, pods), func(r record) bool { return r.Program != ours })
@@ -134,15 +114,15 @@ func (b *bench) reportMemory(w io.Writer) {
 				if pods == 0 || len(none) == 0 || kib(&records[0]) == 0 {
 					return ""
 				}
-				return spread("%.2f", each(records, func(r *record) float64 { return (mib(kib(r)) - harness.Median(none)) * 1024 / float64(pods) }))
+				return harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return (mib(kib(r)) - harness.Median(none)) * 1024 / float64(pods) }))
 			}
 			steady := ""
 			if records[0].SteadyKiB > 0 {
-				steady = spread("%.0f", each(records, func(r *record) float64 { return mib(r.SteadyKiB) }))
+				steady = harness.Spread("%.0f", harness.Each(records, func(r *record) float64 { return mib(r.SteadyKiB) }))
 			}
 			fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %s |\n", measure, pods,
-				spread("%.0f", each(records, func(r *record) float64 { return mib(r.RSSKiB) })), steady,
-				spread("%.0f", each(records, func(r *record) float64 { return mib(r.PeakRSSKiB) })),
+				harness.Spread("%.0f", harness.Each(records, func(r *record) float64 { return mib(r.RSSKiB) })), steady,
+				harness.Spread("%.0f", harness.Each(records, func(r *record) float64 { return mib(r.PeakRSSKiB) })),
 				above(func(r *record) int { return r.SteadyKiB }), above(func(r *record) int { return r.PeakRSSKiB }))
 		}
 	}
@@ -155,10 +135,10 @@ func (b *bench) reportRestarts(w io.Writer) {
 		if len(records) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "| %d | %s ", pods, spread("%.2f", each(records, func(r *record) float64 { return r.Seconds })))
+		fmt.Fprintf(w, "| %d | %s ", pods, harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.Seconds })))
 		for _, lists := range []string{listsAsBytes, listsDecoded} {
-			fmt.Fprintf(w, "| %s | %s ", spread("%.2f", each(records, func(r *record) float64 { return r.Lists[lists] })),
-				spread("%.2f", each(records, func(r *record) float64 { return r.Seconds / r.Lists[lists] })))
+			fmt.Fprintf(w, "| %s | %s ", harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.Lists[lists] })),
+				harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.Seconds / r.Lists[lists] })))
 		}
 		fmt.Fprintln(w, "| 0 |") // else the bench would have failed
 	}
