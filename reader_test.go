@@ -222,3 +222,46 @@ func TestLabelsThatFollowFromTheSpecAreNotKept(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAnswerToAWrite(t *testing.T) {
+	written := FromPod(fullPod())
+	meta := written.Encode().Object["metadata"].(map[string]any)
+	meta["resourceVersion"] = "8"
+	whole, ok := parseTestcr([]byte(stored), &interner{})
+	if !ok {
+		t.Fatal("the Testcr of these tests is not parsed")
+	}
+	var full unstructured.Unstructured
+	if err := full.UnmarshalJSON([]byte(stored)); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name            string
+		answer          unstructured.Unstructured
+		version         string
+		spec            TestcrSpec
+		saysWhatWasSent bool
+	}{
+		{"its metadata, as asked for", unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": meta,
+		}}, "8", written.Spec, true},
+		{"all of it, from an API server that cannot leave the spec out", full, "154030", whole.Spec, false},
+		{"a Testcr without a spec", unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "stable.example.com/v1", "kind": "Testcr", "metadata": meta,
+		}}, "8", TestcrSpec{}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := decodeAnswer(&test.answer, written)
+			if diff := cmp.Diff(test.spec, got.Spec); diff != "" {
+				t.Errorf("the spec (-want +got):\n%s", diff)
+			}
+			if got.Kind != "Testcr" || got.ResourceVersion != test.version {
+				t.Errorf("%s %s, want Testcr %s", got.Kind, got.ResourceVersion, test.version)
+			}
+			if says := got.says(written); says != test.saysWhatWasSent {
+				t.Errorf("says what was written: %t, want %t", says, test.saysWhatWasSent)
+			}
+		})
+	}
+}
