@@ -45,13 +45,18 @@ build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
 	go test -race ./...
-	# A cached pass says nothing of a real server. TestChaos is `make chaos`: it needs the machine for itself.
-	cd test && go test -race -count=1 -timeout=20m -skip='^TestChaos$$' ./...
+	# A cached pass says nothing of a real server. TestChaos and TestSoak are `make chaos` and `make soak`: they need the machine for themselves.
+	cd test && go test -race -count=1 -timeout=20m -skip='^Test(Chaos|Soak)$$' ./...
 
 CHAOS_MINUTES ?= 30
 .PHONY: chaos
 chaos: cluster-build ## break things for CHAOS_MINUTES (30) on a cluster of its own; CHAOS_SEED=n has the same plan again
 	cd test && CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) go test -v -count=1 -timeout=0 -run='^TestChaos$$' ./chaos
+
+SOAK_MINUTES ?= 60
+.PHONY: soak
+soak: cluster-build ## let Pods come and go for SOAK_MINUTES (60), and see whether anything grows
+	cd test && SOAK_MINUTES=$(SOAK_MINUTES) go test -v -count=1 -timeout=0 -run='^TestSoak$$' ./chaos
 
 .PHONY: verify
 verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, docs

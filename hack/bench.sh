@@ -77,6 +77,8 @@ keep() {
   for name in firstsync churn; do
     [[ ! -s bench/out/$name.jsonl ]] || gzip -9nc "bench/out/$name.jsonl" >"docs/benchmarks/$name.jsonl.gz"
   done
+  local soak=.cluster/chaos/report/soak.jsonl # of `make soak`
+  [[ ! -s $soak ]] || gzip -9nc "$soak" >docs/benchmarks/soak.jsonl.gz
 }
 
 case ${1:-} in

@@ -316,3 +316,38 @@ func drawBurst(path string, records []churnRecord, measure string) error {
 	counts.Y.Min, lags.Y.Min = 0, 0
 	return save(path, counts, lags)
 }
+
+// drawSoak shows what two replicas take as time goes by, and how far they are
+// behind.
+func drawSoak(path string, records []soakRecord) error {
+	if len(records) < 2 {
+		return errNothing
+	}
+	series := func(of func(soakRecord) float64) plotter.XYs {
+		var points plotter.XYs
+		for _, r := range records {
+			points = append(points, plotter.XY{X: r.At / 60, Y: of(r)})
+		}
+		return points
+	}
+	memory := newPlot("Resident memory, with the race detector", "min", "MiB")
+	counts := newPlot("Goroutines, open files, queue", "min", "number")
+	lags := newPlot("Pod change seen to Testcr change seen, of each 10 s", "min", "ms")
+	var errs []error
+	for i, c := range []color.Color{blue, orange} {
+		name := fmt.Sprintf("replica %d", i)
+		errs = append(errs,
+			addLine(memory, name, c, series(func(r soakRecord) float64 { return r.Replicas[i].MiB }), false, false),
+			addLine(counts, name+", goroutines", c, series(func(r soakRecord) float64 { return r.Replicas[i].Goroutines }), false, false),
+			addLine(counts, name+", open files", c, series(func(r soakRecord) float64 { return r.Replicas[i].Files }), true, false))
+	}
+	errs = append(errs,
+		addLine(counts, "queue depth of both", green, series(func(r soakRecord) float64 { return r.Replicas[0].Depth + r.Replicas[1].Depth }), false, false),
+		addLine(lags, "p50", blue, series(func(r soakRecord) float64 { return max(0.1, r.P50) }), false, false),
+		addLine(lags, "p99", orange, series(func(r soakRecord) float64 { return max(0.1, r.P99) }), false, false))
+	memory.Y.Min, counts.Y.Min = 0, 0
+	memory.Y.Max *= 1.3 // room for the legend
+	counts.Y.Max *= 1.8
+	logarithmic(&lags.Y, []float64{0.1, 1, 10, 100, 1000, 10000})
+	return errors.Join(errors.Join(errs...), save(path, memory, counts, lags))
+}

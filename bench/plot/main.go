@@ -1,5 +1,5 @@
-// Command plot draws the plots of docs/benchmarks.md from what firstsync and
-// churn have written down.
+// Command plot draws the plots of docs/benchmarks.md and docs/reliability.md from
+// what firstsync, churn and the soak have written down.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 
 func run() error {
 	flags := pflag.NewFlagSet("plot", pflag.ExitOnError)
-	in := flags.String("in", "../docs/benchmarks", "Folder of firstsync.jsonl.gz and churn.jsonl.gz, or the same without .gz.")
+	in := flags.String("in", "../docs/benchmarks", "Folder of firstsync.jsonl.gz, churn.jsonl.gz and soak.jsonl.gz, or the same without .gz.")
 	out := flags.String("out", "../docs/benchmarks", "Folder for the plots.")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
@@ -35,6 +35,10 @@ func run() error {
 		return err
 	}
 	churns, err := read[churnRecord](*in, "churn")
+	if err != nil {
+		return err
+	}
+	soaks, err := read[soakRecord](*in, "soak")
 	if err != nil {
 		return err
 	}
@@ -48,6 +52,7 @@ func run() error {
 		"latency":         func(path string) error { return drawLatency(path, churns) },
 		"mass-delete":     func(path string) error { return drawBurst(path, churns, "mass delete") },
 		"rolling-restart": func(path string) error { return drawBurst(path, churns, "rolling restart") },
+		"soak":            func(path string) error { return drawSoak(path, soaks) },
 	} {
 		path := filepath.Join(*out, name+".svg")
 		switch err := draw(path); {
@@ -89,6 +94,19 @@ type churnRecord struct {
 		Oldest  float64 `json:"oldestMs"`
 		Depth   float64 `json:"queueDepth"`
 	} `json:"samples"`
+}
+
+// soakRecord is a line of soak.jsonl.
+type soakRecord struct {
+	At       float64 `json:"at"`
+	Replicas []struct {
+		MiB        float64 `json:"mib"`
+		Goroutines float64 `json:"goroutines"`
+		Files      float64 `json:"files"`
+		Depth      float64 `json:"queueDepth"`
+	} `json:"replicas"`
+	P50 float64 `json:"p50Ms"`
+	P99 float64 `json:"p99Ms"`
 }
 
 // read reads folder/name.jsonl, compressed or not; none is no records.
