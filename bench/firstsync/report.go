@@ -17,6 +17,7 @@ func (b *bench) report(w io.Writer) error {
 	b.reportMemory(out)
 	b.reportRestarts(out)
 	b.reportLookups(out)
+	b.reportVerify(out)
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -149,6 +150,15 @@ func (b *bench) reportLookups(w io.Writer) {
 	for _, pods := range b.o.pods {
 		for _, r := range b.measured("lookup", pods) {
 			fmt.Fprintf(w, "| %d | %.0f | %.2f | %.2f |\n", pods, r.PerSecond, r.P50Ms, r.P99Ms)
+		}
+	}
+}
+
+func (b *bench) reportVerify(w io.Writer) {
+	fmt.Fprint(w, "\n| Pods | `podinfolookup verify`, s | processor time, s | peak, MiB |\n|---|---|---|---|\n")
+	for _, pods := range b.o.pods {
+		for _, r := range b.measured("verify", pods) {
+			fmt.Fprintf(w, "| %d | %.2f | %.2f | %.0f |\n", pods, r.Seconds, r.CPU["podinfolookup"], mib(r.PeakRSSKiB))
 		}
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os/exec"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,7 +60,25 @@ func (b *bench) warm(ctx context.Context) error {
 			return fmt.Errorf("restart: %w", err)
 		}
 	}
+	if err := b.audit(ctx); err != nil {
+		return fmt.Errorf("podinfolookup verify: %w", err)
+	}
 	return b.clear(ctx)
+}
+
+// audit measures `podinfolookup verify`, which must find nothing.
+func (b *bench) audit(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, b.o.binary, "verify", "--kubeconfig="+b.Kubeconfig) //nolint:gosec // G204: the caller's own
+	start := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %.500s", err, out)
+	}
+	r := record{Measure: "verify", Program: ours, Pods: len(b.bodies), Seconds: time.Since(start).Seconds()}
+	r.CPU = harness.CPU{"podinfolookup": (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.PeakRSSKiB = int(usage.Maxrss)
+	}
+	return b.Add(r)
 }
 
 // restart measures a start with every Testcr right, after the two lists that it
