@@ -333,8 +333,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	if cause.pod {
 		c.causes.add(key, cause.since)
 	}
-	// The informer says once for all keys that the CRD is gone.
-	if !isCRDGone(err) && !c.queue.ShuttingDown() {
+	if !c.queue.ShuttingDown() {
 		c.failed.add(ctx, err, key, c.queue.NumRequeues(key)+1)
 	}
 	c.queue.AddRateLimited(key)

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -73,7 +74,13 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 			}
 			i.heard.Store(time.Now().UnixNano())
 			i.watching.Store(true)
+			listing := options.SendInitialEvents != nil
 			return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+				listing = listing && !endsList(event)
+				if isCut(event) && !listing {
+					klog.FromContext(ctx).V(2).Info("A watch was cut, going on where it ended", "resource", description)
+					return event, false
+				}
 				i.heard.Store(time.Now().UnixNano())
 				return event, true
 			}), nil
@@ -131,6 +138,23 @@ func patiently[T any](ctx context.Context, what string, request func() (T, error
 		case <-time.After(backoff.Step()):
 		}
 	}
+}
+
+// isCut reports whether event is client-go's own, for a watch that broke off on its
+// way. Left out, the watch ends as if the API server had closed it, and the
+// reflector watches on; by its own rules it would list all again, up to a minute
+// later if that is not the first time.
+func isCut(event watch.Event) bool {
+	return event.Type == watch.Error && apierrors.HasStatusCause(apierrors.FromObject(event.Object), "ClientWatchDecoding")
+}
+
+// endsList reports whether event is the one behind a list that is streamed.
+func endsList(event watch.Event) bool {
+	if event.Type != watch.Bookmark {
+		return false
+	}
+	object, err := meta.Accessor(event.Object)
+	return err == nil && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 }
 
 // isForReflector reports whether another request of the same kind is no use: the

@@ -3,11 +3,20 @@ package podinfolookup
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
 )
 
 func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
@@ -68,6 +77,97 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 		cancel()
 		if _, err := patiently(ctx, "pods", func() (int, error) { return 0, errors.New("refused") }); err == nil {
 			t.Error("the request goes on after the stop")
+		}
+	})
+}
+
+// TestAWatchThatIsCutGoesOnWhereItEnded is about connections that break, time and
+// again: each time client-go's reflector would list all, and wait twice as long.
+func TestAWatchThatIsCutGoesOnWhereItEnded(t *testing.T) {
+	t.Run("after a list", func(t *testing.T) { testCuts(t, false) })
+	t.Run("after a list that was streamed", func(t *testing.T) { testCuts(t, true) })
+}
+
+// streams is a client whose lists may be streamed: the fakes say that theirs may not.
+type streams struct{}
+
+func testCuts(t *testing.T, streamed bool) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		const cuts = 10
+		var client any = fake.NewClientset()
+		if streamed {
+			client = streams{}
+		}
+		var lists int
+		var from []string
+		watches := make(chan *watch.FakeWatcher)
+		i := &Informer{}
+		err := i.init(&corev1.Pod{}, "pods", client, nil,
+			func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+				lists++
+				return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
+			},
+			func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+				if options.SendInitialEvents != nil {
+					lists++
+					options.ResourceVersion = "list"
+				}
+				from = append(from, options.ResourceVersion)
+				w := watch.NewFake()
+				select {
+				case watches <- w:
+					return w, nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { i.RunWithContext(ctx) })
+		defer func() { stop(); running.Wait() }()
+
+		cut := apierrors.NewClientErrorReporter(http.StatusInternalServerError, "GET", "ClientWatchDecoding").
+			AsObject(errors.New("unable to decode an event from the watch stream: connection reset by peer"))
+		begin := time.Now()
+		want := []string{"1"}
+		if streamed {
+			want = []string{"list"}
+		}
+		for n := range cuts {
+			w := <-watches
+			if n == 0 && streamed {
+				w.Action(watch.Bookmark, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+					ResourceVersion: "1", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
+				}})
+			}
+			pod := web(n)
+			pod.ResourceVersion = strconv.Itoa(n + 10)
+			w.Add(pod)
+			w.Error(cut)
+			w.Stop()
+			want = append(want, pod.ResourceVersion)
+		}
+		last := <-watches
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%d cuts took %s", cuts, took)
+		}
+		if diff := cmp.Diff(want, from); diff != "" {
+			t.Errorf("where watches began (-want +got):\n%s", diff)
+		}
+		if lists != 1 {
+			t.Errorf("%d lists, want 1", lists)
+		}
+
+		// What the API server says itself is still heard: the version is too old.
+		last.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		last.Stop()
+		<-watches
+		if lists != 2 {
+			t.Errorf("%d lists after the version has expired, want 2", lists)
 		}
 	})
 }

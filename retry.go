@@ -41,6 +41,10 @@ func (f *failures) add(ctx context.Context, err error, key cache.ObjectName, tim
 		f.keys = map[cache.ObjectName]struct{}{}
 	}
 	f.keys[key] = struct{}{}
+	if isCRDGone(err) { // the informer says so, once for all keys
+		f.mu.Unlock()
+		return
+	}
 	if now := time.Now(); now.Sub(f.since) >= time.Second {
 		f.since, f.told = now, 0
 	}

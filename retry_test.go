@@ -3,11 +3,14 @@ package podinfolookup
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
@@ -27,6 +30,15 @@ func TestFailedSyncsAreToldOfAFewTimesASecond(t *testing.T) {
 				t.Errorf("%d errors in %d s, want %d", got, second+1, want)
 			}
 			<-time.After(time.Second)
+		}
+		gone := apierrors.NewGenericServerResponse(http.StatusNotFound, "POST", schema.GroupResource{}, "", "", 0, true)
+		told := logs.String()
+		f.add(ctx, gone, cache.NewObjectName("shop", "cart"), 1)
+		if logs.String() != told {
+			t.Errorf("the missing CRD is told of for each Pod: %s", logs.String()[len(told):])
+		}
+		if len(f.keys) != 2 {
+			t.Error("what failed for want of the CRD is not tried again when others succeed")
 		}
 		if text := logs.String(); !strings.Contains(text, "notLogged=97") {
 			t.Errorf("nobody learns how many there were: %s", text)
