@@ -45,13 +45,20 @@ build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
 	go test -race ./...
-	# A cached pass says nothing of a real server. TestChaos and TestSoak are `make chaos` and `make soak`: they need the machine for themselves.
+	FUZZTIME=3s hack/fuzz.sh
+	# A cached pass says nothing of a real server. TestChaos and TestSoak need the machine for themselves: the one comes last, the other is `make soak`.
 	cd test && go test -race -count=1 -timeout=20m -skip='^Test(Chaos|Soak)$$' ./...
+	cd test && go test -count=1 -timeout=20m -run='^TestChaos$$' ./chaos
 
 CHAOS_MINUTES ?= 30
 .PHONY: chaos
 chaos: cluster-build ## break things for CHAOS_MINUTES (30) on a cluster of its own; CHAOS_SEED=n has the same plan again
 	cd test && CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) go test -v -count=1 -timeout=0 -run='^TestChaos$$' ./chaos
+
+FUZZTIME ?= 10m
+.PHONY: fuzz
+fuzz: ## run each fuzz test for FUZZTIME (10m)
+	@FUZZTIME=$(FUZZTIME) hack/fuzz.sh
 
 SOAK_MINUTES ?= 60
 .PHONY: soak

@@ -17,12 +17,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// A list or watch that fails is tried again after 100 ms, doubling to 2 s. The
+// A list or watch that fails is tried again after 100 ms, doubling to 500 ms. The
 // reflector's own backoff goes to 30 s and more, and so long would the caches
 // be behind after an outage of the API server that lasted a minute.
 const (
 	outageRetryMin = 100 * time.Millisecond
-	outageRetryMax = 2 * time.Second
+	outageRetryMax = 500 * time.Millisecond
 )
 
 // deadAfter is how long client-go takes to see that a connection is dead: after

@@ -30,7 +30,7 @@ const (
 	defaultMinutes = 3
 
 	// A Testcr that is wrong for less than inFlight is on its way; where the machine
-	// is too slow for that, for less than twice the p99 that is measured before the
+	// is too slow for that, for less than three times the p99 that is measured before the
 	// first fault. All is well from the moment on that none is wrong for longer; it
 	// takes that and quietFor to see.
 	inFlight = time.Second
@@ -192,7 +192,7 @@ func (w *world) warmUp(t *testing.T) {
 	begun := time.Now()
 	must(t, pause(t.Context(), measure))
 	stale := w.auditor.Staleness(func(s auditor.Sample) bool { return s.Begin.After(begun) })
-	w.report.InFlight = max(inFlight, 2*stale.P99)
+	w.report.InFlight = max(inFlight, 3*stale.P99)
 	fmt.Printf("before the first fault: %s\n", stale)
 	w.report.Before = w.usage(t.Context())
 	w.report.Start = time.Now()

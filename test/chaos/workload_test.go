@@ -27,7 +27,7 @@ const (
 	barePods = 60
 	// backlog is how many Pods may be on their way in or out before the workload
 	// waits for the cluster: on a slow machine its load is what that can take.
-	backlog = podsPerSecond
+	backlog = podsPerSecond / 2
 	// jobTTL is how long a finished Job stays.
 	jobTTL = 1
 )
