@@ -15,7 +15,6 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -43,7 +42,7 @@ type clients struct {
 	// ask is for preflight and discovery: few questions, which a small
 	// --kube-api-qps would hold up beyond their time.
 	ask kubernetes.Interface
-	// pods speaks protobuf: a Pod takes a third of the time to decode.
+	// pods lists and watches Pods.
 	pods kubernetes.Interface
 	// testcrs speaks JSON, the only format that custom resources have everywhere.
 	// With leader election it writes only during the tenure.
@@ -75,10 +74,7 @@ func newClients(o *options) (*clients, error) {
 	} else if o.burst == 0 {
 		config.Burst = max(1, int(2*o.qps))
 	}
-	typed := rest.CopyConfig(config)
-	typed.ContentType = runtime.ContentTypeProtobuf
-	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	pods, err := kubernetes.NewForConfig(typed)
+	pods, err := podinfolookup.NewPodClient(config)
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
