@@ -2,7 +2,6 @@ package podinfolookup
 
 import (
 	"bytes"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -322,29 +321,4 @@ func (p *parser) skipString() {
 		}
 	}
 	p.failed = true
-}
-
-// interner keeps one copy of strings that come again and again: the names of
-// nodes, namespaces, images and workloads.
-type interner struct {
-	mu      sync.Mutex
-	strings map[string]string
-}
-
-// internedMost bounds what an interner holds on to; then it begins anew, and
-// strings that are in use stay as they are.
-const internedMost = 1 << 15
-
-func (i *interner) of(s []byte) string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if known, ok := i.strings[string(s)]; ok {
-		return known
-	}
-	if i.strings == nil || len(i.strings) >= internedMost {
-		i.strings = map[string]string{}
-	}
-	kept := string(s)
-	i.strings[kept] = kept
-	return kept
 }

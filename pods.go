@@ -56,7 +56,7 @@ type keeper struct {
 	mu     sync.Mutex
 	both   bool                   // there are Pods as well as Testcrs
 	specs  map[string]*TestcrSpec // by podkey, the newest of either
-	labels map[string]map[string]string
+	labels recent[map[string]string]
 	key    []byte
 }
 
@@ -101,6 +101,7 @@ func (k *keeper) share(spec *TestcrSpec) {
 		k.specs = map[string]*TestcrSpec{}
 	}
 	k.specs[spec.PodKey] = spec
+	k.strings.resize(len(k.specs))
 }
 
 // forget lets go of what is known by a podkey.
@@ -124,22 +125,21 @@ func (k *keeper) sameLabels(labels map[string]string) map[string]string {
 	for _, name := range names {
 		k.key = append(append(append(append(k.key, name...), 0), labels[name]...), 0)
 	}
-	if known, ok := k.labels[string(k.key)]; ok {
+	room := len(k.specs) / labelsRoom
+	if known, ok := k.labels.get(k.key, room); ok {
 		return known
-	}
-	if k.labels == nil || len(k.labels) >= labelsMost {
-		k.labels = map[string]map[string]string{}
 	}
 	own := make(map[string]string, len(labels))
 	for name, value := range labels {
 		own[k.strings.of([]byte(name))] = k.strings.of([]byte(value))
 	}
-	k.labels[string(k.key)] = own
+	k.labels.put(string(k.key), own, room)
 	return own
 }
 
-// labelsMost bounds how many sets of labels a keeper holds on to.
-const labelsMost = 1 << 12
+// labelsRoom is how many Pods have to share a set of labels, in the mean, for all
+// sets to be remembered.
+const labelsRoom = 4
 
 // podCaches are the caches of the watched Pods by namespace, or one under
 // metav1.NamespaceAll.

@@ -1,0 +1,69 @@
+package podinfolookup
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TestWhatHasGoneIsForgotten is about a cluster of few Pods in which Jobs come and
+// go, each with a name and labels of its own.
+func TestWhatHasGoneIsForgotten(t *testing.T) {
+	k := &keeper{both: true}
+	keep := keepPod(k)
+	kept := func(name, job string) *podState {
+		pod := web(1)
+		pod.Name, pod.UID = name, types.UID(name)
+		pod.Labels = map[string]string{"job-name": job, "app": "batch"}
+		state, err := keep(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.(*podState)
+	}
+	stays := kept("stays", "stays")
+	const pods = 20 * recentLeast
+	for i := range pods {
+		name := fmt.Sprint("job-", i)
+		k.forget(kept(name, name).spec.PodKey)
+		if i%100 == 0 {
+			again := kept("stays", "stays")
+			if unsafe.StringData(again.spec.Labels["job-name"]) != unsafe.StringData(stays.spec.Labels["job-name"]) {
+				t.Fatalf("what is in use is forgotten after %d others", i)
+			}
+		}
+	}
+	if n := len(k.specs); n != 1 {
+		t.Errorf("%d Pods are remembered, want the one that is there", n)
+	}
+	if n := len(k.labels.young) + len(k.labels.old); n > 2*recentLeast {
+		t.Errorf("%d sets of labels are remembered after %d Pods", n, pods)
+	}
+	if n := len(k.strings.strings.young) + len(k.strings.strings.old); n > 2*recentLeast {
+		t.Errorf("%d strings are remembered after %d Pods", n, pods)
+	}
+}
+
+// TestThereIsRoomForWhatManyPodsShare is about a first list of many Pods whose
+// workloads are told of in turns.
+func TestThereIsRoomForWhatManyPodsShare(t *testing.T) {
+	const pods, workloads = 20 * recentLeast, 4 * recentLeast
+	k := &keeper{both: true}
+	keep := keepPod(k)
+	first := map[int]*byte{}
+	for i := range pods {
+		pod := web(i)
+		pod.Labels = map[string]string{"app": fmt.Sprint("app-", i%workloads)}
+		state, err := keep(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := unsafe.StringData(state.(*podState).spec.Labels["app"])
+		if i >= pods-workloads && first[i%workloads] != app {
+			t.Fatalf("Pod %d has its own copy of %s", i, pod.Labels["app"])
+		}
+		first[i%workloads] = app
+	}
+}
