@@ -125,8 +125,11 @@ func (p *Process) Stop() error {
 }
 
 // Memory returns the resident memory and its peak, in KiB.
-func (p *Process) Memory() (now, peak int, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *Process) Memory() (now, peak int, err error) { return MemoryOf(p.cmd.Process.Pid) }
+
+// MemoryOf returns those of a process that runs.
+func MemoryOf(pid int) (now, peak int, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, 0, err
 	}

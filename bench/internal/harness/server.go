@@ -116,6 +116,7 @@ func (s *Server) configure(root string) error {
 		Set("audit-policy-file", policy).
 		Set("audit-log-path", auditLog).
 		Set("audit-log-mode", "blocking"). // a line is there when the request is answered
+		Set("audit-log-maxsize", "10000"). // MB: writes are counted in one file
 		Set("service-cluster-ip-range", "10.96.0.0/16").
 		Set("min-request-timeout", "7200") // a watch that ends is made again in the middle of a measurement
 	etcd := &envtest.Etcd{DataDir: filepath.Join(s.Dir, "etcd")}
