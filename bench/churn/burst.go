@@ -6,7 +6,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
@@ -90,7 +92,7 @@ func (b *bench) massDelete(ctx context.Context, round int) error {
 			// One goroutine more than kubelets: the request that all wait for.
 			return harness.Parallel(kubelets+1, b.o.deletes+1, func(i int) error {
 				if i == 0 {
-					return pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+					return deleteAll(ctx, pods)
 				}
 				select {
 				case name := <-terminating:
@@ -152,4 +154,15 @@ func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error
 		}
 		return b.Add(r)
 	})
+}
+
+// deleteAll asks again where the API server has not come to the end within the
+// minute that it gives a request, as the namespace controller does.
+func deleteAll(ctx context.Context, pods typedcorev1.PodInterface) error {
+	for {
+		err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		if !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err) {
+			return err
+		}
+	}
 }
