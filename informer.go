@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -128,8 +129,8 @@ func patiently[T any](ctx context.Context, what string, request func() (T, error
 		if err == nil || ctx.Err() != nil || isForReflector(err) {
 			return result, err
 		}
-		if err.Error() != told {
-			told = err.Error()
+		if cause := withoutDigits(err.Error()); cause != told { // those of streams and ports differ each time
+			told = cause
 			klog.FromContext(ctx).Error(withRemedy(err), "Cannot list or watch, trying again", "resource", what)
 		}
 		select {
@@ -138,6 +139,15 @@ func patiently[T any](ctx context.Context, what string, request func() (T, error
 		case <-time.After(backoff.Step()):
 		}
 	}
+}
+
+func withoutDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // isCut reports whether event is client-go's own, for a watch that broke off on its

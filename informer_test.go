@@ -3,8 +3,10 @@ package podinfolookup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
 )
 
 func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
@@ -38,6 +42,32 @@ func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
 		}
 		if most := int(outage/outageRetryMax) + 10; requests > most {
 			t.Errorf("%d requests were made, want at most %d", requests, most)
+		}
+	})
+}
+
+func TestAnOutageIsToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+		ctx := klog.NewContext(t.Context(), logger)
+		requests := 0
+		_, err := patiently(ctx, "pods", func() (string, error) {
+			requests++
+			switch {
+			case requests < 100:
+				return "", fmt.Errorf("stream error: stream ID %d; INTERNAL_ERROR; received from peer", 2*requests+1)
+			case requests < 200:
+				return "", errors.New("connection refused")
+			default:
+				return "list", nil
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
+		if n := strings.Count(logs, "Cannot list or watch"); n != 2 {
+			t.Errorf("two causes were told of %d times:\n%s", n, logs)
 		}
 	})
 }
