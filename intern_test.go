@@ -31,7 +31,8 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 		name := fmt.Sprint("job-", i)
 		k.forget(kept(name, name).spec.PodKey)
 		if i%100 == 0 {
-			again := kept("stays", "stays")
+			again := kept(fmt.Sprint("again-", i), "stays") // another Pod of the same Job
+			k.forget(again.spec.PodKey)
 			if address(again.spec.Labels["job-name"]) != address(stays.spec.Labels["job-name"]) {
 				t.Fatalf("what is in use is forgotten after %d others", i)
 			}
