@@ -87,7 +87,7 @@ func standby(t *testing.T, wrote func(Write), pods ...runtime.Object) (*Controll
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(t.Context(), Config{Pods: map[string]*Informer{metav1.NamespaceAll: informer}, Testcrs: testcrs, Workers: 1, Wrote: wrote})
+	c, err := New(t.Context(), Config{Pods: map[string]*PodInformer{metav1.NamespaceAll: informer}, Testcrs: testcrs, Workers: 1, Wrote: wrote})
 	if err != nil {
 		t.Fatal(err)
 	}

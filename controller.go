@@ -58,42 +58,11 @@ const (
 	foreign Verb = "foreign" // left alone, and reported
 )
 
-// Config is what a Controller works with. The informers are started by the
-// caller, after New and before or while Run waits for them. The functions may be
-// nil; they are called from the workers and must be quick.
-type Config struct {
-	// Pods are the Pod informers by watched namespace, or one under
-	// metav1.NamespaceAll.
-	Pods map[string]*Informer
-	// Testcrs is the informer of the Testcrs of all namespaces.
-	Testcrs *TestcrInformer
-	// Workers is how many keys are synced at once, at least 1.
-	Workers int
-	// Wrote is called after each successful write.
-	Wrote func(Write)
-	// Synced is called after each sync with what it came to and how long it took.
-	Synced func(Verb, time.Duration, error)
-	// Warn is called when a person must act: about is what stands in the way, a
-	// Testcr or the CRD; reason is in CamelCase, as that of an Event.
-	Warn func(about *corev1.ObjectReference, reason, message string)
-}
-
-func (c *Config) setDefaults() {
-	if c.Wrote == nil {
-		c.Wrote = func(Write) {}
-	}
-	if c.Synced == nil {
-		c.Synced = func(Verb, time.Duration, error) {}
-	}
-	if c.Warn == nil {
-		c.Warn = func(*corev1.ObjectReference, string, string) {}
-	}
-}
-
 // Controller keeps one Testcr per Pod.
 type Controller struct {
 	pods    podCaches
 	testcrs *TestcrInformer
+	shared  bool // with other replicas
 	workers int
 	wrote   func(Write)
 	done    func(Verb, time.Duration, error)
@@ -125,6 +94,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	c := &Controller{
 		pods:    podCaches{},
 		testcrs: config.Testcrs,
+		shared:  config.Replicas,
 		workers: config.Workers,
 		wrote:   config.Wrote,
 		done:    config.Synced,
@@ -139,7 +109,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	c.testcrs.onLost = c.warnOfCRD
 	c.testcrs.onReturned = func() { c.enqueueAll(false) }
 	for namespace, informer := range config.Pods {
-		c.pods[namespace] = informer.GetIndexer()
+		c.pods[namespace] = informer
 		if err := c.handle(ctx, informer, c.podHandler(ctx)); err != nil {
 			return nil, fmt.Errorf("pod informer: %w", err)
 		}
@@ -210,7 +180,7 @@ func (c *Controller) observe(obj any, gone bool) {
 		c.mu.Unlock()
 	}
 	key, ok := c.keyOf(t)
-	if gone && c.pods.get(key) == nil {
+	if pod, _ := c.pods.get(key); gone && pod == nil {
 		c.testcrs.kept.forget(t.Spec.PodKey)
 	}
 	if ok && c.working.Load() {
@@ -242,7 +212,7 @@ func (c *Controller) enqueueAll(start bool) {
 		return
 	}
 	for _, pods := range c.pods {
-		for _, obj := range pods.List() {
+		for _, obj := range pods.GetStore().List() {
 			enqueue(obj.(*podState).key())
 		}
 	}
@@ -268,6 +238,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	// on that working is set, what the caches learn is queued; what they knew
 	// before is queued here.
 	if !cache.WaitFor(klog.NewContext(ctx, logger.V(2)), "caches", c.synced...) {
+		return nil
+	}
+	if c.shared && c.pods.distrust(ctx) != nil {
 		return nil
 	}
 	c.working.Store(true)
@@ -342,7 +315,8 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 
 // sync makes the Testcr of the Pod called key true with at most one write, and
 // returns which. It starts from the two caches; a write that the API server
-// refuses because they were old is decided again from a live read.
+// refuses because they were old is decided again from a live read of both: who
+// has written the Testcr since may have known a newer Pod, too.
 func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause) (Verb, error) {
 	if c.testcrs.missing.Load() != nil {
 		return nothing, nil // enqueueAll brings each key back once the CRD is
@@ -355,13 +329,19 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 			return nothing, nil
 		}
 	}
+	pod, sure := c.pods.get(key)
 	have := c.testcrs.get(name)
 	for try := 1; ; try++ {
-		var want *Testcr
-		if pod := c.pods.get(key); pod != nil {
-			want = pod.testcr()
-		}
+		want := pod.testcr()
 		verb := c.decide(want, have)
+		if verb != nothing && !sure {
+			var err error
+			if pod, err = c.pods.live(ctx, key); err != nil {
+				return nothing, err
+			}
+			want = pod.testcr()
+			verb = c.decide(want, have)
+		}
 		if verb == nothing || want == nil {
 			c.noteStored(ctx, key, want, have)
 		}
@@ -380,6 +360,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 		if have, err = c.testcrs.live(ctx, name, have); err != nil {
 			return verb, err
 		}
+		sure = false
 	}
 }
 

@@ -119,7 +119,7 @@ func TestConfigIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pods := map[string]*Informer{metav1.NamespaceAll: informer}
+	pods := map[string]*PodInformer{metav1.NamespaceAll: informer}
 	tests := []struct {
 		name   string
 		config Config
@@ -205,7 +205,7 @@ func start(t *testing.T, client *dynamicfake.FakeDynamicClient, before func(name
 	}
 	testcrs.client = delayed{testcrs.client, before}
 	c, err = New(ctx, Config{
-		Pods:    map[string]*Informer{metav1.NamespaceAll: informer},
+		Pods:    map[string]*PodInformer{metav1.NamespaceAll: informer},
 		Testcrs: testcrs, Workers: 1,
 	})
 	if err != nil {

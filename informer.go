@@ -6,14 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
@@ -37,19 +35,6 @@ type Informer struct {
 
 	heard    atomic.Int64 // when the API server last told of objects, in Unix nanoseconds
 	watching atomic.Bool  // a watch is open, or has ended this moment
-}
-
-// NewPodInformer returns an informer of the Pods of a namespace, or of all for
-// metav1.NamespaceAll, that has yet to be run. It shares memory with testcrs.
-func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *TestcrInformer) (*Informer, error) {
-	pods := client.CoreV1().Pods(namespace)
-	testcrs.kept.both = true
-	i := &Informer{}
-	return i, i.init(&corev1.Pod{}, "pods", client, keepPod(&testcrs.kept),
-		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return pods.List(ctx, options)
-		},
-		pods.Watch)
 }
 
 // init makes the informer of what list and watches answer. client tells whether

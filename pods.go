@@ -31,8 +31,13 @@ func (p *podState) key() cache.ObjectName {
 // passing tells of a state that rarely lasts.
 func (p *podState) passing() bool { return p.spec.NodeName == "" || p.spec.Terminating }
 
-// testcr is FromPod of the Pod.
-func (p *podState) testcr() *Testcr { return fromSpec(&p.spec) }
+// testcr is FromPod of the Pod, nil of none.
+func (p *podState) testcr() *Testcr {
+	if p == nil {
+		return nil
+	}
+	return fromSpec(&p.spec)
+}
 
 // keepPod returns a cache.TransformFunc that turns a *corev1.Pod into its
 // *podState. Anything else, a *podState too, passes as it is.
@@ -140,55 +145,3 @@ func (k *keeper) sameLabels(labels map[string]string) map[string]string {
 // labelsRoom is how many Pods have to share a set of labels, in the mean, for all
 // sets to be remembered.
 const labelsRoom = 4
-
-// podCaches are the caches of the watched Pods by namespace, or one under
-// metav1.NamespaceAll.
-type podCaches map[string]cache.Indexer
-
-// get returns the Pod called key, nil when there is none.
-func (p podCaches) get(key cache.ObjectName) *podState {
-	pods, ok := p[key.Namespace]
-	if !ok {
-		pods, ok = p[metav1.NamespaceAll]
-	}
-	if !ok {
-		return nil
-	}
-	if obj, exists, err := pods.GetByKey(key.String()); err == nil && exists {
-		return obj.(*podState)
-	}
-	return nil
-}
-
-// of finds the Pod whose Testcr is called name by trying all of them, about
-// 1 ms per 2,000 Pods. It is needed only where a podkey was changed by hand.
-func (p podCaches) of(name string) (cache.ObjectName, bool) {
-	for _, pods := range p {
-		for _, key := range pods.ListKeys() {
-			if md5Hex(key) == name {
-				pod, err := cache.ParseObjectName(key)
-				return pod, err == nil
-			}
-		}
-	}
-	return cache.ObjectName{}, false
-}
-
-func (p podCaches) watch(namespace string) bool {
-	_, all := p[metav1.NamespaceAll]
-	_, one := p[namespace]
-	return all || one
-}
-
-// own reports whether t may be deleted: it carries our label, and it is of a
-// watched namespace beyond doubt.
-func (p podCaches) own(t *Testcr) bool {
-	if !t.Managed() {
-		return false
-	}
-	if _, all := p[metav1.NamespaceAll]; all {
-		return true
-	}
-	key, ok := t.PodKey()
-	return ok && p.watch(key.Namespace)
-}

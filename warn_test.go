@@ -22,7 +22,7 @@ func TestAWriteThatChangesNothing(t *testing.T) {
 	}
 	var warned int
 	c, err := New(t.Context(), Config{
-		Pods: map[string]*Informer{metav1.NamespaceAll: pods}, Testcrs: testcrs, Workers: 1,
+		Pods: map[string]*PodInformer{metav1.NamespaceAll: pods}, Testcrs: testcrs, Workers: 1,
 		Warn: func(_ *corev1.ObjectReference, reason, _ string) {
 			if reason == CRDUnusable {
 				warned++

@@ -140,7 +140,7 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 
 // parts are what the program consists of.
 type parts struct {
-	pods       map[string]*podinfolookup.Informer
+	pods       map[string]*podinfolookup.PodInformer
 	testcrs    *podinfolookup.TestcrInformer
 	feed       *feed
 	controller *podinfolookup.Controller
@@ -169,7 +169,8 @@ func build(ctx context.Context, o *options, clients *clients, server *server, st
 		return nil, err
 	}
 	p.controller, err = podinfolookup.New(ctx, podinfolookup.Config{
-		Pods: p.pods, Testcrs: p.testcrs, Workers: o.workers, Synced: countSync, Warn: warner(newRecorder(ctx, clients.ask.CoreV1())),
+		Pods: p.pods, Testcrs: p.testcrs, Replicas: p.election != nil, Workers: o.workers, Synced: countSync,
+		Warn: warner(newRecorder(ctx, clients.ask.CoreV1())),
 		Wrote: func(w podinfolookup.Write) {
 			countWrite(w)
 			p.feed.wrote(w.Verb, w.Pod)
@@ -219,11 +220,11 @@ func (p *parts) readyz() probe {
 }
 
 // podInformers returns a Pod informer for each watched namespace.
-func podInformers(clients *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer) (map[string]*podinfolookup.Informer, error) {
+func podInformers(clients *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer) (map[string]*podinfolookup.PodInformer, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	pods := map[string]*podinfolookup.Informer{}
+	pods := map[string]*podinfolookup.PodInformer{}
 	for _, namespace := range namespaces {
 		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace, testcrs)
 		if err != nil {

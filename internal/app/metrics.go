@@ -104,7 +104,7 @@ type cacheMetrics struct {
 	heard   map[string]func() time.Time // by resource, up to when its caches are true
 }
 
-func newCacheMetrics(pods map[string]*podinfolookup.Informer, testcrs *podinfolookup.TestcrInformer) *cacheMetrics {
+func newCacheMetrics(pods map[string]*podinfolookup.PodInformer, testcrs *podinfolookup.TestcrInformer) *cacheMetrics {
 	oldest := func() time.Time {
 		at := time.Now()
 		for _, informer := range pods {

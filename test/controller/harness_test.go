@@ -43,6 +43,7 @@ type running struct {
 	*podinfolookup.Controller
 	userAgent string
 	logs      ktesting.Underlier
+	lead      func() // begins its work
 	stop      func()
 }
 
@@ -52,6 +53,14 @@ type wrapper func(http.RoundTripper) http.RoundTripper
 // run starts a controller for namespaces; it is stopped with the test at the
 // latest. Each has a user agent of its own, so that its writes can be counted.
 func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
+	t.Helper()
+	r := prepare(t, wrap, podinfolookup.Config{Workers: 4}, namespaces...)
+	r.lead()
+	return r
+}
+
+// prepare makes a controller that does all but lead: its caches follow.
+func prepare(t *testing.T, wrap wrapper, of podinfolookup.Config, namespaces ...string) *running {
 	t.Helper()
 	config := rest.CopyConfig(env.Config)
 	config.UserAgent = fmt.Sprintf("%s/%d", t.Name(), runs.Add(1))
@@ -74,7 +83,7 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true), ktesting.Verbosity(4)))
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	background, stopBackground := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logger))
-	pods := map[string]*podinfolookup.Informer{}
+	pods := map[string]*podinfolookup.PodInformer{}
 	var wg sync.WaitGroup
 	for _, namespace := range namespaces {
 		informer, err := podinfolookup.NewPodInformer(clientset, namespace, testcrs)
@@ -84,16 +93,18 @@ func run(t *testing.T, wrap wrapper, namespaces ...string) *running {
 		pods[namespace] = informer
 		wg.Go(func() { informer.RunWithContext(background) })
 	}
-	controller, err := podinfolookup.New(ctx, podinfolookup.Config{Pods: pods, Testcrs: testcrs, Workers: 4})
+	of.Pods, of.Testcrs = pods, testcrs
+	controller, err := podinfolookup.New(ctx, of)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wg.Go(func() { testcrs.RunWithContext(background) })
 	done := make(chan error, 1)
-	go func() { done <- controller.Run(ctx) }()
 	r := &running{Controller: controller, userAgent: config.UserAgent, logs: logger.GetSink().(ktesting.Underlier)}
+	r.lead = sync.OnceFunc(func() { go func() { done <- controller.Run(ctx) }() })
 	r.stop = sync.OnceFunc(func() {
 		cancel()
+		r.lead() // it ends at once, if it has not begun yet
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
