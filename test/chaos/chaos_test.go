@@ -5,7 +5,6 @@ package chaos_test
 import (
 	"context"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -61,6 +60,12 @@ var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// Who leads is not told that its connection is dead: client-go asks for a sign
 	// of life after 30 s of silence, and waits 15 s for it.
 	"connections dead": func(leaseTimes) time.Duration { return 45 * time.Second },
+	// What was missed has to be listed, and before that client-go's reflector waits,
+	// longer for each list within two minutes: the third time up to 6.4 s.
+	"etcd compacted":            func(leaseTimes) time.Duration { return 6400 * time.Millisecond },
+	"watches answered with 410": func(leaseTimes) time.Duration { return 6400 * time.Millisecond },
+	// All Testcrs are written again, beside the load.
+	"CRD deleted": func(leaseTimes) time.Duration { return 5 * time.Second },
 }
 
 // world is all that there is in a run.
@@ -216,9 +221,9 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	if len(restarted) > 0 { // the controller cannot be well before those are
 		o.Healed, o.Restarted = time.Now(), restarted
 	}
-	well, err := w.recovered(t.Context(), o.Healed)
+	well, last, err := w.recovered(t.Context(), o.Healed)
 	if err != nil {
-		t.Errorf("%s: %v", f.Kind, err)
+		t.Errorf("%s: %v, %v", f.Kind, err, last)
 		return false
 	}
 	o.Took = well.Sub(o.Healed)
@@ -230,7 +235,7 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 		limit = giveUp
 	}
 	if o.Took > limit {
-		t.Errorf("%s: all was well after %s, want %s at most", f.Kind, o.Took, limit)
+		t.Errorf("%s: all was well after %s, want %s at most; then %v", f.Kind, o.Took, limit, last)
 	}
 	w.auditor.Judge()
 	o.Found = w.auditor.Report().Found
@@ -241,12 +246,12 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	return true
 }
 
-// recovered waits until no Testcr is wrong for longer than it may be on its way,
-// and returns since when none was.
-func (w *world) recovered(ctx context.Context, healed time.Time) (time.Time, error) {
-	since := healed
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, testenv.Poll, giveUp, true, func(context.Context) (bool, error) {
+// recovered waits until no Testcr is wrong for longer than it may be on its way
+// and a replica leads: where nothing happens a Testcr is right without one. It
+// returns since when it was so, and what was wrong last.
+func (w *world) recovered(ctx context.Context, healed time.Time) (since time.Time, last, err error) {
+	since = healed
+	err = wait.PollUntilContextTimeout(ctx, testenv.Poll, giveUp, true, func(context.Context) (bool, error) {
 		now := time.Now()
 		n, oldest, some := w.auditor.Drift()
 		heard := w.auditor.Heard()
@@ -255,15 +260,16 @@ func (w *world) recovered(ctx context.Context, healed time.Time) (time.Time, err
 		case n > 0 && now.Sub(oldest) > w.report.InFlight:
 			last = fmt.Errorf("at %s %d Testcrs are wrong, the oldest for %s: %s", now.Format(time.StampMilli), n, now.Sub(oldest), some)
 			since = now
+		case now.Sub(since) < w.report.InFlight+quietFor:
+		case !slices.ContainsFunc(w.usage(ctx), func(u usage) bool { return u.Leads }):
+			last = fmt.Errorf("at %s no replica leads", now.Format(time.StampMilli))
+			since = now
 		default:
-			return now.Sub(since) >= w.report.InFlight+quietFor, nil
+			return true, nil
 		}
 		return false, nil
 	})
-	if err != nil {
-		return since, errors.Join(err, last)
-	}
-	return since, nil
+	return since, last, err
 }
 
 // usage reads off the replicas what they take.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
@@ -55,7 +56,13 @@ var faults = map[string]injection{
 	"answers 503": func(ctx context.Context, w *world, f fault) error {
 		return w.rule(ctx, f, answer(http.StatusServiceUnavailable, "ServiceUnavailable", "", 0.5, func(*http.Request) bool { return true }))
 	},
-	"answers lost after the write": func(ctx context.Context, w *world, f fault) error { return w.rule(ctx, f, swallow(0.3, f.For/2)) },
+	"answers lost after the write": func(ctx context.Context, w *world, f fault) error {
+		hang := f.For / 2
+		if err := w.rule(ctx, f, swallow(0.3, hang)); err != nil {
+			return err
+		}
+		return pause(ctx, hang) // for those that the rule has met last
+	},
 
 	"watches closed": func(ctx context.Context, w *world, f fault) error {
 		for range 5 {
@@ -118,7 +125,11 @@ func (w *world) rule(ctx context.Context, f fault, r *rule) error {
 	if err := pause(ctx, f.For); err != nil {
 		return err
 	}
-	if p.hits.Load() == before {
+	// After other faults it may take a while until Pods come and go again.
+	err := wait.PollUntilContextTimeout(ctx, testenv.Poll, testenv.Patience, true, func(context.Context) (bool, error) {
+		return p.hits.Load() > before, nil
+	})
+	if err != nil {
 		return errors.New("no request came that the fault could have met")
 	}
 	return nil
