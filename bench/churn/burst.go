@@ -140,7 +140,7 @@ func (b *bench) rollingRestarts(ctx context.Context) error {
 func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error {
 	return b.running(ctx, ours, func(p *harness.Process) error {
 		r := record{Measure: "rolling restart", Program: ours, Round: round, Pods: b.o.restarts}
-		d := &driver{Cluster: b.Cluster, o: b.o, wrote: func(context.Context, int, *corev1.Pod) error { return nil }}
+		d := &driver{Cluster: b.Cluster, o: b.o, wrote: wroteNothing}
 		err := b.measure(ctx, p, &r, &sampler{}, func() error {
 			return harness.Parallel(b.o.surge, b.o.restarts, func(i int) error {
 				if _, err := d.begin(ctx, fresh+i, time.Now()); err != nil {

@@ -26,6 +26,9 @@ type driver struct {
 	late []time.Duration // how long after its moment a step began
 }
 
+// wroteNothing is for a driver whose Pods another program writes the Testcrs of.
+func wroteNothing(context.Context, int, *corev1.Pod) error { return nil }
+
 // step waits for its moment.
 func (d *driver) step(ctx context.Context, due time.Time) error {
 	if err := harness.Pause(ctx, time.Until(due)); err != nil {
