@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
@@ -89,16 +91,26 @@ func (b *bench) massDelete(ctx context.Context, round int) error {
 		r := record{Measure: "mass delete", Program: ours, Round: round, Pods: b.o.deletes}
 		pods := b.Kube.CoreV1().Pods(namespace)
 		err := b.measure(ctx, p, &r, &sampler{}, func() error {
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
 			// One goroutine more than kubelets: the request that all wait for.
 			return harness.Parallel(kubelets+1, b.o.deletes+1, func(i int) error {
 				if i == 0 {
-					return deleteAll(ctx, pods)
+					err := deleteAll(ctx, pods)
+					if err != nil {
+						cancel(err)
+					}
+					return err
 				}
 				select {
 				case name := <-terminating:
-					return pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+					err := pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+					if apierrors.IsNotFound(err) { // a request that client-go makes twice, on a busy machine
+						return nil
+					}
+					return err
 				case <-ctx.Done():
-					return ctx.Err()
+					return context.Cause(ctx)
 				case <-time.After(stepTimeout):
 					return fmt.Errorf("no Pod terminates")
 				}
@@ -156,13 +168,16 @@ func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error
 	})
 }
 
-// deleteAll asks again where the API server has not come to the end within the
-// minute that it gives a request, as the namespace controller does.
+// deleteAll asks again as long as it is refused, as the namespace controller
+// does: a request for so many Pods takes longer than the API server gives it.
 func deleteAll(ctx context.Context, pods typedcorev1.PodInterface) error {
-	for {
-		err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
-		if !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err) {
-			return err
-		}
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, sampleEvery, stepTimeout, true, func(ctx context.Context) (bool, error) {
+		last = pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("the deletion of all: %w", cmp.Or(last, err))
 	}
+	return nil
 }
