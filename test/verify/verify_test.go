@@ -120,7 +120,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		return got
 	}
 	controller := startController(t, namespace)
-	testenv.Eventually(t, func(context.Context) error { return controller.Stdout.Has("add: " + namespace + "/spec\n") })
+	for _, name := range names {
+		testenv.Eventually(t, func(context.Context) error { return controller.Stdout.Has("add: " + namespace + "/" + name + "\n") })
+	}
 	want := outcome{Stdout: "clean: 7 Pods, 7 Testcrs, 0 differences\n"}
 	if diff := cmp.Diff(want, compare()); diff != "" {
 		t.Fatalf("before any fault (-want +got):\n%s", diff)
