@@ -74,6 +74,9 @@ func TestPodIsSureOnceTheCacheHasCaughtUp(t *testing.T) {
 	if _, err := pods.live(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
+	if pod, err := pods.live(t.Context(), cache.ObjectName{Name: key.Name}); err != nil || pod != nil {
+		t.Errorf("a name without a namespace is that of the Pod %v, %v", pod, err)
+	}
 	if _, kept := informer.ahead[key]; kept {
 		t.Error("what the cache has reached is kept, and would be for ever for a Pod that is gone")
 	}
