@@ -61,7 +61,7 @@ func (o *options) annotate(ctx context.Context) error {
 	if err := clients.mayWatch(ctx, o.namespace()); err != nil {
 		return err
 	}
-	background, stop := context.WithCancel(withWarnings(ctx, o.ErrOut))
+	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()

@@ -126,14 +126,17 @@ func (r selectingResource) Watch(ctx context.Context, options metav1.ListOptions
 // warnings is a log sink that tells people of errors, each of them once in a
 // row, and of what ends them.
 type warnings struct {
-	mu   *sync.Mutex
-	out  io.Writer
-	last *string
+	ended func() error // not nil: what fails now was given up, it is no news
+	mu    *sync.Mutex
+	out   io.Writer
+	last  *string
 }
 
-// withWarnings has what informers log under ctx written to out.
-func withWarnings(ctx context.Context, out io.Writer) context.Context {
-	return klog.NewContext(ctx, logr.New(warnings{&sync.Mutex{}, out, new(string)}))
+// withWarnings returns a context for informers, with its end: what they log
+// before that is written to out.
+func withWarnings(ctx context.Context, out io.Writer) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	return klog.NewContext(ctx, logr.New(warnings{ctx.Err, &sync.Mutex{}, out, new(string)})), stop
 }
 
 // Init has nothing to prepare.
@@ -160,6 +163,9 @@ func (w warnings) Info(_ int, text string, _ ...any) {
 
 // Error tells of err, unless it was the last thing told.
 func (w warnings) Error(err error, text string, _ ...any) {
+	if w.ended() != nil {
+		return
+	}
 	line := fmt.Sprintf("warning: %s: %v", text, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()

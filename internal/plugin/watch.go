@@ -33,7 +33,7 @@ type followed struct {
 // follow prints each change of answers until ctx ends. A question without an
 // answer waits for one, by any of its readings.
 func (o *options) follow(ctx context.Context, clients *clients, printer printer, answers []answer) error {
-	background, stop := context.WithCancel(withWarnings(ctx, o.ErrOut))
+	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
