@@ -100,6 +100,54 @@ func (v *verbsOf) get() map[podinfolookup.Verb]int {
 	return maps.Clone(v.count)
 }
 
+// aftermath is what a replica has left behind, of whose last writes the next one
+// has yet to hear.
+type aftermath struct {
+	right map[string]any // the Testcrs by the name of their Pod
+	pods  []*corev1.Pod
+	gone  *corev1.Pod
+}
+
+// leave has Pods change, go and come while a replica writes, which ends then. At
+// first there are both of it and the next; between the two, stall is called.
+func leave(t *testing.T, ns string, next func() *running, stall func()) (*running, *aftermath) {
+	t.Helper()
+	changed, replaced, gone, same := create(t, ns, newPod("changed")), create(t, ns, newPod("replaced")),
+		create(t, ns, newPod("gone")), create(t, ns, newPod("same"))
+	before := synced(t, nil, ns)
+	for _, pod := range []*corev1.Pod{changed, replaced, gone, same} {
+		waitTrue(t, pod)
+	}
+	after := next()
+	testenv.Eventually(t, func(context.Context) error { return after.Synced() })
+
+	stall()
+	status(func(s *corev1.PodStatus) { s.Phase, s.PodIP = corev1.PodRunning, "10.0.0.8" })(t, changed)
+	remove(t, replaced)
+	replaced = create(t, ns, newPod("replaced"))
+	remove(t, gone)
+	left := &aftermath{right: map[string]any{}, pods: []*corev1.Pod{changed, replaced, create(t, ns, newPod("fresh")), same}, gone: gone}
+	for _, pod := range left.pods {
+		left.right[pod.Name] = waitTrue(t, pod).Object
+	}
+	waitGone(t, nameOf(gone))
+	before.stop()
+	return after, left
+}
+
+// stands fails unless all is as the replica left it.
+func (a *aftermath) stands(t *testing.T) {
+	t.Helper()
+	now := map[string]any{}
+	for _, pod := range a.pods {
+		now[pod.Name] = mustRead(t, nameOf(pod)).Object
+	}
+	if diff := cmp.Diff(a.right, now); diff != "" {
+		t.Errorf("Testcrs (-as the replica before left them +now):\n%s", diff)
+	}
+	waitGone(t, nameOf(a.gone))
+}
+
 // TestTakesOverWithOldCaches has a replica take over whose watches have told
 // nothing since some Pods changed, went and came, all of which the replica
 // before it has written: nothing of that may be undone.
@@ -109,12 +157,13 @@ func TestTakesOverWithOldCaches(t *testing.T) {
 		name     string
 		old      []string
 		replicas bool // it knows that it is not alone
+		known    int  // how many of the five names are in a cache, those of testcrs or pods
 	}{
-		{"of pods", []string{"pods"}, true},
-		{"of testcrs", []string{"testcrs"}, true},
-		{"of both", []string{"pods", "testcrs"}, true},
+		{"of pods", []string{"pods"}, true, 5},
+		{"of testcrs", []string{"testcrs"}, true, 5},
+		{"of both", []string{"pods", "testcrs"}, true, 4},
 		// It learns from conflicts, as long as there are any: this is not promised.
-		{"of both, unaware of the other", []string{"pods", "testcrs"}, false},
+		{"of both, unaware of the other", []string{"pods", "testcrs"}, false, 4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -122,73 +171,54 @@ func TestTakesOverWithOldCaches(t *testing.T) {
 			ns := env.Namespace(t, "")
 			stall := &staller{resources: test.old}
 			verbs := &verbsOf{count: map[podinfolookup.Verb]int{}}
-			changed, replaced, gone, same := create(t, ns, newPod("changed")), create(t, ns, newPod("replaced")),
-				create(t, ns, newPod("gone")), create(t, ns, newPod("same"))
-			before := synced(t, nil, ns)
-			for _, pod := range []*corev1.Pod{changed, replaced, gone, same} {
-				waitTrue(t, pod)
-			}
-			after := prepare(t, stall.wrap, podinfolookup.Config{Workers: 4, Replicas: test.replicas, Synced: verbs.synced}, ns)
-			testenv.Eventually(t, func(context.Context) error { return after.Synced() })
-
-			flow := stall.stall()
+			var flow func()
+			after, left := leave(t, ns, func() *running {
+				return prepare(t, stall.wrap, podinfolookup.Config{Workers: 4, Replicas: test.replicas, Synced: verbs.synced}, ns)
+			}, func() { flow = stall.stall() })
 			defer flow()
-			status(func(s *corev1.PodStatus) { s.Phase, s.PodIP = corev1.PodRunning, "10.0.0.8" })(t, changed)
-			remove(t, replaced)
-			replaced = create(t, ns, newPod("replaced"))
-			remove(t, gone)
-			fresh := create(t, ns, newPod("fresh"))
-			right := map[string]any{}
-			for _, pod := range []*corev1.Pod{changed, replaced, fresh, same} {
-				right[pod.Name] = waitTrue(t, pod).Object
-			}
-			waitGone(t, nameOf(gone))
-			before.stop()
 
 			after.lead()
-			// Each of the five names is in one cache at least, or in none for want of news.
-			known := 5
-			if len(test.old) == 2 {
-				known = 4
-			}
 			testenv.Eventually(t, func(context.Context) error {
-				if got := verbs.get(); got["unchanged"] < known {
-					return fmt.Errorf("syncs: %v, want %d unchanged", got, known)
+				if got := verbs.get(); got["unchanged"] < test.known {
+					return fmt.Errorf("syncs: %v, want %d unchanged", got, test.known)
 				}
 				return nil
 			})
-			check := func() {
-				t.Helper()
-				now := map[string]any{}
-				for _, pod := range []*corev1.Pod{changed, replaced, fresh, same} {
-					now[pod.Name] = mustRead(t, nameOf(pod)).Object
-				}
-				if diff := cmp.Diff(right, now); diff != "" {
-					t.Errorf("Testcrs (-as the replica before left them +now):\n%s", diff)
-				}
-				waitGone(t, nameOf(gone))
-			}
-			check()
+			left.stands(t)
 			if !test.replicas {
 				after.stop()
 				return
 			}
-			// What happens from now on is followed once the watches tell of it.
 			flow()
-			check()
-			changed, err := pods(ns).Get(t.Context(), changed.Name, metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			status(func(s *corev1.PodStatus) { s.PodIP = "10.0.0.9" })(t, changed)
-			waitTrue(t, changed)
-			remove(t, same)
-			waitGone(t, nameOf(same))
-			after.stop()
-			writes := slices.DeleteFunc(sorted(after.verbs(t)), func(verb string) bool { return !strings.Contains(verb, " 20") })
-			if diff := cmp.Diff([]string{"delete 200", "update 200"}, writes); diff != "" {
-				t.Errorf("writes (-of the last two changes +got):\n%s", diff)
-			}
+			left.stands(t)
+			followsOn(t, after, left)
 		})
+	}
+}
+
+// followsOn changes one Pod and removes another: these alone may be written.
+func followsOn(t *testing.T, r *running, left *aftermath) {
+	t.Helper()
+	changes, goes := left.pods[0], left.pods[3]
+	pod, err := pods(changes.Namespace).Get(t.Context(), changes.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status(func(s *corev1.PodStatus) { s.PodIP = "10.0.0.9" })(t, pod)
+	waitTrue(t, pod)
+	remove(t, goes)
+	waitGone(t, nameOf(goes))
+	r.stop()
+	var writes []string
+	for _, w := range env.Writes(t, r.userAgent) {
+		if w.ResponseStatus.Code < 300 {
+			writes = append(writes, w.Verb+" "+w.ObjectRef.Name)
+		}
+	}
+	want := sorted([]string{"update " + nameOf(changes), "delete " + nameOf(goes)})
+	// The Pod may be seen as it terminates.
+	writes = slices.DeleteFunc(sorted(writes), func(write string) bool { return write == "update "+nameOf(goes) })
+	if diff := cmp.Diff(want, writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
 	}
 }
