@@ -46,7 +46,7 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			i.deaf()
-			objects, err := patiently(ctx, description, func() (runtime.Object, error) { return list(ctx, options) })
+			objects, err := patiently(ctx, description, isForReflector, func() (runtime.Object, error) { return list(ctx, options) })
 			if err == nil {
 				i.heard.Store(time.Now().UnixNano())
 			}
@@ -54,7 +54,7 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			i.deaf()
-			events, err := patiently(ctx, description, func() (watch.Interface, error) { return watches(ctx, options) })
+			events, err := patiently(ctx, description, isForReflector, func() (watch.Interface, error) { return watches(ctx, options) })
 			if err != nil {
 				return nil, err
 			}
@@ -101,9 +101,9 @@ func (i *Informer) deaf() {
 	}
 }
 
-// patiently makes a request until it succeeds, or fails in a way that the
-// reflector has an answer to.
-func patiently[T any](ctx context.Context, what string, request func() (T, error)) (T, error) {
+// patiently makes a request until it succeeds, or fails in a way that the caller
+// has an answer to.
+func patiently[T any](ctx context.Context, what string, isForCaller func(error) bool, request func() (T, error)) (T, error) {
 	backoff := wait.Backoff{Duration: outageRetryMin, Factor: 2, Jitter: 0.2, Steps: 1 << 30, Cap: outageRetryMax}
 	told := ""
 	for {
@@ -111,7 +111,7 @@ func patiently[T any](ctx context.Context, what string, request func() (T, error
 		if err == nil && told != "" {
 			klog.FromContext(ctx).Info("The API server answers again", "resource", what)
 		}
-		if err == nil || ctx.Err() != nil || isForReflector(err) {
+		if err == nil || ctx.Err() != nil || isForCaller(err) {
 			return result, err
 		}
 		if cause := withoutDigits(err.Error()); cause != told { // those of streams and ports differ each time

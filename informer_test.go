@@ -27,7 +27,7 @@ func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const outage = time.Hour
 		begin, requests := time.Now(), 0
-		got, err := patiently(t.Context(), "pods", func() (string, error) {
+		got, err := patiently(t.Context(), "pods", isForReflector, func() (string, error) {
 			requests++
 			if time.Since(begin) < outage {
 				return "", errors.New("connection refused")
@@ -51,7 +51,7 @@ func TestAnOutageIsToldOfOnce(t *testing.T) {
 		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 		ctx := klog.NewContext(t.Context(), logger)
 		requests := 0
-		_, err := patiently(ctx, "pods", func() (string, error) {
+		_, err := patiently(ctx, "pods", isForReflector, func() (string, error) {
 			requests++
 			switch {
 			case requests < 100:
@@ -90,7 +90,7 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				requests := 0
-				_, err := patiently(t.Context(), "pods", func() (int, error) {
+				_, err := patiently(t.Context(), "pods", isForReflector, func() (int, error) {
 					if requests++; requests > 1 {
 						return 0, nil
 					}
@@ -105,7 +105,7 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 	t.Run("a stop", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := patiently(ctx, "pods", func() (int, error) { return 0, errors.New("refused") }); err == nil {
+		if _, err := patiently(ctx, "pods", isForReflector, func() (int, error) { return 0, errors.New("refused") }); err == nil {
 			t.Error("the request goes on after the stop")
 		}
 	})

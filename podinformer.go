@@ -42,22 +42,18 @@ func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *Test
 // API server is at now. A watch may be behind, and one whose connection died
 // without a word is for up to deadAfter. The error is that of ctx.
 func (i *PodInformer) distrust(ctx context.Context, namespace string) error {
-	for {
-		list, err := patiently(ctx, "pods", func() (*corev1.PodList, error) {
-			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-			defer cancel()
-			return i.client.Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
-		})
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			i.mu.Lock()
-			defer i.mu.Unlock()
-			i.least = list.ResourceVersion
-			return nil
-		}
+	list, err := patiently(ctx, "pods", func(error) bool { return false }, func() (*corev1.PodList, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		return i.client.Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	})
+	if err != nil {
+		return err
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.least = list.ResourceVersion
+	return nil
 }
 
 // get returns the cached Pod called key, nil when there is none, and whether it

@@ -1,9 +1,14 @@
 package podinfolookup
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -80,4 +85,39 @@ func TestPodIsSureOnceTheCacheHasCaughtUp(t *testing.T) {
 	if _, kept := informer.ahead[key]; kept {
 		t.Error("what the cache has reached is kept, and would be for ever for a Pod that is gone")
 	}
+}
+
+// No failure ends a takeover, and none has it ask again without a pause.
+func TestATakeoverAsksUntilItIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failures := []error{errors.New("connection refused"), apierrors.NewTimeoutError("busy", 1), apierrors.NewBadRequest("not now")}
+		client := fake.NewClientset()
+		requests := 0
+		client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if requests++; requests <= len(failures) {
+				return true, nil, failures[requests-1]
+			}
+			return true, &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "105"}}, nil
+		})
+		informer, err := NewPodInformer(client, metav1.NamespaceAll, newTestcrs(t, newDynamic()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if err := informer.distrust(t.Context(), metav1.NamespaceAll); err != nil || informer.least != "105" {
+			t.Errorf("it ends with the version %q, %v", informer.least, err)
+		}
+		if took, least := time.Since(begin), time.Duration(len(failures))*outageRetryMin; took < least {
+			t.Errorf("%d requests took %s, want at least %s", requests, took, least)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("connection refused")
+		})
+		if err := informer.distrust(ctx, metav1.NamespaceAll); err == nil {
+			t.Error("a stop does not end it")
+		}
+	})
 }
