@@ -149,7 +149,7 @@ func (b *bench) rounds(ctx context.Context) error {
 	if b.o.peers != "" && len(b.bodies) == b.o.peerPods {
 		programs = append(programs, tuned)
 	}
-	rounds := 1
+	rounds := min(1, b.o.rounds)
 	if slices.Contains(b.o.most, len(b.bodies)) {
 		rounds = b.o.rounds
 	}

@@ -44,7 +44,7 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.out, "out", "out", "Folder for firstsync.jsonl and the programs' logs.")
 	fs.IntSliceVar(&o.pods, "pods", []int{1000, 3000, 10000, 20000}, "Running Pods, from few to many on one cluster.")
 	fs.IntSliceVar(&o.most, "most", []int{3000, 20000}, "Of these, the numbers that all --rounds are for; the others get one round.")
-	fs.IntVar(&o.rounds, "rounds", 5, "Rounds of the raw loop and of the programs, in turns.")
+	fs.IntVar(&o.rounds, "rounds", 5, "Rounds of the raw loop and of the programs, in turns; with 0 there is only the first sync whose Testcrs are kept.")
 	fs.IntVar(&o.peerPods, "peer-pods", 3000, "The number of Pods that the peers are measured at.")
 	fs.IntVar(&o.slowRounds, "slow-rounds", 1, "Rounds of each peer that is too slow to be waited for.")
 	fs.DurationVar(&o.window, "window", 15*time.Second, "How long such a peer runs; the last two thirds are counted.")
@@ -57,8 +57,8 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 
 // Validate finds what cannot be measured.
 func (o *options) Validate() error {
-	if o.rounds < 1 || o.creates < 1 || len(o.pods) == 0 || slices.Min(o.pods) < 1 || slices.Max(o.pods) > 1<<20 {
-		return errors.New("--rounds, --creates and --pods must be positive, and --pods at most 1048576")
+	if o.rounds < 0 || o.creates < 1 || len(o.pods) == 0 || slices.Min(o.pods) < 1 || slices.Max(o.pods) > 1<<20 {
+		return errors.New("--creates and --pods must be positive, --rounds not negative, and --pods at most 1048576")
 	}
 	slices.Sort(o.pods)
 	return nil

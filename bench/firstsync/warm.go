@@ -49,7 +49,7 @@ func (b *bench) warm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.lookup(ctx, p); err != nil {
+	if err := b.lookup(ctx, p, 0); err != nil {
 		return errors.Join(err, p.Stop())
 	}
 	if err := p.Stop(); err != nil {
@@ -143,7 +143,10 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 	if len(r.Writes) > 0 {
 		return fmt.Errorf("writes to Testcrs that were right: %v", r.Writes)
 	}
-	return b.Add(r)
+	if err := b.Add(r); err != nil || len(b.bodies) == 0 {
+		return err
+	}
+	return b.lookup(ctx, p, round)
 }
 
 // compared waits until the program has looked at every Pod.
@@ -181,8 +184,9 @@ func (b *bench) lists(ctx context.Context) (map[string]float64, error) {
 	return took, nil
 }
 
-// lookup has clients look up random Pods by IP, each again once it has its answer.
-func (b *bench) lookup(ctx context.Context, p *harness.Process) error {
+// lookup has clients look up random Pods by IP, each again once it has its answer,
+// after the first sync or after the restart of a round.
+func (b *bench) lookup(ctx context.Context, p *harness.Process, round int) error {
 	url, err := p.URL(ctx)
 	if err != nil {
 		return err
@@ -211,7 +215,7 @@ func (b *bench) lookup(ctx context.Context, p *harness.Process) error {
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took[:]...)))
 	return b.Add(record{
-		Measure: "lookup", Program: ours, Pods: len(b.bodies), PerSecond: float64(len(all)) / elapsed.Seconds(),
+		Measure: "lookup", Program: ours, Round: round, Pods: len(b.bodies), PerSecond: float64(len(all)) / elapsed.Seconds(),
 		P50Ms: harness.Quantile(all, 0.5), P99Ms: harness.Quantile(all, 0.99),
 	})
 }
