@@ -6,7 +6,7 @@ export GOWORK=off
 
 usage() {
   cat >&2 <<'USAGE'
-usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; BENCH_PODS=100000 goes on to as many Pods, for some 90
+usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; BENCH_PODS=100000 goes on to as many Pods, in some 90
        bench.sh NAME [flag...]   one of firstsync, churn, lookup, coldstart; (cd bench && go run ./NAME --help) lists its flags
        bench.sh keep             put the raw output into docs/benchmarks, where `make plots` takes it from
 USAGE
@@ -64,11 +64,12 @@ churn() {
   measure churn "$@"
 }
 
-# The sizes of the growth series, up to as many Pods as BENCH_PODS says.
+# The sizes of the growth series, up to as many Pods as BENCH_PODS says; without it those that fit into 25 minutes.
 sizes() {
   local n list=""
-  for n in 1000 3000 10000 20000 50000; do ((n >= ${BENCH_PODS:-20001})) || list+=$n,; done
-  echo "$list${BENCH_PODS:-}" | sed 's/,$//'
+  [[ -n ${BENCH_PODS:-} ]] || { echo 1000,3000,20000 && return; }
+  for n in 1000 3000 10000 20000 50000; do ((n >= BENCH_PODS)) || list+=$n,; done
+  echo "$list$BENCH_PODS"
 }
 
 keep() {
@@ -95,7 +96,7 @@ rm -f bench/out/podinfolookup.log bench/out/peers.log
 if (($#)); then
   "$@"
 else
-  firstsync --pods "$(sizes)" --most "3000,20000,${BENCH_PODS:-20000}"
+  firstsync --pods "$(sizes)" --most "3000${BENCH_PODS:+,20000}"
   churn
-  lookup --rounds 1 --calls 10
+  lookup --pods 5000 --rounds 1 --calls 10
 fi
