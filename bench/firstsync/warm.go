@@ -88,8 +88,8 @@ func (b *bench) audit(ctx context.Context) error {
 			r.Seconds = time.Since(start).Seconds()
 			look.Stop()
 		case <-look.C:
-			if _, peak, err := harness.MemoryOf(cmd.Process.Pid); err == nil { // else it has just ended
-				r.PeakRSSKiB = peak
+			if _, peak, err := harness.MemoryOf(cmd.Process.Pid); err == nil { // else it has ended
+				r.PeakRSSKiB = max(r.PeakRSSKiB, peak) // of one that is ending it is 0
 			}
 		}
 	}
