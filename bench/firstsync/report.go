@@ -146,17 +146,19 @@ func (b *bench) reportRestarts(w io.Writer) {
 }
 
 func (b *bench) reportLookups(w io.Writer) {
-	fmt.Fprintf(w, "\n| Pods | after | lookups by IP over HTTP, %d clients, 1/s | p50, ms | p99, ms |\n|---|---|---|---|---|\n", lookupClients)
+	fmt.Fprintf(w, "\n| Pods | lookups by IP over HTTP, %d clients | after | 1/s | p50, ms | p99, ms |\n|---|---|---|---|---|---|\n", lookupClients)
 	for _, pods := range b.o.pods {
-		for _, after := range []string{"the first sync", "restarts"} {
-			records := slices.DeleteFunc(b.measured("lookup", pods), func(r record) bool { return r.Round == 0 != (after == "the first sync") })
-			if len(records) == 0 {
-				continue
+		for _, measure := range []string{lookupBeside, lookupAlone} {
+			for _, after := range []string{"the first sync", "restarts"} {
+				records := slices.DeleteFunc(b.measured(measure, pods), func(r record) bool { return r.Round == 0 != (after == "the first sync") })
+				if len(records) == 0 {
+					continue
+				}
+				fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s |\n", pods, measure, after,
+					harness.Spread("%.0f", harness.Each(records, func(r *record) float64 { return r.PerSecond })),
+					harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.P50Ms })),
+					harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.P99Ms })))
 			}
-			fmt.Fprintf(w, "| %d | %s | %s | %s | %s |\n", pods, after,
-				harness.Spread("%.0f", harness.Each(records, func(r *record) float64 { return r.PerSecond })),
-				harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.P50Ms })),
-				harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.P99Ms })))
 		}
 	}
 }

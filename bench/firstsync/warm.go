@@ -27,6 +27,9 @@ const (
 	podsPath      = "/api/v1/pods"
 	testcrsPath   = "/apis/stable.example.com/v1/testcrs"
 
+	lookupBeside = "lookup"
+	lookupAlone  = "lookup, API server stopped"
+
 	// The two lists that a restart needs at least, made at once.
 	listsAsBytes = "as bytes"
 	listsDecoded = "decoded"
@@ -184,13 +187,21 @@ func (b *bench) lists(ctx context.Context) (map[string]float64, error) {
 	return took, nil
 }
 
-// lookup has clients look up random Pods by IP, each again once it has its answer,
-// after the first sync or after the restart of a round.
+// lookup measures lookups after the first sync or after the restart of a round:
+// beside an API server that has just served all that, and with it stopped.
 func (b *bench) lookup(ctx context.Context, p *harness.Process, round int) error {
 	url, err := p.URL(ctx)
 	if err != nil {
 		return err
 	}
+	if err := b.ask(ctx, url, record{Measure: lookupBeside, Round: round}); err != nil {
+		return err
+	}
+	return b.Halted(func() error { return b.ask(ctx, url, record{Measure: lookupAlone, Round: round}) })
+}
+
+// ask has clients look up random Pods by IP, each again once it has its answer.
+func (b *bench) ask(ctx context.Context, url string, r record) error {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: lookupClients}}
 	var (
 		took    [lookupClients][]time.Duration
@@ -214,10 +225,9 @@ func (b *bench) lookup(ctx context.Context, p *harness.Process, round int) error
 		return fmt.Errorf("lookup: %w", err)
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took[:]...)))
-	return b.Add(record{
-		Measure: "lookup", Program: ours, Round: round, Pods: len(b.bodies), PerSecond: float64(len(all)) / elapsed.Seconds(),
-		P50Ms: harness.Quantile(all, 0.5), P99Ms: harness.Quantile(all, 0.99),
-	})
+	r.Program, r.Pods, r.PerSecond = ours, len(b.bodies), float64(len(all))/elapsed.Seconds()
+	r.P50Ms, r.P99Ms = harness.Quantile(all, 0.5), harness.Quantile(all, 0.99)
+	return b.Add(r)
 }
 
 func askFor(ctx context.Context, client *http.Client, url, ip string) error {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -127,6 +129,9 @@ func (s *Server) configure(root string) error {
 	return os.Mkdir(etcd.DataDir, 0o700)
 }
 
+// components are the processes of a Server.
+var components = []string{"etcd", "kube-apiserver"}
+
 // writePids finds the processes that envtest has started: it does not tell.
 func (s *Server) writePids() error {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -144,13 +149,13 @@ func (s *Server) writePids() error {
 		if len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
 			continue
 		}
-		if name == "etcd" || name == "kube-apiserver" {
+		if slices.Contains(components, name) {
 			if err := os.WriteFile(s.pidFile(name), []byte(pid), 0o600); err != nil { //nolint:gosec // G703: one of two names
 				return err
 			}
 		}
 	}
-	for _, name := range []string{"etcd", "kube-apiserver"} {
+	for _, name := range components {
 		if _, err := os.Stat(s.pidFile(name)); err != nil {
 			return fmt.Errorf("cluster: %w", err)
 		}
@@ -159,6 +164,26 @@ func (s *Server) writePids() error {
 }
 
 func (s *Server) pidFile(name string) string { return filepath.Join(s.Dir, "pids", name+".pid") }
+
+// Halted runs f while both are stopped, so that they take no processor. That has
+// to be short: a client asks for a sign of life after 30 s.
+func (s *Server) Halted(f func() error) error {
+	for _, name := range components {
+		text, err := os.ReadFile(s.pidFile(name))
+		if err != nil {
+			return err
+		}
+		pid, err := strconv.Atoi(string(text))
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }() // it has not ended: it was stopped
+	}
+	return f()
+}
 
 // Stop ends both and deletes what they kept.
 func (s *Server) Stop() error {
