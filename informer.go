@@ -61,7 +61,7 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 			i.heard.Store(time.Now().UnixNano())
 			i.watching.Store(true)
 			listing := options.SendInitialEvents != nil
-			return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+			return filter(events, func(event watch.Event) (watch.Event, bool) {
 				listing = listing && !endsList(event)
 				if isCut(event) && !listing {
 					klog.FromContext(ctx).V(2).Info("A watch was cut, going on where it ended", "resource", description)
@@ -75,6 +75,37 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), object,
 		cache.SharedIndexInformerOptions{ObjectDescription: description})
 	return i.SetTransform(transform)
+}
+
+// filter hands on what keep makes of the events of a watch, and leaves out those
+// that it does not approve of. Other than watch.Filter it ends with Stop, though
+// an event waits that nobody takes.
+func filter(events watch.Interface, keep watch.FilterFunc) watch.Interface {
+	kept := make(chan watch.Event)
+	w := watch.NewProxyWatcher(kept)
+	go func() {
+		defer close(kept)
+		defer events.Stop()
+		for {
+			select {
+			case event, ok := <-events.ResultChan():
+				if !ok {
+					return
+				}
+				if event, ok = keep(event); !ok {
+					continue
+				}
+				select {
+				case kept <- event:
+				case <-w.StopChan():
+					return
+				}
+			case <-w.StopChan():
+				return
+			}
+		}
+	}()
+	return w
 }
 
 // Heard returns a moment up to which the cache is known to be true: the last

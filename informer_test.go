@@ -111,6 +111,51 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 	})
 }
 
+func TestFilter(t *testing.T) {
+	named := func(event watch.Event) string { return event.Object.(*corev1.Pod).Name }
+	odd := func(event watch.Event) (watch.Event, bool) { return event, named(event) != web(2).Name }
+	t.Run("hands on what is approved of, until the end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			events := watch.NewFake()
+			go func() {
+				for n := range 3 {
+					events.Add(web(n + 1))
+				}
+				events.Stop()
+			}()
+			var got []string
+			for event := range filter(events, odd).ResultChan() {
+				got = append(got, named(event))
+			}
+			if diff := cmp.Diff([]string{web(1).Name, web(3).Name}, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	})
+	stops := []struct {
+		name    string
+		waiting bool
+	}{{"while an event waits that nobody takes", true}, {"while nothing happens", false}}
+	for _, test := range stops {
+		t.Run("ends with Stop "+test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left behind
+				events := watch.NewFake()
+				w := filter(events, func(event watch.Event) (watch.Event, bool) { return event, true })
+				if test.waiting {
+					events.Add(web(1))
+				}
+				synctest.Wait()
+				w.Stop()
+				w.Stop() // as a reflector may
+				synctest.Wait()
+				if _, open := <-w.ResultChan(); open || !events.IsStopped() {
+					t.Errorf("it has not ended: open %t, the watch is stopped %t", open, events.IsStopped())
+				}
+			})
+		})
+	}
+}
+
 // TestAWatchThatIsCutGoesOnWhereItEnded is about connections that break, time and
 // again: each time client-go's reflector would list all, and wait twice as long.
 func TestAWatchThatIsCutGoesOnWhereItEnded(t *testing.T) {

@@ -40,7 +40,7 @@ func (r dynamicReader) Watch(ctx context.Context, options metav1.ListOptions) (w
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
+	return filter(events, func(event watch.Event) (watch.Event, bool) {
 		if u, ok := event.Object.(*unstructured.Unstructured); ok && event.Type != watch.Error {
 			event.Object = decodeTestcr(u)
 		}
