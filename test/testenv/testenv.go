@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
@@ -79,7 +80,7 @@ func Root() string {
 }
 
 // Main runs a package's tests between the start and the stop of its Env, which
-// set hands to them.
+// set hands to them. Afterwards nothing of what they have started may run.
 func Main(m *testing.M, set func(*Env)) {
 	env, err := start()
 	if err != nil {
@@ -91,6 +92,12 @@ func Main(m *testing.M, set func(*Env)) {
 	if err := errors.Join(env.Stop(), os.RemoveAll(env.Dir)); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		code = max(code, 1)
+	}
+	if code == 0 { // a test that fails may leave something behind
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "testenv:", err)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }
