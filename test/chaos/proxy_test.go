@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 	"k8s.io/client-go/rest"
+
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
 // way is how the replicas reach the API server: through a proxy that ill-treats
@@ -100,6 +103,11 @@ func (w *way) poison(kind, stream, attributes string) (remedy func(context.Conte
 
 // ServeHTTP is what the replicas talk to.
 func (p *requestProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body) // an answer that comes before the whole of it has ReverseProxy hang (golang.org/issue/80085)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	rule := p.rule.Load()
 	if rule != nil && rule.handle != nil && rule.handle(p, w, r) {
 		p.hits.Add(1)
@@ -152,7 +160,6 @@ func answer(code int, reason, retryAfter string, part float64, which func(*http.
 		if !which(r) || rand.Float64() >= part { //nolint:gosec // G404: which of the requests that come is left to chance anyway
 			return false
 		}
-		_, _ = io.Copy(io.Discard, r.Body)
 		if retryAfter != "" {
 			w.Header().Set("Retry-After", retryAfter)
 		}
@@ -183,6 +190,42 @@ func swallow(part float64, hang time.Duration) *rule {
 		}
 		panic(http.ErrAbortHandler)
 	}}
+}
+
+func TestAnAnswerThatComesBeforeTheWholeRequestArrives(t *testing.T) {
+	asked := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "no")
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	insecure := rest.TLSClientConfig{Insecure: true}
+	w := newWay(t, &rest.Config{Host: server.URL, TLSClientConfig: insecure})
+	via, err := rest.TransportFor(&rest.Config{TLSClientConfig: insecure})
+	must(t, err)
+
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	body, sent := io.Pipe()
+	go func() {
+		_, _ = sent.Write([]byte("a part"))
+		select {
+		case <-asked: // without the rest, which then never comes
+		case <-time.After(testenv.Poll):
+			_ = sent.Close()
+		}
+	}()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.address(), body)
+	must(t, err)
+	response, err := via.RoundTrip(r)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	if text, err := io.ReadAll(response.Body); err != nil || string(text) != "no" {
+		t.Errorf("the answer is %q, %v", text, err)
+	}
 }
 
 // freezer can make all its connections of now go silent for ever, as a firewall
