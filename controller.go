@@ -40,9 +40,13 @@ const (
 	// Pods then cost three writes: with their node, running, gone. Any other change
 	// is written at once, and takes these along.
 	mergeFor = 40 * time.Millisecond
-	// sweepEvery is how often writes that the watch has not confirmed are met
-	// with the cache; there are none in a healthy cluster.
-	sweepEvery = 10 * time.Second
+	// sweepEvery is how often writes that the watch has not confirmed are met with
+	// the cache. It bounds, twice over, for how long a Testcr is missing that was
+	// deleted while nobody watched.
+	sweepEvery = time.Second
+	// mangledEvery is how often a write is tried again that was accepted and has
+	// changed nothing.
+	mangledEvery = 10 * time.Second
 )
 
 // Verb is what was done to a Testcr.
@@ -255,6 +259,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	sweeper := time.NewTicker(sweepEvery)
 	defer sweeper.Stop()
+	again := time.NewTicker(mangledEvery)
+	defer again.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -262,6 +268,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			for _, t := range c.testcrs.sweep() {
 				c.observe(t, false)
 			}
+		case <-again.C:
 			if key, ok := c.mangled.one(); ok { // the CRD may be another by now
 				c.queue.Add(key)
 			}

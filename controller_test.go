@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
@@ -327,6 +328,32 @@ func TestAFailingKeyBacksOffAndDelaysNoOther(t *testing.T) {
 				t.Errorf("%s between tries %d and %d, want %s", got, i, i+1, want)
 			}
 			want = min(2*want, retryMax)
+		}
+	})
+}
+
+func TestWhatWentWhileNobodyWatchedIsBackWithin2Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newDynamic()
+		client.PrependWatchReactor("testcrs", func(clienttesting.Action) (bool, watch.Interface, error) {
+			return true, watch.NewFake(), nil // it tells nothing
+		})
+		var created []time.Time
+		c, _, _ := start(t, client, func(string) error {
+			created = append(created, time.Now())
+			return nil
+		}, web(1))
+		synctest.Wait()
+		if err := client.Resource(GroupVersionResource).Delete(t.Context(), FromPod(web(1)).Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		c.testcrs.GetStore().Bookmark(strconv.FormatInt(versions.Add(1), 10)) // as after another list
+		<-time.After(time.Minute)                                             // virtual time
+		if len(created) < 2 {
+			t.Fatal("it was not created again")
+		}
+		if took := created[1].Sub(created[0]); took > 2*time.Second {
+			t.Errorf("it was created again after %s, want 2 s at most", took)
 		}
 	})
 }

@@ -98,8 +98,16 @@ type TestcrInformer struct {
 type newer struct {
 	testcr  *Testcr   // nil: deleted
 	deleted types.UID // the one that is gone
-	doubted bool      // met by a sweep before
+	sweeps  int       // that have met it
 }
+
+const (
+	// A write whose version the cache is past is forgotten by the second sweep
+	// that meets it: at the first its event may be on the way to the handler.
+	sweepsOfWrite = 2
+	// A deletion has no version, so a watch that is behind gets this long for it.
+	sweepsOfDeletion = 20
+)
 
 // NewTestcrInformer returns an informer that has yet to be run. It lists and
 // watches through reader, or through client if that is nil. check tells whether
@@ -333,11 +341,14 @@ func (i *TestcrInformer) sweep() []*Testcr {
 	defer i.mu.Unlock()
 	var unheard []*Testcr
 	for name, n := range i.news {
-		if n.testcr != nil && !i.seen(n.testcr.ResourceVersion) {
-			continue
+		most := sweepsOfDeletion
+		if n.testcr != nil {
+			if !i.seen(n.testcr.ResourceVersion) {
+				continue
+			}
+			most = sweepsOfWrite
 		}
-		if !n.doubted { // its event may be on the way to the handler
-			n.doubted = true
+		if n.sweeps++; n.sweeps < most {
 			i.news[name] = n
 			continue
 		}

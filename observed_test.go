@@ -92,6 +92,14 @@ func TestSweepReturnsWhatTheWatchWillNeverTell(t *testing.T) {
 	if diff := cmp.Diff([]*Testcr{lost}, i.sweep(), cmp.AllowUnexported(Testcr{})); diff != "" {
 		t.Errorf("the second sweep (-want +got):\n%s", diff)
 	}
+	if _, ok := i.news["gone"]; !ok || len(i.news) != 2 || i.get("ahead") != ahead {
+		t.Errorf("%v are left, want the write that the watch has yet to reach, and the deletion", i.news)
+	}
+	for range sweepsOfDeletion {
+		if got := i.sweep(); len(got) != 0 {
+			t.Errorf("a later sweep returns %v", got)
+		}
+	}
 	if len(i.news) != 1 || i.get("ahead") != ahead {
 		t.Errorf("%v is left, want the write that the watch has yet to reach", i.news)
 	}

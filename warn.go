@@ -50,7 +50,7 @@ var errMangled = errors.New("the API server does not store what is written")
 
 // mangled are the Pods whose Testcrs the API server does not store as they are
 // written, since the CRD is older than this program. No event tells when that has
-// an end, so each sweep tries one of them.
+// an end, so one of them is tried each mangledEvery.
 type mangled struct {
 	mu   sync.Mutex
 	told bool
