@@ -99,15 +99,15 @@ func (r *errorRates) add(second, place string) {
 	r.worst[place] = max(r.worst[place], r.now[place])
 }
 
-// buildProgram builds the program under test with the race detector, unless
+// buildProgram builds the program under test, with flags of go build, unless
 // PODINFOLOOKUP names one that was.
-func buildProgram(t *testing.T, dir string) string {
+func buildProgram(t *testing.T, dir string, flags ...string) string {
 	t.Helper()
 	if built := os.Getenv("PODINFOLOOKUP"); built != "" {
 		return built
 	}
 	binary := filepath.Join(dir, "podinfolookup")
-	build := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
+	build := exec.CommandContext(t.Context(), "go", append(append([]string{"build"}, flags...), "-o", binary, "./cmd/podinfolookup")...)
 	build.Dir = testenv.Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

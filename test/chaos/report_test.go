@@ -65,10 +65,11 @@ type outcome struct {
 
 // usage is what a replica takes at one moment.
 type usage struct {
-	Replica    string `json:"replica"`
-	Goroutines int    `json:"goroutines"`
-	Bytes      int    `json:"bytes"`
-	Leads      bool   `json:"leads"`
+	Replica    string    `json:"replica"`
+	Goroutines int       `json:"goroutines"`
+	Bytes      int       `json:"bytes"`
+	Leads      bool      `json:"leads"`
+	Started    time.Time `json:"started"` // the process
 }
 
 // errorRate is one kind of error in a log.
