@@ -330,7 +330,7 @@ func drawSoak(path string, records []soakRecord) error {
 		}
 		return points
 	}
-	memory := newPlot("Resident memory, with the race detector", "min", "MiB")
+	memory := newPlot("Resident memory", "min", "MiB")
 	counts := newPlot("Goroutines, open files, queue", "min", "number")
 	lags := newPlot("Pod change seen to Testcr change seen, of each 10 s", "min", "ms")
 	var errs []error
@@ -343,11 +343,10 @@ func drawSoak(path string, records []soakRecord) error {
 	}
 	errs = append(errs,
 		addLine(counts, "queue depth of both", green, series(func(r soakRecord) float64 { return r.Replicas[0].Depth + r.Replicas[1].Depth }), false, false),
-		addLine(lags, "p50", blue, series(func(r soakRecord) float64 { return max(0.1, r.P50) }), false, false),
-		addLine(lags, "p99", orange, series(func(r soakRecord) float64 { return max(0.1, r.P99) }), false, false))
-	memory.Y.Min, counts.Y.Min = 0, 0
+		addLine(lags, "p50", blue, series(func(r soakRecord) float64 { return r.P50 }), false, false),
+		addLine(lags, "p99", orange, series(func(r soakRecord) float64 { return r.P99 }), false, false))
+	memory.Y.Min, counts.Y.Min, lags.Y.Min = 0, 0, 0
 	memory.Y.Max *= 1.3 // room for the legend
 	counts.Y.Max *= 1.8
-	logarithmic(&lags.Y, []float64{0.1, 1, 10, 100, 1000, 10000})
 	return errors.Join(errors.Join(errs...), save(path, memory, counts, lags))
 }
