@@ -31,9 +31,16 @@ func relistWait(kind string, began time.Time, outcomes []outcome) time.Duration 
 	if lists == 0 {
 		return 0
 	}
+	var started time.Time // the leader of now
+	if n := len(outcomes); n > 0 {
+		for _, u := range outcomes[n-1].Usage {
+			if u.Leads {
+				started = u.Started
+			}
+		}
+	}
 	for _, before := range slices.Backward(outcomes) {
-		leader := slices.IndexFunc(before.Usage, func(u usage) bool { return u.Leads })
-		if began.Sub(before.Healed) > relistMemory || leader < 0 || before.Usage[leader].Started.After(before.Began) {
+		if began.Sub(before.Healed) > relistMemory || started.After(before.Began) {
 			break // it has forgotten, or began only then
 		}
 		if n := relists[before.Kind]; n > 0 {
@@ -76,6 +83,8 @@ func TestRelistWait(t *testing.T) {
 		{"one long after another", "etcd compacted", []outcome{compacted(3 * time.Minute)}, firstRelist},
 		{"each soon after the one before", "etcd compacted", []outcome{compacted(3 * time.Minute), compacted(90 * time.Second)}, 4 * firstRelist},
 		{"one after another, which the leader has not seen", "etcd compacted", []outcome{fault("etcd compacted", time.Minute, time.Second)}, firstRelist},
+		{"one after another, which only the leader before has seen", "etcd compacted",
+			[]outcome{compacted(time.Minute), fault("leader killed", time.Minute/2, time.Second)}, firstRelist},
 		{"many", "etcd compacted", many, longestRelist},
 	}
 	for _, test := range tests {

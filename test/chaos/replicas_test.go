@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,7 +108,7 @@ func buildProgram(t *testing.T, dir string, flags ...string) string {
 		return built
 	}
 	binary := filepath.Join(dir, "podinfolookup")
-	build := exec.CommandContext(t.Context(), "go", append(append([]string{"build"}, flags...), "-o", binary, "./cmd/podinfolookup")...)
+	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build"}, flags, []string{"-o", binary, "./cmd/podinfolookup"})...)
 	build.Dir = testenv.Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
