@@ -95,6 +95,9 @@ func (s *TestcrSpec) encode() map[string]any {
 	out := make(map[string]any, 24)
 	out["podkey"], out["podname"], out["poduid"], out["namespace"] = s.PodKey, s.PodName, s.PodUID, s.Namespace
 	out["hostnetwork"], out["ready"], out["terminating"] = s.HostNetwork, s.Ready, s.Terminating
+	if s.Truncated {
+		out["truncated"] = true
+	}
 	setString(out, "podip", s.PodIP)
 	setString(out, "hostip", s.HostIP)
 	setString(out, "nodename", s.NodeName)
@@ -178,6 +181,9 @@ func (s *TestcrSpec) appendJSON(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
+	if s.Truncated {
+		b = append(b, `,"truncated":true`...)
+	}
 	return append(b, '}')
 }
 
@@ -212,49 +218,6 @@ func appendString(b []byte, s string) []byte {
 		}
 	}
 	return append(append(append(b, '"'), s...), '"')
-}
-
-// toUTF8 makes the strings of s those that JSON can hold: a Pod is stored as
-// protobuf, whose strings the API server takes as they come, and a Testcr as JSON,
-// where each byte that is not UTF-8 becomes U+FFFD. Unless both say the same they
-// would never be equal, and be written at each event. What the Pod is called is
-// ASCII: it is checked when the Pod is created.
-func (s *TestcrSpec) toUTF8() {
-	for _, text := range []*string{
-		&s.PodUID, &s.PodIP, &s.HostIP, &s.NodeName, &s.Phase, &s.OwnerKind, &s.OwnerName, &s.WorkloadKind, &s.WorkloadName, &s.ServiceAccount,
-	} {
-		*text = toUTF8(*text)
-	}
-	for i := range s.PodIPs {
-		s.PodIPs[i] = toUTF8(s.PodIPs[i])
-	}
-	for i := range s.Containers {
-		c := &s.Containers[i]
-		c.Name, c.Image, c.ID = toUTF8(c.Name), toUTF8(c.Image), toUTF8(c.ID)
-	}
-	for key, value := range s.Labels {
-		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			s.Labels = labelsToUTF8(s.Labels)
-			break
-		}
-	}
-}
-
-// labelsToUTF8 copies: the map is the Pod's. Of keys that become equal the last
-// one in their order counts, so that it is the same each time.
-func labelsToUTF8(labels map[string]string) map[string]string {
-	out := make(map[string]string, len(labels))
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		out[toUTF8(key)] = toUTF8(labels[key])
-	}
-	return out
-}
-
-func toUTF8(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return string([]rune(s))
 }
 
 func (c *Container) encode() map[string]any {
@@ -308,6 +271,8 @@ func (s *TestcrSpec) decode(in map[string]any) bool {
 			s.Ready, ok = value.(bool)
 		case "terminating":
 			s.Terminating, ok = value.(bool)
+		case "truncated":
+			s.Truncated, ok = value.(bool)
 		case "ownerkind":
 			s.OwnerKind, ok = value.(string)
 		case "ownername":
@@ -391,7 +356,7 @@ func (s *TestcrSpec) equal(o *TestcrSpec) bool {
 	return s.PodKey == o.PodKey && s.PodName == o.PodName && s.PodUID == o.PodUID && s.Namespace == o.Namespace &&
 		s.PodIP == o.PodIP && slices.Equal(s.PodIPs, o.PodIPs) && s.HostIP == o.HostIP &&
 		s.NodeName == o.NodeName && s.Phase == o.Phase &&
-		s.HostNetwork == o.HostNetwork && s.Ready == o.Ready && s.Terminating == o.Terminating &&
+		s.HostNetwork == o.HostNetwork && s.Ready == o.Ready && s.Terminating == o.Terminating && s.Truncated == o.Truncated &&
 		s.OwnerKind == o.OwnerKind && s.OwnerName == o.OwnerName &&
 		s.WorkloadKind == o.WorkloadKind && s.WorkloadName == o.WorkloadName &&
 		s.ServiceAccount == o.ServiceAccount &&

@@ -25,6 +25,12 @@ const (
 	retryMin = 5 * time.Millisecond
 	retryMax = 30 * time.Second
 
+	// A key whose Testcr the API server refuses as too large or invalid waits
+	// longer: only a change of the Pod or of the API server helps. A change of the
+	// Pod is synced at once, as ever.
+	refusedRetryMin = time.Second
+	refusedRetryMax = 5 * time.Minute
+
 	// maxTries bounds how often one sync decides again from a live read before
 	// it goes back to the queue. A second conflict in a row means that somebody
 	// else keeps writing, and the backoff above is the answer to that.
@@ -80,6 +86,8 @@ type Controller struct {
 	running atomic.Bool // Run was called
 	working atomic.Bool // keys are queued: who only stands by would gather them for ever
 	failed  failures
+	refused workqueue.TypedRateLimiter[cache.ObjectName] // of keys whose Testcr is refused as too large or invalid
+	reduced reducedPods
 	mangled mangled // what the API server does not store as it is written
 
 	mu       sync.Mutex
@@ -108,6 +116,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
 		busy:     make([]atomic.Int64, config.Workers),
 		failed:   failures{hurried: time.Now()},
+		refused:  workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax),
 		reported: map[types.UID]struct{}{},
 	}
 	c.testcrs.onLost = c.warnOfCRD
@@ -305,6 +314,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	c.done(verb, time.Since(begun), err)
 	if err == nil {
 		c.queue.Forget(key)
+		c.refused.Forget(key)
 		for _, failed := range c.failed.over(key, verb != nothing && verb != foreign) {
 			c.queue.Add(failed)
 		}
@@ -314,9 +324,13 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 		c.causes.add(key, cause.since)
 	}
 	if !c.queue.ShuttingDown() {
-		c.failed.add(ctx, err, key, c.queue.NumRequeues(key)+1)
+		c.failed.add(ctx, err, key, c.queue.NumRequeues(key)+c.refused.NumRequeues(key)+1)
 	}
-	c.queue.AddRateLimited(key)
+	if isTooLargeOrInvalid(err) {
+		c.queue.AddAfter(key, c.refused.When(key))
+	} else {
+		c.queue.AddRateLimited(key)
+	}
 	return true
 }
 
@@ -339,14 +353,14 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 	pod, sure := c.pods.get(key)
 	have := c.testcrs.get(name)
 	for try := 1; ; try++ {
-		want := pod.testcr()
+		want := c.want(key, pod)
 		verb := c.decide(want, have)
 		if verb != nothing && !sure {
 			var err error
 			if pod, err = c.pods.live(ctx, key); err != nil {
 				return nothing, err
 			}
-			want = pod.testcr()
+			want = c.want(key, pod)
 			verb = c.decide(want, have)
 		}
 		if verb == nothing || want == nil {
@@ -394,12 +408,12 @@ func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) e
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	switch verb {
-	case Added:
-		u, err := c.testcrs.client.Create(ctx, want.body(), metav1.CreateOptions{FieldManager: ManagedBy})
-		return c.wroteBack(ctx, want, nil, u, err)
-	case Updated:
-		u, err := c.testcrs.client.Update(ctx, want.over(have).body(), metav1.UpdateOptions{FieldManager: ManagedBy})
-		return c.wroteBack(ctx, want, have, u, err)
+	case Added, Updated:
+		err := c.store(ctx, want, have)
+		if isTooLargeOrInvalid(err) {
+			err = c.storeReduced(ctx, want, have, err)
+		}
+		return err
 	case Deleted:
 		err := c.testcrs.client.Delete(ctx, have.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion},
@@ -412,6 +426,16 @@ func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) e
 		c.reportForeign(ctx, want, have)
 	}
 	return nil
+}
+
+// store creates want, or updates have to it.
+func (c *Controller) store(ctx context.Context, want, have *Testcr) error {
+	if have == nil {
+		u, err := c.testcrs.client.Create(ctx, want.body(), metav1.CreateOptions{FieldManager: ManagedBy})
+		return c.wroteBack(ctx, want, nil, u, err)
+	}
+	u, err := c.testcrs.client.Update(ctx, want.over(have).body(), metav1.UpdateOptions{FieldManager: ManagedBy})
+	return c.wroteBack(ctx, want, have, u, err)
 }
 
 // wroteBack learns from the API server's answer to a write, so that the next

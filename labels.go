@@ -23,8 +23,9 @@ const (
 	// LabelWorkload holds LabelValue of the workload's name, for lists to select
 	// by.
 	LabelWorkload = labelPrefix + "workload"
-	// LabelMore is "true" where the Pod has an IP or a container ID that no label
-	// tells: whoever selects by those has to look at these Testcrs as well.
+	// LabelMore is "true" where the Pod has an IP or a container ID without a label,
+	// or the spec is truncated: a client that selects by IP or ID must read these
+	// Testcrs as well.
 	LabelMore = labelPrefix + "more"
 
 	// Whatever a status holds, a Testcr has at most these many labels for IPs
@@ -50,6 +51,9 @@ func objectLabels(spec *TestcrSpec) map[string]string {
 	labels[LabelManagedBy], labels[LabelNamespace] = ManagedBy, spec.Namespace
 	if spec.WorkloadName != "" {
 		labels[LabelWorkload] = LabelValue(spec.WorkloadName)
+	}
+	if spec.Truncated {
+		labels[LabelMore] = "true"
 	}
 	for i, ip := range spec.PodIPs {
 		if addr, err := netip.ParseAddr(ip); err == nil && i < maxIPLabels {

@@ -96,6 +96,8 @@ func (p *parser) spec(s *TestcrSpec) {
 			s.Ready = p.bool()
 		case "terminating":
 			s.Terminating = p.bool()
+		case "truncated":
+			s.Truncated = p.bool()
 		case "ownerkind":
 			s.OwnerKind = p.common()
 		case "ownername":

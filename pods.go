@@ -67,7 +67,11 @@ type keeper struct {
 
 // pod makes spec, fresh from a Pod, share what others have, too.
 func (k *keeper) pod(spec *TestcrSpec) {
-	intern := func(s *string) { *s = k.strings.of([]byte(*s)) }
+	intern := func(s *string) {
+		if len(*s) <= maxInternedBytes {
+			*s = k.strings.of([]byte(*s))
+		}
+	}
 	spec.PodName = spec.PodKey[len(spec.PodKey)-len(spec.PodName):]
 	intern(&spec.Namespace)
 	intern(&spec.HostIP)
@@ -129,6 +133,10 @@ func (k *keeper) sameLabels(labels map[string]string) map[string]string {
 	slices.Sort(names)
 	for _, name := range names {
 		k.key = append(append(append(append(k.key, name...), 0), labels[name]...), 0)
+	}
+	if len(k.key) > maxSharedLabelsBytes {
+		k.key = nil
+		return labels
 	}
 	room := len(k.specs) / labelsRoom
 	if known, ok := k.labels.get(k.key, room); ok {

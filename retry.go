@@ -29,35 +29,53 @@ type failures struct {
 	mu      sync.Mutex
 	keys    map[cache.ObjectName]struct{}
 	hurried time.Time // when keys were last tried again before their time
-	since   time.Time // when the second began that told is of
-	told    int
-	untold  int
+	log     logLimiter
 }
 
-// add takes note that the sync of key has failed for the times-th time in a row.
+// logLimiter lets failuresTold lines through in each second, and counts the rest.
+type logLimiter struct {
+	since  time.Time // when the second began that told is of
+	told   int
+	untold int
+}
+
+// allow reports whether a line may be logged, and how many were not since the one
+// before it.
+func (l *logLimiter) allow() (ok bool, untold int) {
+	if now := time.Now(); now.Sub(l.since) >= time.Second {
+		l.since, l.told = now, 0
+	}
+	if l.told == failuresTold {
+		l.untold++
+		return false, 0
+	}
+	l.told++
+	untold, l.untold = l.untold, 0
+	return true, untold
+}
+
+// add records that the sync of key has failed for the times-th time in a row. A
+// failure by the content of the Testcr does not end with those of others.
 func (f *failures) add(ctx context.Context, err error, key cache.ObjectName, times int) {
 	f.mu.Lock()
 	if f.keys == nil {
 		f.keys = map[cache.ObjectName]struct{}{}
 	}
-	f.keys[key] = struct{}{}
+	if isTooLargeOrInvalid(err) {
+		delete(f.keys, key)
+	} else {
+		f.keys[key] = struct{}{}
+	}
 	if isCRDGone(err) { // the informer says so, once for all keys
 		f.mu.Unlock()
 		return
 	}
-	if now := time.Now(); now.Sub(f.since) >= time.Second {
-		f.since, f.told = now, 0
-	}
-	if f.told == failuresTold {
-		f.untold++
-		f.mu.Unlock()
+	ok, untold := f.log.allow()
+	f.mu.Unlock()
+	if !ok {
 		return
 	}
-	f.told++
-	untold := f.untold
-	f.untold = 0
-	f.mu.Unlock()
-	utilruntime.HandleErrorWithContext(ctx, err, "Sync failed, will try again",
+	utilruntime.HandleErrorWithContext(ctx, shortError(err), "Sync failed, will try again",
 		"pod", klog.KRef(key.Namespace, key.Name), "failures", times, "notLogged", untold)
 }
 

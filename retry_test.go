@@ -84,3 +84,28 @@ func TestWhatFailedIsTriedAgainWhenOthersSucceed(t *testing.T) {
 		})
 	}
 }
+
+func TestFailures_KeysRefusedByContentAreNotHurried(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want int
+	}{
+		{name: "an outage", err: errors.New("connection refused"), want: 1},
+		{name: "too large for etcd", err: apierrors.NewInternalError(errors.New("etcdserver: request is too large"))},
+		{name: "too large for a message", err: errors.New("rpc error: code = ResourceExhausted desc = trying to send message larger than max")},
+		{name: "too large for the API server", err: apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
+		{name: "invalid", err: apierrors.NewInvalid(GroupVersionKind.GroupKind(), "x", nil)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx := klog.NewContext(t.Context(), ktesting.NewLogger(t, ktesting.NewConfig()))
+			f := failures{hurried: time.Now().Add(-hurryEvery)}
+			f.add(ctx, errors.New("away"), cache.NewObjectName("shop", "web"), 1)
+			f.add(ctx, test.err, cache.NewObjectName("shop", "web"), 2)
+			if got := len(f.over(cache.NewObjectName("shop", "cart"), true)); got != test.want {
+				t.Errorf("%d keys are tried again, want %d", got, test.want)
+			}
+		})
+	}
+}

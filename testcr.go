@@ -124,12 +124,16 @@ type TestcrSpec struct {
 	CreatedAt metav1.Time `json:"createdat,omitzero"`
 	// status.startTime of the Pod: when its node accepted it.
 	StartedAt metav1.Time `json:"startedat,omitzero"`
-	// The labels of the Pod.
+	// The labels of the Pod, in the order of their keys up to 64 KiB of JSON.
 	// +mapType=atomic
 	Labels map[string]string `json:"labels,omitempty"`
-	// The containers of the Pod: regular ones first, then init, then ephemeral ones.
+	// The containers of the Pod: regular ones first, then init, then ephemeral ones, up to 128 KiB of
+	// JSON with labels.
 	// +listType=atomic
 	Containers []Container `json:"containers,omitempty"`
+	// Whether labels or containers of the Pod are left out here, or a string of more than 2,048 bytes is
+	// cut and ends in "...(cut)". Absent otherwise.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // Container is one container of a Pod.
@@ -197,7 +201,7 @@ func specOf(pod *corev1.Pod) TestcrSpec {
 		spec.OwnerKind, spec.OwnerName = owner.Kind, owner.Name
 		spec.WorkloadKind, spec.WorkloadName = workloadOf(owner, pod.Labels)
 	}
-	spec.toUTF8()
+	spec.bound()
 	return spec
 }
 

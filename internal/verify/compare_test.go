@@ -495,3 +495,28 @@ drift: 3 Pods, 2 Testcrs, 5 differences, 1 unclear, 1 Testcrs of others left asi
 		})
 	}
 }
+
+// TestExpect_BoundsAgree holds the two implementations of the bounds together.
+func TestExpect_BoundsAgree(t *testing.T) {
+	fills := []string{"i", "<", `"`, "\x00", "\xff", "é", "\u2028", "\U0001d11e", "\x7f", "ab\xc3<"}
+	for _, fill := range fills {
+		for _, n := range []int{1, 680, 2040, 2049} {
+			for _, containers := range []int{1, 30} {
+				t.Run(fmt.Sprintf("%q %d %d", fill, n, containers), func(t *testing.T) {
+					long := strings.Repeat(fill, n)
+					pod := fullPod()
+					pod.OwnerReferences[0].Name, pod.Status.Phase, pod.Status.HostIP = long, corev1.PodPhase(long), long
+					for i := range containers {
+						name := fmt.Sprint("c", i)
+						pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: long})
+						pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: someID + long})
+						pod.Labels[fmt.Sprintf("%04d.example.com/x", i*3)] = strings.Repeat("v", n%512)
+					}
+					if lines := found(pod, testcrOf(t, pod)); len(lines) > 0 {
+						t.Errorf("differences: %.300s", lines)
+					}
+				})
+			}
+		}
+	}
+}

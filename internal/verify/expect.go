@@ -3,7 +3,6 @@ package verify
 import (
 	"crypto/md5" //nolint:gosec // G501: how Testcrs are named, not a secret
 	"encoding/hex"
-	"encoding/json"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -11,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 // What the README says of a Testcr, written down a second time. Whoever changes
@@ -57,36 +58,68 @@ func expect(pod *corev1.Pod) *expected {
 		"namespace":      pod.Namespace,
 		"podip":          pod.Status.PodIP,
 		"podips":         ipsOf(&pod.Status),
-		"hostip":         inJSON(pod.Status.HostIP),
+		"hostip":         pod.Status.HostIP,
 		"nodename":       pod.Spec.NodeName,
-		"phase":          inJSON(string(pod.Status.Phase)),
+		"phase":          string(pod.Status.Phase),
 		"hostnetwork":    pod.Spec.HostNetwork,
 		"ready":          conditionReady(pod.Status.Conditions) == corev1.ConditionTrue,
 		"terminating":    pod.DeletionTimestamp != nil,
 		"serviceaccount": pod.Spec.ServiceAccountName,
 		"createdat":      timestamp(&pod.CreationTimestamp),
 		"startedat":      timestamp(pod.Status.StartTime),
-		"labels":         anyMap(pod.Labels),
+		"labels":         pod.Labels,
 		"containers":     containersOf(pod),
 	}
-	workload := ownersOf(pod, e.Spec)
+	ownersOf(pod, e.Spec)
+	bound(e.Spec)
 	dropEmpty(e.Spec)
-	e.Labels = labelsOf(pod, workload, e.Spec)
+	e.Labels = labelsOf(pod, e.Spec)
 	return e
+}
+
+// bound cuts what a Testcr has no room for.
+func bound(spec map[string]any) {
+	truncated := false
+	shorten := func(value any) any {
+		s, ok := value.(string)
+		if !ok {
+			return value
+		}
+		s, cut := oracle.String(s)
+		truncated = truncated || cut
+		return s
+	}
+	for name, value := range spec {
+		spec[name] = shorten(value)
+	}
+	ips, _ := spec["podips"].([]any)
+	for i := range ips {
+		ips[i] = shorten(ips[i])
+	}
+	n := oracle.PodIPs(len(ips))
+	spec["podips"], truncated = ips[:n], truncated || n < len(ips)
+	labels, _ := spec["labels"].(map[string]string)
+	kept, used, cut := oracle.Labels(labels)
+	spec["labels"], truncated = anyMap(kept), truncated || cut
+	containers, _ := spec["containers"].([]any)
+	texts := make([][4]string, len(containers))
+	for i := range containers {
+		c := containers[i].(map[string]any)
+		for j, name := range []string{"name", "image", "id", "kind"} {
+			c[name] = shorten(c[name])
+			texts[i][j] = c[name].(string)
+		}
+	}
+	n = oracle.Containers(texts, used)
+	spec["containers"], truncated = containers[:n], truncated || n < len(containers)
+	if truncated {
+		spec["truncated"] = true
+	}
 }
 
 func md5Hex(s string) string {
 	sum := md5.Sum([]byte(s)) //nolint:gosec // G401: see the import
 	return hex.EncodeToString(sum[:])
-}
-
-// inJSON is what JSON makes of a string: U+FFFD of each byte that is not UTF-8. The
-// fields that the API server lets be such go through it.
-func inJSON(s string) string {
-	if text, err := json.Marshal(s); err == nil {
-		_ = json.Unmarshal(text, &s) // what was just written
-	}
-	return s
 }
 
 func ipsOf(status *corev1.PodStatus) []any {
@@ -126,13 +159,12 @@ func anyMap(in map[string]string) map[string]any {
 	return out
 }
 
-// ownersOf fills in the owner and the workload, and returns the latter's name.
-func ownersOf(pod *corev1.Pod, spec map[string]any) string {
+// ownersOf fills in the owner and the workload.
+func ownersOf(pod *corev1.Pod, spec map[string]any) {
 	for _, owner := range pod.OwnerReferences {
 		if owner.Controller == nil || !*owner.Controller {
 			continue
 		}
-		owner.Kind, owner.Name = inJSON(owner.Kind), inJSON(owner.Name)
 		kind, name := owner.Kind, owner.Name
 		// A Deployment calls its ReplicaSets NAME-HASH, and their Pods have HASH
 		// in a label.
@@ -144,9 +176,8 @@ func ownersOf(pod *corev1.Pod, spec map[string]any) string {
 		}
 		spec["ownerkind"], spec["ownername"] = owner.Kind, owner.Name
 		spec["workloadkind"], spec["workloadname"] = kind, name
-		return name
+		return
 	}
-	return ""
 }
 
 // containersOf lists the regular containers first, then init, then ephemeral ones.
@@ -160,7 +191,7 @@ func containersOf(pod *corev1.Pod) []any {
 				break
 			}
 		}
-		out = append(out, map[string]any{"name": name, "image": inJSON(image), "id": inJSON(id), "kind": kind})
+		out = append(out, map[string]any{"name": name, "image": image, "id": id, "kind": kind})
 	}
 	for i := range pod.Spec.Containers {
 		add(pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Image, "", pod.Status.ContainerStatuses)
@@ -200,9 +231,12 @@ func dropEmpty(fields map[string]any) {
 	}
 }
 
-func labelsOf(pod *corev1.Pod, workload string, spec map[string]any) map[string]string {
+func labelsOf(pod *corev1.Pod, spec map[string]any) map[string]string {
 	labels := map[string]string{labelManagedBy: managedBy, labelNamespace: pod.Namespace}
-	if workload != "" {
+	if spec["truncated"] == true {
+		labels[labelMore] = "true"
+	}
+	if workload, ok := spec["workloadname"].(string); ok {
 		labels[labelWorkload] = labelValue(workload)
 	}
 	ips, _ := spec["podips"].([]any)

@@ -12,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 // spec is the spec of a Testcr as the README has it. What a Pod does not have is
@@ -38,6 +40,7 @@ type spec struct {
 	StartedAt      string            `json:"startedat,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Containers     []container       `json:"containers,omitempty"`
+	Truncated      bool              `json:"truncated,omitempty"`
 }
 
 type container struct {
@@ -141,7 +144,43 @@ func expect(pod *corev1.Pod) state {
 	}
 	addOwner(s, pod)
 	addContainers(s, pod)
+	s.bound()
 	return stateOf(s, ownLabels(s))
+}
+
+// bound cuts what a Testcr has no room for.
+func (s *spec) bound() {
+	shorten := func(text *string) {
+		var cut bool
+		*text, cut = oracle.String(*text)
+		s.Truncated = s.Truncated || cut
+	}
+	for _, text := range []*string{
+		&s.PodIP, &s.HostIP, &s.NodeName, &s.Phase, &s.OwnerKind, &s.OwnerName, &s.WorkloadKind, &s.WorkloadName, &s.ServiceAccount,
+	} {
+		shorten(text)
+	}
+	for i := range s.PodIPs {
+		shorten(&s.PodIPs[i])
+	}
+	if n := oracle.PodIPs(len(s.PodIPs)); n < len(s.PodIPs) {
+		s.PodIPs, s.Truncated = s.PodIPs[:n], true
+	}
+	var used int
+	var cut bool
+	s.Labels, used, cut = oracle.Labels(s.Labels)
+	s.Truncated = s.Truncated || cut
+	texts := make([][4]string, len(s.Containers))
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		shorten(&c.Name)
+		shorten(&c.Image)
+		shorten(&c.ID)
+		texts[i] = [4]string{c.Name, c.Image, c.ID, c.Kind}
+	}
+	if n := oracle.Containers(texts, used); n < len(s.Containers) {
+		s.Containers, s.Truncated = s.Containers[:n], true
+	}
 }
 
 // seconds is RFC 3339 without a fraction; a year that it cannot write is no time.
@@ -220,6 +259,7 @@ func ownLabels(s *spec) map[string]string {
 			own[ownDomain+"more"] = strconv.FormatBool(true)
 		}
 	}
+	more(s.Truncated)
 	for i, text := range s.PodIPs {
 		ip, err := netip.ParseAddr(text)
 		more(err != nil || i >= 8)

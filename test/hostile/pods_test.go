@@ -1,7 +1,6 @@
 package hostile_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -221,27 +220,3 @@ func TestAPodThatComesBackAndOneThatCannotGoAreFollowed(t *testing.T) {
 	stop(t, p, nil)
 }
 
-// TestAPodTooLargeForATestcrIsToldOf: what is within the limit as protobuf is
-// beyond it as JSON, which writes two bytes for a quotation mark.
-func TestAPodTooLargeForATestcrIsToldOf(t *testing.T) {
-	namespace := env.Namespace(t, "")
-	p := start(t, namespace)
-	large := ordinary("large")
-	large.Spec.Containers[0].Image = strings.Repeat(`"`, 1<<20)
-	if _, err := create(t.Context(), protobuf, namespace, large, nil); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has(`pod="` + namespace + `/large"`) })
-	for line := range strings.Lines(p.Stderr.String()) {
-		if strings.HasPrefix(line, "E") && (len(line) > 1<<10 || !strings.Contains(line, "Sync failed, will try again") || !strings.Contains(line, "larger than max") && !strings.Contains(line, "too large")) {
-			t.Errorf("%.2000s", line)
-		}
-	}
-	neighbour, err := create(t.Context(), env.Clients, namespace, ordinary("neighbour"), running("10.0.0.1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	follows(t, neighbour)
-	remove(t, namespace, "large")
-	verified(t, namespace)
-}
