@@ -89,6 +89,9 @@ func observe(u *unstructured.Unstructured) *observed {
 			o.Spec[field] = instant(value)
 		}
 	}
+	if o.Spec["truncated"] == false {
+		delete(o.Spec, "truncated")
+	}
 	dropEmpty(o.Spec)
 	return o
 }

@@ -58,6 +58,13 @@ func fullPod() *corev1.Pod {
 	}
 }
 
+// truncatedPod is fullPod with an image that a Testcr has no room for.
+func truncatedPod() *corev1.Pod {
+	pod := fullPod()
+	pod.Spec.Containers[0].Image = strings.Repeat("i", 3000)
+	return pod
+}
+
 // testcrOf is what the controller makes of a Pod, as the dynamic client reads it.
 func testcrOf(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
 	t.Helper()
@@ -129,7 +136,7 @@ func properties(t *testing.T) (spec, container []string) {
 
 // Each field of the CRD is taken away, changed, and emptied.
 func TestAFaultInAnyFieldIsFound(t *testing.T) {
-	pod := fullPod()
+	pod := truncatedPod()
 	clean := testcrOf(t, pod)
 	if diff := cmp.Diff([]string(nil), found(pod, clean)); diff != "" {
 		t.Fatalf("before any fault (-want +got):\n%s", diff)
@@ -356,10 +363,10 @@ func TestKindsOfDifferences(t *testing.T) {
 }
 
 func TestASpecWithoutAnyFieldAndOneTooMany(t *testing.T) {
-	u := testcrOf(t, fullPod())
+	u := testcrOf(t, truncatedPod())
 	u.Object["spec"] = map[string]any{"podkey": "shop/cart-5d9f-x", "surplus": int64(1)}
 	var got []string
-	for _, line := range found(fullPod(), u) {
+	for _, line := range found(truncatedPod(), u) {
 		field, _, _ := strings.Cut(strings.TrimPrefix(line, "differs   shop/cart-5d9f-x: spec."), ":")
 		got = append(got, field)
 	}
