@@ -83,6 +83,7 @@ func (t *Testcr) encode(spec any) *unstructured.Unstructured {
 	u.SetAnnotations(t.Annotations)
 	u.SetFinalizers(t.Finalizers)
 	u.SetOwnerReferences(t.OwnerReferences)
+	u.SetManagedFields(t.ManagedFields)
 	if t.tracked {
 		// One empty entry is how the API server is told to forget them; it then
 		// tracks nothing until somebody applies the object. A create cannot say so.

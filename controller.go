@@ -68,6 +68,8 @@ const (
 	foreign Verb = "foreign" // left alone, and reported
 )
 
+func (v Verb) writes() bool { return v != nothing && v != foreign }
+
 // Controller keeps one Testcr per Pod.
 type Controller struct {
 	pods    podCaches
@@ -89,9 +91,12 @@ type Controller struct {
 	refused workqueue.TypedRateLimiter[cache.ObjectName] // of keys whose Testcr is refused as too large or invalid
 	reduced reducedPods
 	mangled mangled // what the API server does not store as it is written
+	repairs repairs
 
-	mu       sync.Mutex
-	reported map[types.UID]struct{} // foreign Testcrs that were told of
+	hash       func(podKey string) string // the name of a Testcr
+	mu         sync.Mutex
+	reported   map[types.UID]struct{}         // foreign Testcrs that were told of
+	collisions map[cache.ObjectName]types.UID // by Pod, the Testcr of another Pod that has its name
 }
 
 // New returns a Controller whose handlers are registered; it starts nothing.
@@ -114,15 +119,19 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
-		busy:     make([]atomic.Int64, config.Workers),
-		failed:   failures{hurried: time.Now()},
-		refused:  workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax),
-		reported: map[types.UID]struct{}{},
+		busy:       make([]atomic.Int64, config.Workers),
+		failed:     failures{hurried: time.Now()},
+		refused:    workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax),
+		hash:       md5Hex,
+		reported:   map[types.UID]struct{}{},
+		collisions: map[cache.ObjectName]types.UID{},
 	}
 	c.testcrs.onLost = c.warnOfCRD
 	c.testcrs.onReturned = func() { c.enqueueAll(false) }
+	c.testcrs.OnBack(func(string) { c.enqueueAll(false) })
 	for namespace, informer := range config.Pods {
 		c.pods[namespace] = informer
+		informer.OnBack(func(string) { c.enqueueAll(false) })
 		if err := c.handle(ctx, informer, c.podHandler(ctx)); err != nil {
 			return nil, fmt.Errorf("pod informer: %w", err)
 		}
@@ -152,6 +161,7 @@ func (c *Controller) podHandler(ctx context.Context) cache.ResourceEventHandler 
 		}
 		if gone {
 			c.testcrs.kept.forget(key.String())
+			c.forgetCollision(key)
 		}
 		if !c.working.Load() {
 			return
@@ -191,6 +201,7 @@ func (c *Controller) observe(obj any, gone bool) {
 		c.mu.Lock()
 		delete(c.reported, t.UID)
 		c.mu.Unlock()
+		c.endCollisions(t)
 	}
 	key, ok := c.keyOf(t)
 	if pod, _ := c.pods.get(key); gone && pod == nil {
@@ -211,8 +222,8 @@ func (c *Controller) keyOf(t *Testcr) (cache.ObjectName, bool) {
 	return key, c.pods.watch(key.Namespace)
 }
 
-// enqueueAll has everything in both caches looked at: at the start, or since all
-// Testcrs went with their CRD.
+// enqueueAll has everything in both caches looked at: at the start, since all
+// Testcrs went with their CRD, or since etcd was restored from a backup.
 func (c *Controller) enqueueAll(start bool) {
 	enqueue := func(key cache.ObjectName) {
 		if start {
@@ -221,6 +232,7 @@ func (c *Controller) enqueueAll(start bool) {
 		c.queue.Forget(key) // without the wait that its earlier failures would cost
 		c.queue.Add(key)
 	}
+	c.repairs.reset()
 	if !c.working.Load() {
 		return
 	}
@@ -277,6 +289,9 @@ func (c *Controller) Run(ctx context.Context) error {
 			for _, t := range c.testcrs.sweep() {
 				c.observe(t, false)
 			}
+			if c.repairs.sweep() {
+				logger.Info("No Testcr is changed again and again any more")
+			}
 		case <-again.C:
 			if key, ok := c.mangled.one(); ok { // the CRD may be another by now
 				c.queue.Add(key)
@@ -315,7 +330,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	if err == nil {
 		c.queue.Forget(key)
 		c.refused.Forget(key)
-		for _, failed := range c.failed.over(key, verb != nothing && verb != foreign) {
+		for _, failed := range c.failed.over(key, verb.writes()) {
 			c.queue.Add(failed)
 		}
 		return true
@@ -352,25 +367,35 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 	}
 	pod, sure := c.pods.get(key)
 	have := c.testcrs.get(name)
+	// A change of the Pod is written at once, the repair of a contested Testcr waits.
+	if !cause.pod && c.postponed(ctx, key, name, c.decide(key, c.want(key, pod), have), have) {
+		return nothing, nil
+	}
 	for try := 1; ; try++ {
 		want := c.want(key, pod)
-		verb := c.decide(want, have)
+		verb := c.decide(key, want, have)
 		if verb != nothing && !sure {
 			var err error
 			if pod, err = c.pods.live(ctx, key); err != nil {
 				return nothing, err
 			}
 			want = c.want(key, pod)
-			verb = c.decide(want, have)
+			verb = c.decide(key, want, have)
 		}
 		if verb == nothing || want == nil {
 			c.noteStored(ctx, key, want, have)
+		}
+		if verb.writes() && !cause.pod && c.repairs.trace(key, name) && verb == Updated {
+			have = c.traced(ctx, have)
 		}
 		err := c.write(ctx, verb, want, have)
 		if errors.Is(err, errMangled) {
 			return nothing, nil
 		}
-		if err == nil && verb != nothing && verb != foreign {
+		if err == nil && verb.writes() {
+			if !cause.pod {
+				c.repairs.made(key)
+			}
 			reason := cause.reason(verb, want, have)
 			c.wrote(Write{Verb: verb, Reason: reason, Pod: key, Since: cause.since})
 			klog.FromContext(ctx).V(4).Info("Wrote", "verb", verb, "reason", reason, "pod", klog.KRef(key.Namespace, key.Name), "testcr", name)
@@ -386,9 +411,14 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 }
 
 // decide returns what is to be done so that have, the Testcr as it is, becomes
-// want, the Testcr as its Pod calls for; nil stands for absent.
-func (c *Controller) decide(want, have *Testcr) Verb {
+// want, the Testcr as the Pod called key calls for; nil stands for absent.
+func (c *Controller) decide(key cache.ObjectName, want, have *Testcr) Verb {
+	collides := c.collides(key, have)
 	switch {
+	case collides && want == nil:
+		return nothing
+	case collides:
+		return foreign
 	case want == nil && (have == nil || have.DeletionTimestamp != nil || !c.pods.own(have)):
 		return nothing
 	case want == nil:
@@ -423,7 +453,11 @@ func (c *Controller) write(ctx context.Context, verb Verb, want, have *Testcr) e
 		}
 		return withRemedy(err)
 	case foreign:
-		c.reportForeign(ctx, want, have)
+		if have.Managed() {
+			c.reportCollision(ctx, want, have)
+		} else {
+			c.reportForeign(ctx, want, have)
+		}
 	}
 	return nil
 }
@@ -452,6 +486,7 @@ func (c *Controller) wroteBack(ctx context.Context, want, have *Testcr, answer *
 		return errMangled
 	}
 	c.testcrs.learn(t)
+	c.repairs.stored(t.Name, t.ResourceVersion)
 	if !t.says(want) {
 		c.reportMangled(ctx, want, t)
 	}

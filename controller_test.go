@@ -25,6 +25,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
 )
@@ -74,8 +75,8 @@ func TestDecide(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := &Controller{pods: podCaches{test.namespace: nil}}
-			if got := c.decide(test.want, test.have); got != test.verb {
+			c := &Controller{pods: podCaches{test.namespace: nil}, hash: md5Hex}
+			if got := c.decide(cache.NewObjectName("shop", "web"), test.want, test.have); got != test.verb {
 				t.Errorf("verb is %q, want %q", got, test.verb)
 			}
 		})

@@ -35,6 +35,8 @@ type Informer struct {
 
 	heard    atomic.Int64 // when the API server last told of objects, in Unix nanoseconds
 	watching atomic.Bool  // a watch is open, or has ended this moment
+
+	timeline
 }
 
 // init makes the informer of what list and watches answer. client tells whether
@@ -46,23 +48,35 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			i.deaf()
+			i.request(&options, true)
 			objects, err := patiently(ctx, description, isForReflector, func() (runtime.Object, error) { return list(ctx, options) })
 			if err == nil {
 				i.heard.Store(time.Now().UnixNano())
+				i.listed(ctx, description, versionOf(objects))
 			}
 			return objects, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			i.deaf()
-			events, err := patiently(ctx, description, isForReflector, func() (watch.Interface, error) { return watches(ctx, options) })
+			listing := options.SendInitialEvents != nil
+			i.request(&options, listing)
+			events, err := patiently(ctx, description, isForReflector, func() (watch.Interface, error) {
+				events, err := watches(ctx, options)
+				if err == nil && !listing {
+					err = i.resumed(ctx, description, events, options.ResourceVersion, list)
+				}
+				return events, err
+			})
 			if err != nil {
 				return nil, err
 			}
 			i.heard.Store(time.Now().UnixNano())
 			i.watching.Store(true)
-			listing := options.SendInitialEvents != nil
 			return filter(events, func(event watch.Event) (watch.Event, bool) {
-				listing = listing && !endsList(event)
+				if listing && endsList(event) {
+					listing = false
+					i.listed(ctx, description, versionOf(event.Object))
+				}
 				if isCut(event) && !listing {
 					klog.FromContext(ctx).V(2).Info("A watch was cut, going on where it ended", "resource", description)
 					return event, false

@@ -179,7 +179,10 @@ func testCuts(t *testing.T, streamed bool) {
 		watches := make(chan *watch.FakeWatcher)
 		i := &Informer{}
 		err := i.init(&corev1.Pod{}, "pods", client, nil,
-			func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
+				if options.Limit == probeLimit {
+					return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1000"}}, nil
+				}
 				lists++
 				return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
 			},

@@ -124,9 +124,11 @@ func NewTestcrInformer(client dynamic.Interface, reader TestcrReader, check func
 	if reader == nil {
 		reader = dynamicReader{i.client}
 	}
+	i.OnBack(i.back)
 	return i, i.init(&Testcr{}, GroupVersionResource.Resource, client, i.keep,
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return onceServed(ctx, i, true, func() (runtime.Object, error) { return reader.List(ctx, options) })
+			whole := options.Limit != probeLimit
+			return onceServed(ctx, i, whole, func() (runtime.Object, error) { return reader.List(ctx, options) })
 		},
 		func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			whole := options.SendInitialEvents != nil && *options.SendInitialEvents
@@ -332,10 +334,20 @@ func (i *TestcrInformer) saw(t *Testcr, gone bool) {
 	}
 }
 
+// back forgets what is known from requests: after a restore of etcd their
+// versions are those of writes that never were, and the cache would reach them
+// only once as many others have been made.
+func (i *TestcrInformer) back(string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.news)
+}
+
 // sweep forgets what the watch will never tell, and returns the Testcrs that
 // are to be looked at again for it: one that was written and then deleted by
 // somebody else while the watch was cut is in neither list, so no handler
-// hears of it.
+// hears of it. One that was deleted and is still in the cache has come back
+// with a backup of etcd.
 func (i *TestcrInformer) sweep() []*Testcr {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -355,6 +367,8 @@ func (i *TestcrInformer) sweep() []*Testcr {
 		delete(i.news, name)
 		if n.testcr != nil {
 			unheard = append(unheard, n.testcr)
+		} else if t := i.cached(name); t != nil && t.UID == n.deleted {
+			unheard = append(unheard, t)
 		}
 	}
 	return unheard

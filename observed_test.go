@@ -105,6 +105,47 @@ func TestSweepReturnsWhatTheWatchWillNeverTell(t *testing.T) {
 	}
 }
 
+// TestTestcrInformer_Restore has what is known from requests be void, since etcd
+// has been restored from a backup.
+func TestTestcrInformer_Restore(t *testing.T) {
+	t.Run("versions go back", func(t *testing.T) {
+		i := newTestcrs(t, newDynamic())
+		older := version("wrote", "1", "5")
+		if err := i.GetStore().Add(older); err != nil {
+			t.Fatal(err)
+		}
+		i.learn(version("wrote", "1", "50"))
+		i.learn(version("new", "2", "51"))
+		i.request(&metav1.ListOptions{ResourceVersion: "49"}, true)
+		i.listed(t.Context(), "testcrs", "49")
+		if got := i.get("new"); got == nil {
+			t.Fatal("a list that is up to date voids what is known")
+		}
+		i.listed(t.Context(), "testcrs", "20")
+		if got := i.get("new"); got != nil {
+			t.Errorf("a write is believed that never was: %v", got)
+		}
+		if got := i.get("wrote"); got != older {
+			t.Errorf("known is %v, want the cached one", got)
+		}
+	})
+	t.Run("versions were bumped, and a deletion is undone", func(t *testing.T) {
+		i := newTestcrs(t, newDynamic())
+		back := version("back", "1", "5")
+		if err := i.GetStore().Add(back); err != nil {
+			t.Fatal(err)
+		}
+		i.learnGone("back", "1")
+		var got []*Testcr
+		for range sweepsOfDeletion {
+			got = append(got, i.sweep()...)
+		}
+		if diff := cmp.Diff([]*Testcr{back}, got, cmp.AllowUnexported(Testcr{})); diff != "" {
+			t.Errorf("to be looked at again (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestRequestsWaitForTheCRD(t *testing.T) {
 	missing := apierrors.NewGenericServerResponse(404, "GET", GroupVersionResource.GroupResource(), "", "404 page not found", 0, true)
 	outage := errors.New("connection refused")

@@ -31,6 +31,7 @@ func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *Test
 	pods := client.CoreV1().Pods(namespace)
 	testcrs.kept.both = true
 	i := &PodInformer{client: client.CoreV1(), ahead: map[cache.ObjectName]string{}}
+	i.OnBack(i.back)
 	return i, i.init(&corev1.Pod{}, "pods", client, keepPod(&testcrs.kept),
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return pods.List(ctx, options)
@@ -54,6 +55,15 @@ func (i *PodInformer) distrust(ctx context.Context, namespace string) error {
 	defer i.mu.Unlock()
 	i.least = list.ResourceVersion
 	return nil
+}
+
+// back forgets the versions that the cache had yet to reach: after a restore of
+// etcd it would reach them only once as many other writes have been made.
+func (i *PodInformer) back(string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.least = ""
+	clear(i.ahead)
 }
 
 // get returns the cached Pod called key, nil when there is none, and whether it

@@ -85,6 +85,18 @@ func TestPodIsSureOnceTheCacheHasCaughtUp(t *testing.T) {
 	if _, kept := informer.ahead[key]; kept {
 		t.Error("what the cache has reached is kept, and would be for ever for a Pod that is gone")
 	}
+
+	read("9000", "8000")
+	if err := pods.distrust(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pods.live(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	is("behind the versions of a takeover and of a read", key, false)
+	informer.request(&metav1.ListOptions{ResourceVersion: "1200"}, true)
+	informer.listed(t.Context(), "pods", "1000")
+	is("after a restore of etcd that voids both", key, true)
 }
 
 // No failure ends a takeover, and none has it ask again without a pause.

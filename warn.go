@@ -19,6 +19,10 @@ const (
 	ForeignTestcr = "ForeignTestcr"
 	// CRDUnusable warns that Testcrs cannot be kept with the CRD as it is.
 	CRDUnusable = "CRDUnusable"
+	// NameCollision warns of two Pods whose Testcrs would have one name.
+	NameCollision = "NameCollision"
+	// ContestedTestcr warns of a client that undoes what is written.
+	ContestedTestcr = "ContestedTestcr"
 )
 
 // reportForeign says once that a Testcr which is not ours stands in the way.
@@ -104,7 +108,7 @@ func (c *Controller) reportMangled(ctx context.Context, want, stored *Testcr) {
 		return
 	}
 	const message = "The API server stored something other than what was written: " +
-		"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml"
+		"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml; or a mutating webhook or policy changes it"
 	klog.FromContext(ctx).Error(nil, message, "testcr", stored.Name)
 	c.warn(referToCRD(), CRDUnusable, message)
 }

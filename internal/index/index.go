@@ -93,6 +93,14 @@ func (x *Index) Set(was, now *podinfolookup.Testcr) {
 	}
 }
 
+// Back makes version that of the index, though it be older than the one before:
+// etcd was restored from a backup. The Testcrs follow as events.
+func (x *Index) Back(version string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.version = version
+}
+
 func isNewer(version, than string) bool {
 	order, err := resourceversion.CompareResourceVersion(version, than)
 	return than == "" || err == nil && order > 0

@@ -327,6 +327,10 @@ func TestViewHasTheNewestVersion(t *testing.T) {
 			t.Errorf("after %s it is %q, want %q", test.name, got, test.want)
 		}
 	}
+	x.Back("7")
+	if got := x.View().ResourceVersion; got != "7" {
+		t.Errorf("after a restore of etcd it is %q, want 7", got)
+	}
 }
 
 func TestManyReadWhileOneWrites(t *testing.T) {

@@ -30,6 +30,7 @@ type Informer interface {
 	AddEventHandlerWithOptions(cache.ResourceEventHandler, cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error)
 	Missing() error
 	Heard() time.Time
+	OnBack(func(version string))
 }
 
 // Lookup is the HTTP API and the page.
@@ -50,6 +51,7 @@ func New(ctx context.Context, testcrs Informer, version string) (*Lookup, error)
 	if err != nil {
 		return nil, fmt.Errorf("lookup: %w", err)
 	}
+	testcrs.OnBack(l.index.Back)
 	l.synced = handle.HasSyncedChecker().Done()
 	return l, nil
 }

@@ -61,6 +61,8 @@ func (i *informer) lose(err error) { i.missing.Store(&err) }
 
 func (i *informer) Heard() time.Time { return *i.heard.Load() }
 
+func (i *informer) OnBack(func(string)) {}
+
 // hear sets when the API server last told of Testcrs.
 func (i *informer) hear(at time.Time) { i.heard.Store(&at) }
 

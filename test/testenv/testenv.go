@@ -70,6 +70,9 @@ type Env struct {
 
 	Dir string // a temporary folder, gone with the Env
 
+	// AtEnd, if set, is called after the last test and before the servers are stopped.
+	AtEnd func()
+
 	users sync.Mutex // envtest adds one user at a time
 }
 
@@ -90,6 +93,9 @@ func Main(m *testing.M, set func(*Env)) {
 	set(env)
 	envtests := goleak.IgnoreCurrent() // it leaves some behind where a start was too slow
 	code := m.Run()
+	if env.AtEnd != nil {
+		env.AtEnd()
+	}
 	if err := errors.Join(env.Stop(), os.RemoveAll(env.Dir)); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		code = max(code, 1)
