@@ -95,6 +95,7 @@ func TestInformer_Restore(t *testing.T) {
 				if n := len(i.GetStore().ListKeys()); n != 2 {
 					t.Fatalf("%d Pods at first, want 2", n)
 				}
+				<-time.After(time.Minute) // virtual time: a very short watch counts as a failure
 				server.back("10", *kept)
 				<-time.After(3 * time.Second) // virtual time
 				synctest.Wait()
