@@ -86,6 +86,13 @@ func (c *causes) add(key cache.ObjectName, since time.Time) {
 	c.most = max(c.most, len(c.pods))
 }
 
+// clear forgets the causes of an earlier Run.
+func (c *causes) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pods, c.most = nil, 0
+}
+
 // take returns the cause of the sync of key that now begins.
 func (c *causes) take(key cache.ObjectName) cause {
 	c.mu.Lock()

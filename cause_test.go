@@ -179,7 +179,8 @@ func TestTheReturnOfTheCRDIsNoChangeOfAnyPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := standby(t, nil, web(1))
 		synctest.Wait()
-		c.working.Store(true) // no worker takes what is queued
+		c.queue.open() // no worker takes what is queued
+		c.working.Store(true)
 		c.testcrs.onReturned()
 		key := cache.MetaObjectToName(web(1))
 		if got := c.causes.take(key); got.pod || c.queue.Len() != 1 {

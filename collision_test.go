@@ -26,6 +26,7 @@ func colliding(t *testing.T, hash, namespace string, warn func(string), pods ...
 	}
 	t.Cleanup(c.queue.ShutDown)
 	c.hash = func(string) string { return hash }
+	c.queue.open()
 	c.working.Store(true)
 	for _, pod := range pods {
 		if err := informer.GetStore().Add(&podState{spec: specOf(pod)}); err != nil {

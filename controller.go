@@ -80,13 +80,13 @@ type Controller struct {
 	done    func(Verb, time.Duration, error)
 	warn    func(about *corev1.ObjectReference, reason, message string)
 
-	queue  workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	queue  runQueue
 	causes causes
 	synced []cache.DoneChecker // one a handler: it has heard of the whole first list
 	busy   []atomic.Int64      // by worker: since when it is in one sync, in Unix nanoseconds, 0 when in none
 
-	running atomic.Bool // Run was called
-	working atomic.Bool // keys are queued: who only stands by would gather them for ever
+	running atomic.Bool // Run is under way
+	working atomic.Bool // Run queues keys: a standby must not, because nothing drains its queue
 	failed  failures
 	refused workqueue.TypedRateLimiter[cache.ObjectName] // of keys whose Testcr is refused as too large or invalid
 	reduced reducedPods
@@ -109,16 +109,13 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	}
 	config.setDefaults()
 	c := &Controller{
-		pods:    podCaches{},
-		testcrs: config.Testcrs,
-		shared:  config.Replicas,
-		workers: config.Workers,
-		wrote:   config.Wrote,
-		done:    config.Synced,
-		warn:    config.Warn,
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
-			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"}),
+		pods:       podCaches{},
+		testcrs:    config.Testcrs,
+		shared:     config.Replicas,
+		workers:    config.Workers,
+		wrote:      config.Wrote,
+		done:       config.Synced,
+		warn:       config.Warn,
 		busy:       make([]atomic.Int64, config.Workers),
 		failed:     failures{hurried: time.Now()},
 		refused:    workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax),
@@ -250,11 +247,11 @@ func (c *Controller) enqueueAll(start bool) {
 
 // Run works until ctx ends, and returns once no sync is running. Requests in
 // flight at that moment get stopGrace to end. The informers must run on until
-// Run has returned.
+// Run has returned. It may be called again then, as in the next term of a leader.
 func (c *Controller) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
-	defer c.queue.ShutDown()
 	c.running.Store(true)
+	defer c.running.Store(false)
 	if err := c.testcrs.Missing(); err != nil {
 		c.warnOfCRD(err)
 	}
@@ -268,6 +265,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	if c.shared && c.pods.distrust(ctx) != nil {
 		return nil
 	}
+	c.testcrs.forgetWrites() // another replica may have written since
+	c.causes.clear()
+	c.queue.open()
 	c.working.Store(true)
 	c.enqueueAll(true)
 	logger.Info("Caches synced", "workers", c.workers, "queued", c.queue.Len())
@@ -278,6 +278,17 @@ func (c *Controller) Run(ctx context.Context) error {
 	for id := range c.workers {
 		workers.Go(func() { c.worker(requests, id) })
 	}
+	c.sweepUntil(ctx)
+	c.working.Store(false)
+	c.queue.ShutDown()
+	grace := time.AfterFunc(stopGrace, cancel)
+	defer grace.Stop()
+	workers.Wait()
+	return nil
+}
+
+// sweepUntil does until ctx ends what no event asks for.
+func (c *Controller) sweepUntil(ctx context.Context) {
 	sweeper := time.NewTicker(sweepEvery)
 	defer sweeper.Stop()
 	again := time.NewTicker(mangledEvery)
@@ -290,7 +301,7 @@ func (c *Controller) Run(ctx context.Context) error {
 				c.observe(t, false)
 			}
 			if c.repairs.sweep() {
-				logger.Info("No Testcr is changed again and again any more")
+				klog.FromContext(ctx).Info("No Testcr is changed again and again any more")
 			}
 		case <-again.C:
 			if key, ok := c.mangled.one(); ok { // the CRD may be another by now
@@ -298,11 +309,6 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		}
 	}
-	c.queue.ShutDown()
-	grace := time.AfterFunc(stopGrace, cancel)
-	defer grace.Stop()
-	workers.Wait()
-	return nil
 }
 
 func (c *Controller) worker(ctx context.Context, id int) {
@@ -317,8 +323,8 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 		return false
 	}
 	defer c.queue.Done(key)
-	if c.queue.ShuttingDown() { // what is left is found again at the next start
-		return false
+	if c.queue.ShuttingDown() { // the next Run finds it again; it must not stay in the metric of the queue's depth
+		return true
 	}
 	begun := time.Now()
 	c.busy[id].Store(begun.UnixNano())

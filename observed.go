@@ -324,6 +324,13 @@ func (i *TestcrInformer) learnGone(name string, uid types.UID) {
 	i.news[name] = newer{deleted: uid}
 }
 
+// forgetWrites forgets what requests returned, so that the watch alone counts.
+func (i *TestcrInformer) forgetWrites() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.news)
+}
+
 // saw forgets what the watch has now told, too. gone says that t was deleted.
 func (i *TestcrInformer) saw(t *Testcr, gone bool) {
 	i.mu.Lock()

@@ -219,4 +219,3 @@ func TestAPodThatComesBackAndOneThatCannotGoAreFollowed(t *testing.T) {
 	verified(t, namespace)
 	stop(t, p, nil)
 }
-
