@@ -88,21 +88,41 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := clients.preflight(ctx, o.namespaces, rulesFor(o, server.protected())); err != nil {
-		return err
-	}
-	clients.noteEvents(ctx)
-	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", clients.host,
-		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	return start(ctx, o, clients, server, stdout)
 }
 
-// start builds what runs, starts it, and stops it in the opposite order: the
-// controller first, whose last writes need the caches, the lease and the probes
-// still there, then the caches, the feed and the server.
+// start serves, waits for the API server, and works until a signal, or until the
+// server can no longer serve. An API server that is away must not end this
+// program: before the start nor later.
 func start(signalled context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
+	var apiServer waiting
+	server.answer(probe{}, probe{{"api-server", apiServer.check}}, &apiServer)
+	if err := server.serve(ctx, cancel); err != nil {
+		return err
+	}
+	err := apiServer.until(ctx, func(ctx context.Context) error {
+		if err := clients.preflight(ctx, o.namespaces, rulesFor(o, server.protected())); err != nil {
+			return err
+		}
+		return clients.noteEvents(ctx)
+	}, server.announce)
+	if err == nil {
+		err = work(ctx, o, clients, server, stdout)
+	}
+	if ctx.Err() != nil && signalled.Err() == nil {
+		return context.Cause(ctx) // the server fell over
+	}
+	return err
+}
+
+// work builds what runs, starts it, and stops it in the opposite order: the
+// controller first, whose last writes need the caches, the lease and the probes
+// still there, then the caches, the feed and the server.
+func work(ctx context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
+	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", clients.host,
+		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	p, err := build(background, o, clients, server, stdout)
@@ -120,9 +140,8 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 		}
 	}()
 	go func() { defer close(printed); p.feed.run(background) }()
-	if err := server.serve(ctx, p.livez(), p.readyz(), p.handler, cancel); err != nil {
-		return err
-	}
+	server.answer(p.livez(), p.readyz(), p.handler)
+	server.announce()
 	running.Go(func() { p.testcrs.RunWithContext(background) })
 	for _, informer := range p.pods {
 		running.Go(func() { informer.RunWithContext(background) })
@@ -130,9 +149,6 @@ func start(signalled context.Context, o *options, clients *clients, server *serv
 	running.Go(func() { settle(background, p.controller) })
 	if err := p.election.lead(ctx, p.controller.Run); err != nil {
 		return err
-	}
-	if signalled.Err() == nil {
-		return context.Cause(ctx) // the server fell over
 	}
 	klog.FromContext(ctx).Info("Stopped")
 	return nil

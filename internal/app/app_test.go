@@ -56,7 +56,13 @@ func TestParse(t *testing.T) {
 			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address=", "--tls-cert-file=c", "--tls-private-key-file=k"}, func(o *options) {
 			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7, tlsCertFile: "c", tlsPrivateKeyFile: "k",
 				election: defaultElection()}
+			o.election.ResourceName = "podinfolookup-b345e1dc09"
 		}, ""},
+		{"one namespace", []string{"--namespace=a"}, func(o *options) {
+			o.namespaces, o.election.ResourceName = []string{"a"}, "podinfolookup-a"
+		}, ""},
+		{"one namespace and a name for the lease", []string{"--namespace=a", "--leader-elect-resource-name=podinfolookup"},
+			func(o *options) { o.namespaces = []string{"a"} }, ""},
 		{"leader election", []string{"--leader-elect", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s",
 			"--leader-elect-retry-period=100ms", "--leader-elect-resource-name=n", "--leader-elect-resource-namespace=ns"}, func(o *options) {
 			o.election = componentbaseconfig.LeaderElectionConfiguration{
@@ -125,9 +131,10 @@ func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
 		rules  []rule
 	}{
 		{"rbac.yaml", "", slices.Concat(rules, eventRules)},
-		{"rbac-namespace.yaml", metav1.NamespaceDefault, slices.Concat(rules, eventRules)},
+		{"rbac-namespace.yaml", metav1.NamespaceDefault, slices.Concat(rules, eventRules,
+			leaderRules("podinfolookup", "podinfolookup-default", ""))},
 		{"rbac-lookup.yaml", "", lookupRules},
-		{"rbac-leader.yaml", "", leaderRules("podinfolookup", "podinfolookup")},
+		{"rbac-leader.yaml", "", leaderRules("podinfolookup", "podinfolookup", "")},
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {

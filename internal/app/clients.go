@@ -152,28 +152,30 @@ func kubeconfigError(err error) error {
 	return fmt.Errorf("kubeconfig: %w: %s", err, remedy)
 }
 
+// errNoAnswer is the cause when preflightTimeout is over.
+var errNoAnswer = fmt.Errorf("no answer within %s", preflightTimeout)
+
 // preflight asks what would otherwise show up as a program that runs and does
 // nothing: is the server there, may we, and is the CRD the one we write. A
 // missing CRD is no error: it is waited for.
 func (c *clients) preflight(ctx context.Context, namespaces []string, needed []rule) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout,
-		fmt.Errorf("no answer within %s", preflightTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout, errNoAnswer)
 	defer cancel()
 	info, err := c.discovery().ServerVersionWithContext(ctx)
 	if err != nil {
 		return c.explain(ctx, err)
 	}
-	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {
-		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion, "supported", minKubernetes+"+")
-	}
 	if err := c.checkRights(ctx, namespaces, needed); err != nil {
 		return c.explain(ctx, err)
 	}
 	err = podinfolookup.CheckCRD(ctx, c.discovery())
-	if errors.Is(err, podinfolookup.ErrCRDMissing) {
-		return nil
+	if err != nil && !errors.Is(err, podinfolookup.ErrCRDMissing) {
+		return c.explain(ctx, err)
 	}
-	return c.explain(ctx, err)
+	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {
+		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion, "supported", minKubernetes+"+")
+	}
+	return nil
 }
 
 // explain adds the remedy to the errors that a first request can meet.
@@ -212,8 +214,8 @@ type rule struct {
 
 var (
 	// rules are what yaml/rbac.yaml grants, lookupRules, which only serving with a
-	// login takes, yaml/rbac-lookup.yaml, and leaderRules yaml/rbac-leader.yaml; a
-	// test holds them together.
+	// login takes, yaml/rbac-lookup.yaml, and leaderRules yaml/rbac-leader.yaml or
+	// yaml/rbac-namespace.yaml; a test holds them together.
 	rules = []rule{
 		{group: "", resource: "pods", verbs: []string{"list", "watch"}, manifest: "rbac.yaml"},
 		{group: podinfolookup.GroupVersionResource.Group, resource: podinfolookup.GroupVersionResource.Resource,
@@ -230,8 +232,8 @@ var (
 	}
 )
 
-func leaderRules(namespace, name string) []rule {
-	const group, resource, manifest = "coordination.k8s.io", "leases", "rbac-leader.yaml"
+func leaderRules(namespace, name, manifest string) []rule {
+	const group, resource = "coordination.k8s.io", "leases"
 	return []rule{
 		{group: group, resource: resource, verbs: []string{"create"}, manifest: manifest, namespace: namespace},
 		{group: group, resource: resource, verbs: []string{"get", "update"}, manifest: manifest, namespace: namespace, name: name},
@@ -245,20 +247,30 @@ func rulesFor(o *options, login bool) []rule {
 		needed = append(needed, lookupRules...)
 	}
 	if o.election.LeaderElect {
-		needed = append(needed, leaderRules(o.election.ResourceNamespace, o.election.ResourceName)...)
+		manifest := "rbac-leader.yaml"
+		if len(o.namespaces) > 0 { // the name of the lease is another one
+			manifest = "rbac-namespace.yaml"
+		}
+		needed = append(needed, leaderRules(o.election.ResourceNamespace, o.election.ResourceName, manifest)...)
 	}
 	return needed
 }
 
-// noteEvents says so when Events cannot be sent: nothing else tells.
-func (c *clients) noteEvents(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+// noteEvents says so when Events cannot be sent: nothing else tells. It returns
+// only errors that another try may not meet.
+func (c *clients) noteEvents(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout, errNoAnswer)
 	defer cancel()
+	err := c.checkRights(ctx, nil, eventRules)
 	var lacking rightsError
-	if err := c.checkRights(ctx, nil, eventRules); errors.As(err, &lacking) {
+	if errors.As(err, &lacking) {
 		klog.FromContext(ctx).Info("Events cannot be sent where a person must act, the log alone tells: yaml/rbac.yaml has the rule that is missing",
 			"missing", strings.Join(lacking.missing, ", "))
 	}
+	if isTransient(err) {
+		return c.explain(ctx, err)
+	}
+	return nil
 }
 
 // rightsError names the rights that are missing, and the files that grant them.
@@ -266,7 +278,7 @@ type rightsError struct{ missing, manifests []string }
 
 func (e rightsError) Error() string {
 	return fmt.Sprintf("forbidden: this user may not %s: kubectl apply -f yaml/%s and use its service account, or grant these rules",
-		strings.Join(e.missing, ", "), strings.Join(slices.Compact(e.manifests), " -f yaml/"))
+		strings.Join(e.missing, ", "), strings.Join(slices.Compact(slices.Clone(e.manifests)), " -f yaml/"))
 }
 
 // checkRights asks the server about each right, as `kubectl auth can-i` does.

@@ -26,7 +26,8 @@ func serving(t *testing.T, handler http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.serve(t.Context(), probe{}, probe{}, handler, func(err error) { t.Error(err) }); err != nil {
+	s.answer(probe{}, probe{}, handler)
+	if err := s.serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.close(context.WithoutCancel(t.Context())) })
@@ -266,7 +267,8 @@ func virtual(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *pipe
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s := &server{listener: p}
-		if err := s.serve(t.Context(), probe{}, probe{}, handler, func(err error) { t.Error(err) }); err != nil {
+		s.answer(probe{}, probe{}, handler)
+		if err := s.serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
 		test(t, p, s)

@@ -67,6 +67,9 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	electionoptions.BindLeaderElectionFlags(&o.election, fs)
 	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; the others keep their caches warm and serve lookups. For two and more replicas."
 	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service account this runs as, or of the kubeconfig's context."
+	name := fs.Lookup(leaseNameFlag)
+	name.Usage = "Name of the lease. Without it: podinfolookup, or podinfolookup-NAMESPACE for one namespace, or podinfolookup- and a hash for several."
+	name.DefValue = ""
 	fs.Lookup("leader-elect-resource-lock").Hidden = true // there is one kind
 
 	fs = sections.FlagSet("Serving")
@@ -127,8 +130,16 @@ func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 	if err := o.checkArguments(all); err != nil {
 		return nil, false, err
 	}
-	return o, false, o.validate()
+	if err := o.validate(); err != nil {
+		return nil, false, err
+	}
+	if !all.Changed(leaseNameFlag) {
+		o.election.ResourceName = leaseName(o.namespaces)
+	}
+	return o, false, nil
 }
+
+const leaseNameFlag = "leader-elect-resource-name"
 
 // checkArguments finds what no flag's own value shows.
 func (o *options) checkArguments(all *pflag.FlagSet) error {

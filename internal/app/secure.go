@@ -103,21 +103,23 @@ func fingerprint(certificate dynamiccertificates.CertKeyContentProvider) (string
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":"), nil
 }
 
-// tlsConfig serves the certificate, and from files always the newest one, until
-// ctx ends. Connections that are open keep the one they began with.
-func tlsConfig(ctx context.Context, certificate dynamiccertificates.CertKeyContentProvider) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+// tlsConfig serves the certificate, and from files always the newest one from when
+// follow is called until ctx ends. Connections that are open keep the one they
+// began with.
+func tlsConfig(ctx context.Context, certificate dynamiccertificates.CertKeyContentProvider) (config *tls.Config, follow func(), err error) {
+	config = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	serving := dynamiccertificates.NewDynamicServingCertificateController(config.Clone(), nil, certificate, nil, nil)
 	certificate.AddListener(serving)
 	if err := serving.RunOnce(); err != nil {
-		return nil, fmt.Errorf("%s: %w", certificate.Name(), err)
-	}
-	go serving.Run(1, ctx.Done())
-	if files, ok := certificate.(dynamiccertificates.ControllerRunner); ok {
-		go files.Run(ctx, 1)
+		return nil, nil, fmt.Errorf("%s: %w", certificate.Name(), err)
 	}
 	config.GetConfigForClient = serving.GetConfigForClient
-	return config, nil
+	return config, func() {
+		go serving.Run(1, ctx.Done())
+		if files, ok := certificate.(dynamiccertificates.ControllerRunner); ok {
+			go files.Run(ctx, 1)
+		}
+	}, nil
 }
 
 // guard lets through who may read Testcrs in the API server itself: who asks for

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -22,12 +24,14 @@ type server struct {
 	// loopback addresses alone.
 	certificate dynamiccertificates.CertKeyContentProvider
 	http        http.Server
+	handler     atomic.Pointer[http.Handler] // of all paths
+	announce    func()                       // logs the address, once, and follows the certificate's files
 	stop        context.CancelFunc
 }
 
 // listen takes the address; "" takes none, and the server then does nothing.
 func listen(ctx context.Context, o *options) (*server, error) {
-	s := &server{stop: func() {}}
+	s := &server{announce: func() {}, stop: func() {}}
 	if o.bindAddress == "" {
 		return s, nil
 	}
@@ -53,24 +57,33 @@ func (s *server) protected() bool { return s.certificate != nil }
 // metricsPath is where Prometheus looks by itself.
 const metricsPath = "/metrics"
 
-// serve answers from now on: the probes by themselves, all else by handler;
-// failed is called when it no longer can.
-func (s *server) serve(ctx context.Context, livez, readyz probe, handler http.Handler, failed context.CancelCauseFunc) error {
+// answer has the probes answered by themselves, and all else by handler, from now
+// on.
+func (s *server) answer(livez, readyz probe, handler http.Handler) {
+	mux := http.NewServeMux()
+	mux.Handle("/livez", livez)
+	mux.Handle("/readyz", readyz)
+	mux.Handle("/", shared(handler))
+	var all http.Handler = mux
+	s.handler.Store(&all)
+}
+
+// serve begins to serve what answer was called with, before or since; failed is
+// called when it no longer can. What it serves is logged by announce.
+func (s *server) serve(ctx context.Context, failed context.CancelCauseFunc) error {
 	if s.listener == nil {
 		return nil
 	}
 	// It outlives the signal, as the probes do until all else has stopped.
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	mux := http.NewServeMux()
-	mux.Handle("/livez", livez)
-	mux.Handle("/readyz", readyz)
-	mux.Handle("/", shared(handler))
-	s.http = newHTTPServer(ctx, mux, s.protected())
-	serve := func() error { return s.http.Serve(s.listener) }
+	s.http = newHTTPServer(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(*s.handler.Load()).ServeHTTP(w, r)
+	}), s.protected())
+	serve, follow := func() error { return s.http.Serve(s.listener) }, func() {}
 	logger := klog.FromContext(ctx).WithValues("address", s.listener.Addr().String())
 	if s.protected() {
 		var err error
-		if s.http.TLSConfig, err = tlsConfig(ctx, s.certificate); err != nil {
+		if s.http.TLSConfig, follow, err = tlsConfig(ctx, s.certificate); err != nil {
 			return err
 		}
 		sha256, err := fingerprint(s.certificate)
@@ -80,7 +93,10 @@ func (s *server) serve(ctx context.Context, livez, readyz probe, handler http.Ha
 		logger = logger.WithValues("certificate", s.certificate.Name(), "sha256", sha256)
 		serve = func() error { return s.http.ServeTLS(s.listener, "", "") }
 	}
-	logger.Info("Serving /livez and /readyz")
+	s.announce = sync.OnceFunc(func() {
+		follow()
+		logger.Info("Serving /livez and /readyz")
+	})
 	go func() {
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			failed(fmt.Errorf("serving on %s: %w", s.listener.Addr(), err))

@@ -63,7 +63,6 @@ type replica struct {
 	cmd     *exec.Cmd
 	address string         // "" until it serves
 	last    string         // line of its log
-	lost    bool           // it has said that the lease was lost
 	killed  bool           // by us
 	starts  int            // of processes
 	ends    map[string]int // why it ended, and how often
@@ -172,7 +171,7 @@ func (r *replica) once(ctx context.Context) bool {
 		r.mu.Unlock()
 		return false
 	}
-	r.cmd, r.killed, r.lost, r.last = cmd, false, false, ""
+	r.cmd, r.killed, r.last = cmd, false, ""
 	r.starts++
 	r.mu.Unlock()
 	r.read(stderr)
@@ -191,16 +190,14 @@ func appendError(to []string, err error) []string {
 	return to
 }
 
-// judgeEnd counts why a process has ended: by our hand, or because it has lost
-// its lease, or could not start while the API server was away.
+// judgeEnd counts why a process has ended: by our hand, or because an API server
+// that has just come refused its login. An outage ends none.
 func (r *replica) judgeEnd(code int) {
 	switch {
 	case r.killed:
 		r.ends["killed"]++
 	case r.stopped && (code == 0 || r.last == ""): // it had not begun to listen for signals
 		r.ends["stopped"]++
-	case code == 1 && r.lost:
-		r.ends["lease lost"]++
 	case code == 1 && strings.HasPrefix(r.last, "podinfolookup: "):
 		r.ends["could not start"]++
 	default:
@@ -223,7 +220,6 @@ func (r *replica) read(stderr io.Reader) {
 		_, _ = fmt.Fprintln(file, line)
 		r.mu.Lock()
 		r.last = line
-		r.lost = r.lost || strings.Contains(line, ": the lease was lost: ") // syncs under way may log after that
 		if found := errorLine.FindStringSubmatch(line); found != nil {
 			message, _, _ := strings.Cut(found[3], `" `)
 			r.errors.add(found[1], found[2]+" "+strings.Trim(message, `"`))

@@ -91,7 +91,7 @@ func TestMetricsTellWhatWasWrittenAndWhy(t *testing.T) {
 
 func TestProbesListTheirChecks(t *testing.T) {
 	t.Parallel()
-	p := start(t, env.Namespace(t, ""), "--leader-elect", "--leader-elect-resource-namespace=podinfolookup")
+	p := start(t, env.Namespace(t, ""), "--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-resource-name=podinfolookup")
 	for path, want := range map[string]string{
 		"/livez?verbose":  "[+]workers ok\n[+]leader-election ok\nlivez check passed\n",
 		"/readyz?verbose": "[+]crd ok\n[+]caches ok\n[+]lookup ok\nreadyz check passed\n",

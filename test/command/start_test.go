@@ -181,32 +181,19 @@ func TestAnUnreadableKubeconfigIsToldOfInOneLine(t *testing.T) {
 
 func TestAServerThatCannotBeUsedIsToldOfInOneLine(t *testing.T) {
 	t.Parallel()
-	silent := blackHole(t)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, "<html>\n<p>It works!\n</html>\n")
 	}))
 	t.Cleanup(page.Close)
-	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "first line\nsecond line", http.StatusInternalServerError)
-	}))
-	t.Cleanup(failing.Close)
 	tests := []struct {
 		name   string
 		change func(*testenv.Login)
 		failure
 	}{
-		{"nobody listens", func(l *testenv.Login) { l.Cluster.Server = "https://127.0.0.1:1" },
-			failure{1, `127\.0\.0\.1:1: .*connection refused`, "check the kubeconfig's server address"}},
-		{"no such host", func(l *testenv.Login) { l.Cluster.Server = "https://cluster.invalid" },
-			failure{1, `cluster\.invalid`, "check the "}},
-		{"TLS is never answered", func(l *testenv.Login) { l.Cluster.Server = "https://" + silent },
-			failure{1, `no answer within 10s|TLS handshake timeout`, "check the "}},
-		{"HTTP is never answered", func(l *testenv.Login) { l.Cluster.Server = "http://" + silent },
-			failure{1, `no answer within 10s`, "check the server's address and the network"}},
+		{"no such host", func(l *testenv.Login) { l.Cluster.Server = "https://no..host" }, // which no resolver is asked for
+			failure{1, `no\.\.host: no such host`, "check the kubeconfig's server address"}},
 		{"a web page answers", func(l *testenv.Login) { l.Cluster.Server = page.URL },
 			failure{1, `unable to parse the server version`, "check the kubeconfig's server address"}},
-		{"a server that fails answers", func(l *testenv.Login) { l.Cluster.Server = failing.URL },
-			failure{1, `an error on the server`, "check the kubeconfig's server address"}},
 		{"HTTP answers where TLS is asked", func(l *testenv.Login) { l.Cluster.Server = strings.Replace(page.URL, "http", "https", 1) },
 			failure{1, `server gave HTTP response to HTTPS client`, "check the kubeconfig's server address"}},
 		{"another certificate authority", func(l *testenv.Login) { l.Cluster.CertificateAuthorityData = otherAuthority(t) },
@@ -224,6 +211,62 @@ func TestAServerThatCannotBeUsedIsToldOfInOneLine(t *testing.T) {
 			login := env.Login()
 			test.change(&login)
 			test.check(t, command(t, "--kubeconfig="+login.Write(t)).Start(t))
+		})
+	}
+}
+
+// TestAServerThatIsAwayIsWaitedFor is of what may pass: the program serves, says
+// what it waits for, once, and stops when it is told to.
+func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	silent := blackHole(t)
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "first line\nsecond line", http.StatusInternalServerError)
+	}))
+	t.Cleanup(failing.Close)
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "later", http.StatusTooManyRequests)
+	}))
+	t.Cleanup(busy.Close)
+	cut := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(cut.Close)
+	tests := []struct{ name, server, cause, remedy string }{
+		{"nobody listens", "https://127.0.0.1:1", `127\.0\.0\.1:1: .*connection refused`, "check the kubeconfig's server address, and that the API server runs"},
+		{"TLS is never answered", "https://" + silent, `no answer within 10s|TLS handshake timeout`, "check the "},
+		{"HTTP is never answered", "http://" + silent, `no answer within 10s`, "check the server's address and the network"},
+		{"a server that fails answers", failing.URL, `an error on the server`, "check the kubeconfig's server address"},
+		{"a server that is busy answers", busy.URL, `the server has received too many requests`, "check the kubeconfig's server address"},
+		{"connections are cut", cut.URL, `EOF|no answer within 10s`, "check the "},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			login := env.Login()
+			login.Cluster.Server = test.server
+			p := command(t, "--kubeconfig="+login.Write(t)).Start(t)
+			testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has("Waiting for the API server, trying again") })
+			if stderr := p.Stderr.String(); !regexp.MustCompile(test.cause).MatchString(stderr) || !strings.Contains(stderr, test.remedy) {
+				t.Errorf("want the cause %q and the remedy %q in:\n%s", test.cause, test.remedy, stderr)
+			}
+			for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/": 503, "/v1/pods/default/nginx": 503, "/metrics": 503} {
+				code, body, err := p.Get(t.Context(), t, path)
+				if err != nil || code != want {
+					t.Errorf("%s: %d %q %v, want %d", path, code, body, err, want)
+				}
+				if path == "/readyz" && !(strings.HasPrefix(body, "waiting for the API server: ") && regexp.MustCompile(test.cause).MatchString(body) && strings.Count(body, "\n") == 1) {
+					t.Errorf("/readyz: %q", body)
+				}
+			}
+			p.Signal(t, syscall.SIGINT)
+			if code := p.Wait(t, testenv.StopWithin); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			if n := strings.Count(p.Stderr.String(), "Waiting for the API server"); n != 1 {
+				t.Errorf("it is logged %d times:\n%s", n, p.Stderr)
+			}
+			if diff := cmp.Diff("", p.Stdout.String()); diff != "" {
+				t.Errorf("standard output (-want +got):\n%s", diff)
+			}
 		})
 	}
 }

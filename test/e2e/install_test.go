@@ -130,7 +130,7 @@ func runAsTheAccount(t *testing.T) *testenv.Program {
 	login.User.ClientCertificateData, login.User.ClientKeyData, login.User.Token = nil, nil, token
 	program := testenv.Command(t, binary, "--kubeconfig="+login.Write(t), "--bind-address=127.0.0.1:0",
 		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup").Start(t).Ready(t)
-	testenv.Eventually(t, func(context.Context) error { return program.Stderr.Has("Successfully acquired lease") })
+	testenv.Eventually(t, func(context.Context) error { return program.Stderr.Has("Holding the lease") })
 	return program
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,9 +44,16 @@ const (
 // replica starts a program that stands by or leads; it has warm caches.
 func replica(t *testing.T, kubeconfig, namespace string) *testenv.Program {
 	t.Helper()
-	return testenv.Command(t, binary, "--kubeconfig="+kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0",
-		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-lease-duration="+lease.String(),
-		"--leader-elect-renew-deadline="+renew.String(), "--leader-elect-retry-period="+retry.String()).Start(t).Ready(t)
+	return command(t, kubeconfig, namespace).Start(t).Ready(t)
+}
+
+// command is a replica that has yet to be started; args come last.
+func command(t *testing.T, kubeconfig, namespace string, args ...string) *testenv.Program {
+	t.Helper()
+	return testenv.Command(t, binary, append([]string{"--kubeconfig=" + kubeconfig, "--namespace=" + namespace, "--bind-address=127.0.0.1:0",
+		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-resource-name=podinfolookup",
+		"--leader-elect-lease-duration=" + lease.String(), "--leader-elect-renew-deadline=" + renew.String(),
+		"--leader-elect-retry-period=" + retry.String()}, args...)...)
 }
 
 // pair starts two replicas, of which the first leads.
@@ -142,9 +150,7 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 		wrote(t, standby, namespace, fmt.Sprintf("during-%d", i))
 	}
 	leader.Signal(t, syscall.SIGCONT)
-	if code := leader.Wait(t, renew+slack); code != 1 {
-		t.Errorf("exit code %d", code)
-	}
+	testenv.Eventually(t, func(context.Context) error { return leader.Stderr.Has("the lease was lost") })
 	for _, verb := range []string{"add: ", "update: ", "delete: "} {
 		if strings.Contains(strings.ReplaceAll(leader.Stdout.String(), "add: "+namespace+"/before\n", ""), verb) {
 			t.Errorf("it wrote: %s", leader.Stdout)
@@ -155,50 +161,200 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 			t.Errorf("%d creates of the Testcr of during-%d", n, i)
 		}
 	}
-	testenv.Eventually(t, func(context.Context) error {
-		last := strings.TrimSpace(leader.Stderr.String())
-		if !strings.Contains(last, "podinfolookup: podinfolookup/podinfolookup: the lease was lost") {
-			return errors.New(last)
+
+	// It stands by, and takes over again.
+	for _, probe := range []string{"/livez", "/readyz"} {
+		if code, body, err := leader.Get(t.Context(), t, probe); err != nil || code != http.StatusOK {
+			t.Errorf("%s of the standby: %d %q %v", probe, code, body, err)
 		}
-		return nil
-	})
+	}
+	createPod(t, namespace, "of-the-next")
+	wrote(t, standby, namespace, "of-the-next")
+	standby.Signal(t, syscall.SIGTERM)
+	createPod(t, namespace, "again")
+	wrote(t, leader, namespace, "again")
+	for _, name := range []string{"of-the-next", "again"} {
+		if n := writesOf(t, namespace, name); n != 1 {
+			t.Errorf("%d creates of the Testcr of %s", n, name)
+		}
+	}
 }
 
-func TestAnAPIServerThatIsAwayForLongerThanTheLease(t *testing.T) {
+// looksUp asks a replica for one Pod until the returned function is called, which
+// fails unless each lookup was answered from the first one on.
+func looksUp(t *testing.T, p *testenv.Program, namespace, name string) (end func()) {
+	t.Helper()
+	lookup := func(ctx context.Context) error {
+		code, body, err := p.Get(ctx, t, "/v1/pods/"+namespace+"/"+name)
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("%d %s", code, body)
+		}
+		return err
+	}
+	testenv.Eventually(t, lookup)
+	stop, done := make(chan struct{}), make(chan struct{})
+	var failed error
+	go func() {
+		defer close(done)
+		every := time.NewTicker(50 * time.Millisecond)
+		defer every.Stop()
+		for failed == nil {
+			select {
+			case <-stop:
+				return
+			case <-every.C:
+				failed = lookup(t.Context())
+			}
+		}
+	}()
+	end = sync.OnceFunc(func() {
+		close(stop)
+		<-done
+		if failed != nil {
+			t.Errorf("a lookup failed: %v", failed)
+		}
+	})
+	t.Cleanup(end)
+	return end
+}
+
+func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	line := newLine(t)
 	kubeconfig := line.kubeconfig(t)
 	leader, standby := pair(t, kubeconfig, namespace)
+	ends := []func(){looksUp(t, leader, namespace, "before"), looksUp(t, standby, namespace, "before")}
 	line.cut()
 	createPod(t, namespace, "during")
-	if code := leader.Wait(t, renew+2*slack); code != 1 {
-		t.Errorf("the leader's exit code is %d", code)
-	}
-	// As a kubelet would; there is nothing to start on, and it says so.
-	again := testenv.Command(t, binary, "--kubeconfig="+kubeconfig).Start(t)
-	if code := again.Wait(t, testenv.Patience); code != 1 {
-		t.Errorf("exit code %d of a start without an API server: %s", code, again.Stderr)
-	}
-	if err := standby.Running(); err != nil {
-		t.Fatalf("the standby: %v", err)
-	}
-	if code, body, err := standby.Get(t.Context(), t, "/livez"); err != nil || code != http.StatusOK {
-		t.Errorf("the standby's /livez: %d %q %v", code, body, err)
+	testenv.Eventually(t, func(context.Context) error { return leader.Stderr.Has("the lease was lost") })
+
+	// One that starts now waits, and says what for.
+	third := command(t, kubeconfig, namespace).Start(t)
+	waits(t, third, "connection refused")
+	for _, p := range []*testenv.Program{leader, standby, third} {
+		if err := p.Running(); err != nil {
+			t.Fatal(err)
+		}
+		if code, body, err := p.Get(t.Context(), t, "/livez"); err != nil || code != http.StatusOK {
+			t.Errorf("/livez: %d %q %v", code, body, err)
+		}
 	}
 	if n := writesOf(t, namespace, "during"); n != 0 {
 		t.Errorf("%d creates of a Testcr while the API server was away", n)
 	}
 	line.heal(t)
-	wrote(t, standby, namespace, "during")
-	third := replica(t, kubeconfig, namespace)
+	third.Ready(t)
 	createPod(t, namespace, "after")
-	wrote(t, standby, namespace, "after")
 	for _, name := range []string{"before", "during", "after"} {
+		hasTestcr(t, namespace, name)
 		if n := writesOf(t, namespace, name); n != 1 {
 			t.Errorf("%d creates of the Testcr of %s", n, name)
 		}
 	}
-	if err := third.Stdout.Has("add: "); err == nil {
-		t.Errorf("both write: %s", third.Stdout)
+	for _, end := range ends {
+		end()
 	}
+	if n := strings.Count(leader.Stderr.String(), "the lease was lost"); n != 1 {
+		t.Errorf("the loss of the lease was logged %d times", n)
+	}
+}
+
+// waits fails unless a program serves and is not ready, with the cause, which its
+// log has once.
+func waits(t *testing.T, p *testenv.Program, cause string) {
+	t.Helper()
+	testenv.Eventually(t, func(ctx context.Context) error {
+		code, body, err := p.Get(ctx, t, "/readyz")
+		if err != nil {
+			return err
+		}
+		if code != http.StatusServiceUnavailable || !strings.HasPrefix(body, "waiting for the API server: ") || !strings.Contains(body, cause) {
+			return fmt.Errorf("/readyz: %d %q", code, body)
+		}
+		return nil
+	})
+	if code, body, err := p.Get(t.Context(), t, "/v1/pods/default/nginx"); err != nil || code != http.StatusServiceUnavailable {
+		t.Errorf("the lookup: %d %q %v", code, body, err)
+	}
+	if n := strings.Count(p.Stderr.String(), "Waiting for the API server"); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
+}
+
+func hasTestcr(t *testing.T, namespace, name string) {
+	t.Helper()
+	testcr := podinfolookup.NameFor(cache.NewObjectName(namespace, name))
+	testenv.Eventually(t, func(ctx context.Context) error {
+		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
+		return err
+	})
+}
+
+// TestAnOutageEndsNoProcess has no other replica: the same process writes before
+// and after.
+func TestAnOutageEndsNoProcess(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		lost string // what the log says when the outage is longer than the renew deadline
+	}{
+		{"with leader election", nil, "the lease was lost"},
+		{"without leader election", []string{"--leader-elect=false"}, "Cannot list or watch"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			namespace := env.Namespace(t, "")
+			line := newLine(t)
+			p := command(t, line.kubeconfig(t), namespace, test.args...).Start(t).Ready(t)
+			leads(t, p)
+			createPod(t, namespace, "before")
+			wrote(t, p, namespace, "before")
+			end := looksUp(t, p, namespace, "before")
+			begun := time.Now()
+			line.cut()
+			createPod(t, namespace, "during")
+			testenv.Eventually(t, func(context.Context) error {
+				if time.Since(begun) < 2*renew {
+					return errors.New("the outage is short")
+				}
+				return p.Stderr.Has(test.lost)
+			})
+			line.heal(t)
+			createPod(t, namespace, "after")
+			for _, name := range []string{"during", "after"} {
+				wrote(t, p, namespace, name)
+			}
+			end()
+			for _, name := range []string{"before", "during", "after"} {
+				if n := writesOf(t, namespace, name); n != 1 {
+					t.Errorf("%d creates of the Testcr of %s", n, name)
+				}
+			}
+		})
+	}
+}
+
+// TestTwoNamespacesHaveTwoLeases has two controllers with all defaults but their
+// namespace: both work.
+func TestTwoNamespacesHaveTwoLeases(t *testing.T) {
+	var programs []*testenv.Program
+	var namespaces []string
+	for range 2 {
+		namespace := env.Namespace(t, "")
+		p := testenv.Command(t, binary, "--kubeconfig="+env.AdminKubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0",
+			"--leader-elect", "--leader-elect-resource-namespace=podinfolookup").Start(t).Ready(t)
+		programs, namespaces = append(programs, p), append(namespaces, namespace)
+	}
+	for i, p := range programs {
+		createPod(t, namespaces[i], "web")
+		wrote(t, p, namespaces[i], "web")
+		held, err := env.Clients.CoordinationV1().Leases("podinfolookup").Get(t.Context(), "podinfolookup-"+namespaces[i], metav1.GetOptions{})
+		if err != nil || held.Spec.HolderIdentity == nil || *held.Spec.HolderIdentity == "" {
+			t.Errorf("the lease of %s: %v, %v", namespaces[i], held, err)
+		}
+	}
+	// A second replica of one of them names the holder.
+	second := testenv.Command(t, binary, "--kubeconfig="+env.AdminKubeconfig, "--namespace="+namespaces[0], "--bind-address=127.0.0.1:0",
+		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup").Start(t).Ready(t)
+	testenv.Eventually(t, func(context.Context) error { return second.Stderr.Has(`holder="`) })
 }

@@ -61,7 +61,7 @@ func start(t *testing.T, kubeconfig string, environment []string, args ...string
 	s.answers(t, "/readyz", "", http.StatusOK)
 	// A standby is ready, too; told to stop while it takes the lease, it could not
 	// give back what it does not know to have.
-	testenv.Eventually(t, func(context.Context) error { return s.Stderr.Has("Successfully acquired lease") })
+	testenv.Eventually(t, func(context.Context) error { return s.Stderr.Has("Holding the lease") })
 	return s
 }
 
@@ -90,24 +90,24 @@ func (s *server) answers(t *testing.T, path, token string, want int) {
 }
 
 // stop stops the program, which releases its lease.
-func (s *server) stop(t *testing.T) {
+func (s *server) stop(t *testing.T, lease string) {
 	t.Helper()
 	s.Signal(t, syscall.SIGTERM)
 	if code := s.Wait(t, testenv.StopWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	lease, err := env.Clients.CoordinationV1().Leases("podinfolookup").Get(t.Context(), "podinfolookup", metav1.GetOptions{})
+	held, err := env.Clients.CoordinationV1().Leases("podinfolookup").Get(t.Context(), lease, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
+	if holder := held.Spec.HolderIdentity; holder != nil && *holder != "" {
 		t.Errorf("the lease is still held by %s", *holder)
 	}
 }
 
 // live lets the program do all that it can do. idle tells what of its rights it
 // has not used yet.
-func live(t *testing.T, idle func() []right, args ...string) {
+func live(t *testing.T, idle func() []right, lease string, args ...string) {
 	t.Helper()
 	other := &other{}
 	s := start(t, env.Proxy(t, other.isAhead), nil, args...)
@@ -145,11 +145,11 @@ func live(t *testing.T, idle func() []right, args ...string) {
 		}
 		return nil
 	})
-	s.stop(t)
+	s.stop(t, lease)
 
 	// An API server that does not stream lists, as those before 1.34, is asked for
 	// them in the old way.
-	start(t, env.Kubeconfig, []string{"KUBE_FEATURE_WatchListClient=false"}, args...).stop(t)
+	start(t, env.Kubeconfig, []string{"KUBE_FEATURE_WatchListClient=false"}, args...).stop(t, lease)
 }
 
 // other writes a Testcr a moment before the program does, so that the program's
@@ -268,7 +268,7 @@ func caller(t *testing.T, name, role string) string {
 
 // The roles of rbac-view.yaml and rbac-metrics.yaml suffice, each for its own part.
 func TestTheRolesForPeopleAndForScraping(t *testing.T) {
-	s := start(t, env.Kubeconfig, nil, "--namespace=default")
+	s := start(t, env.Kubeconfig, nil, "--namespace=default", "--leader-elect-resource-name=podinfolookup")
 	reader, scraper := caller(t, "reader", "podinfolookup-view"), caller(t, "scraper", "podinfolookup-metrics")
 	s.answers(t, "/v1/summary", reader, http.StatusOK)
 	s.answers(t, "/metrics", scraper, http.StatusOK)

@@ -30,20 +30,21 @@ func TestMain(m *testing.M) {
 func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 	tests := []struct {
 		name       string
-		file       string
+		files      []string
 		args       []string
+		lease      string
 		everywhere bool // it may read the Pods of all namespaces
 	}{
-		{"for one namespace", "rbac-namespace.yaml", []string{"--namespace=default"}, false},
-		{"for all namespaces", "rbac.yaml", nil, true},
+		{"for one namespace", []string{"rbac-namespace.yaml"}, []string{"--namespace=default"}, "podinfolookup-default", false},
+		{"for all namespaces", []string{"rbac.yaml", "rbac-leader.yaml"}, nil, "podinfolookup", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			grantOnly(t, test.file, test.everywhere)
-			withoutLease(t)
+			grantOnly(t, test.files, test.everywhere)
+			withoutLease(t, test.lease)
 			before := len(env.Requests(t))
-			rights := rightsOf(t, test.file, "rbac-lookup.yaml", "rbac-leader.yaml")
-			live(t, func() []right { return unused(rights, env.Requests(t)[before:]) }, test.args...)
+			rights := rightsOf(t, append([]string{"rbac-lookup.yaml"}, test.files...)...)
+			live(t, func() []right { return unused(rights, env.Requests(t)[before:]) }, test.lease, test.args...)
 			// A request that the end of the program has cut is logged a moment later.
 			testenv.Eventually(t, func(context.Context) error {
 				if idle := unused(rights, env.Requests(t)[before:]); len(idle) > 0 {
@@ -52,15 +53,15 @@ func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 				return nil
 			})
 			if wrong := amiss(rights, env.Requests(t)[before:]); len(wrong) > 0 {
-				t.Errorf("not granted by yaml/%s:\n%s", test.file, strings.Join(wrong, "\n"))
+				t.Errorf("not granted by %v of yaml/:\n%s", test.files, strings.Join(wrong, "\n"))
 			}
 		})
 	}
 }
 
-// grantOnly applies one of the two files which grant the right to read Pods, and
-// takes away what the other grants.
-func grantOnly(t *testing.T, file string, everywhere bool) {
+// grantOnly applies the files that grant the right to read Pods everywhere or in
+// one namespace, and takes away what the others grant.
+func grantOnly(t *testing.T, files []string, everywhere bool) {
 	t.Helper()
 	rbac := env.Clients.RbacV1()
 	for _, err := range []error{
@@ -87,15 +88,17 @@ func grantOnly(t *testing.T, file string, everywhere bool) {
 		})
 	}
 	inForce(false, "default")
-	apply(t, file)
+	for _, file := range files {
+		apply(t, file)
+	}
 	inForce(true, "default")
 	inForce(everywhere, metav1.NamespaceAll)
 }
 
 // withoutLease deletes the lease of an earlier run, so that there is one to create.
-func withoutLease(t *testing.T) {
+func withoutLease(t *testing.T, name string) {
 	t.Helper()
-	err := env.Clients.CoordinationV1().Leases("podinfolookup").Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{})
+	err := env.Clients.CoordinationV1().Leases("podinfolookup").Delete(t.Context(), name, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func TestARollUnderChurnLosesNothing(t *testing.T) {
 func replica(t *testing.T, program, namespace string) *testenv.Program {
 	t.Helper()
 	return testenv.Command(t, program, "--kubeconfig="+env.Kubeconfig, "--namespace="+namespace, "--bind-address=127.0.0.1:0",
-		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-lease-duration=25s",
+		"--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-resource-name=podinfolookup", "--leader-elect-lease-duration=25s",
 		"--leader-elect-renew-deadline=20s", "--leader-elect-retry-period=200ms").Start(t).Ready(t)
 }
 
