@@ -24,6 +24,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -67,7 +68,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return printable.Text(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {

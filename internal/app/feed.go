@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 const (
@@ -83,7 +84,7 @@ func (f *feed) wrote(verb podinfolookup.Verb, pod cache.ObjectName) {
 		return
 	}
 	select {
-	case f.lines <- string(verb) + ": " + pod.String() + "\n":
+	case f.lines <- string(verb) + ": " + printable.Text(pod.String()) + "\n":
 	default:
 		f.dropped.Add(1)
 	}
@@ -172,8 +173,11 @@ func (f *feed) printList() error {
 		w := tabwriter.NewWriter(f.out, 0, 8, 3, ' ', 0)
 		fmt.Fprintln(w, "NAME\tPOD\tIP\tNODE\tPHASE\tAGE")
 		for _, t := range rows {
-			fmt.Fprintln(w, strings.Join([]string{t.Name, t.Spec.PodKey, orNone(t.Spec.PodIP),
-				orNone(t.Spec.NodeName), orNone(t.Spec.Phase), age(t)}, "\t"))
+			cells := []string{t.Name, t.Spec.PodKey, orNone(t.Spec.PodIP), orNone(t.Spec.NodeName), orNone(t.Spec.Phase), age(t)}
+			for i := range cells {
+				cells[i] = printable.Text(cells[i])
+			}
+			fmt.Fprintln(w, strings.Join(cells, "\t"))
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -147,9 +148,9 @@ func labelOf(testcrs []*podinfolookup.Testcr) string {
 	var label strings.Builder
 	label.WriteByte('[')
 	if first.Spec.HostNetwork && first.Spec.NodeName != "" {
-		label.WriteString("node/" + first.Spec.NodeName + " ")
+		label.WriteString("node/" + printable.Text(first.Spec.NodeName) + " ")
 	}
-	label.WriteString(first.Spec.PodKey)
+	label.WriteString(printable.Text(first.Spec.PodKey))
 	if others > 0 {
 		fmt.Fprintf(&label, " +%d", others)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/liggitt/tabwriter"
 	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/util/jsonpath"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 // kubectl's printer of custom columns is in a module that brings all of kubectl
@@ -111,7 +113,7 @@ func valuesAt(path *jsonpath.JSONPath, object any) (string, error) {
 	var values []string
 	for _, result := range results {
 		for _, value := range result {
-			values = append(values, printers.EscapeTerminal(fmt.Sprint(value.Interface())))
+			values = append(values, printable.Text(fmt.Sprint(value.Interface())))
 		}
 	}
 	if len(values) == 0 {

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 // Exit codes.
@@ -54,6 +56,8 @@ func Main(args []string, streams genericiooptions.IOStreams) int {
 
 // Run runs the plugin until ctx ends and returns its exit code.
 func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	// Warnings, notes and errors quote the cluster and the API server.
+	streams.ErrOut = printable.Lines{Writer: streams.ErrOut}
 	cmd := NewCommand(streams) //nolint:contextcheck // commands get it from ExecuteContext
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)

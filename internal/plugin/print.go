@@ -18,6 +18,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -62,13 +63,14 @@ func (o *options) newPrinter() (printer, error) {
 	} else if err != nil {
 		return nil, usageError{err}
 	}
-	return &objects{ResourcePrinter: p, out: o.Out, events: o.events}, nil
+	return &objects{ResourcePrinter: p, out: o.Out, format: format, events: o.events}, nil
 }
 
 // objects prints Testcrs as objects of the API.
 type objects struct {
 	printers.ResourcePrinter
 	out    io.Writer
+	format string // of -o, without what follows "="
 	events bool
 }
 
@@ -78,16 +80,16 @@ func (p *objects) print(rows []row, s shape) error {
 			"apiVersion": "v1", "kind": "List", "metadata": map[string]any{"resourceVersion": ""},
 		}}
 		for i := range rows {
-			list.Items = append(list.Items, *object(rows[i].testcr))
+			list.Items = append(list.Items, *p.object(rows[i].testcr))
 		}
-		return p.PrintObj(list, p.out)
+		return p.write(list)
 	}
 	for i := range rows {
-		var obj runtime.Object = object(rows[i].testcr)
+		var obj runtime.Object = p.object(rows[i].testcr)
 		if p.events {
 			obj = &metav1.WatchEvent{Type: rows[i].event, Object: runtime.RawExtension{Object: obj}}
 		}
-		if err := p.PrintObj(obj, p.out); err != nil {
+		if err := p.write(obj); err != nil {
 			return err
 		}
 	}
@@ -154,7 +156,7 @@ func (p *table) print(rows []row, s shape) error {
 	for i := range rows {
 		cells := make([]any, len(p.columns))
 		for j, c := range p.columns {
-			cells[j] = cell(c.Name, rows[i], p.wide)
+			cells[j] = printable.Text(cell(c.Name, rows[i], p.wide))
 		}
 		t.Rows = append(t.Rows, metav1.TableRow{Cells: cells})
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 // Verdict is one word for a Result.
@@ -44,7 +46,7 @@ func (r *Result) Text(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, list := range [][]Difference{r.Differences, r.Unclear} {
 		for i := range list {
-			fmt.Fprintln(out, list[i].String())
+			fmt.Fprintln(out, printable.Text(list[i].String()))
 		}
 	}
 	fmt.Fprintf(out, "%s: %d Pods, %d Testcrs, %d differences", r.Verdict(), r.Pods, r.Testcrs, len(r.Differences))
@@ -85,7 +87,7 @@ func (d Difference) String() string {
 // JSON prints an object a line: each difference, and at last the numbers.
 func (r *Result) JSON(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	encoder := json.NewEncoder(out)
+	encoder := json.NewEncoder(jsonWriter{out})
 	encoder.SetEscapeHTML(false)
 	for _, list := range [][]Difference{r.Differences, r.Unclear} {
 		for i := range list {
@@ -105,4 +107,15 @@ func (r *Result) JSON(w io.Writer) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// jsonWriter escapes what json.Encoder leaves as it is. The encoder writes each
+// object whole.
+type jsonWriter struct{ io.Writer }
+
+func (w jsonWriter) Write(p []byte) (int, error) {
+	if _, err := w.Writer.Write(printable.JSON(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -1,0 +1,131 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
+)
+
+// object returns what is printed of t. JSON and YAML have escape sequences of
+// their own; in every other format the values themselves are escaped, because
+// line feeds and colors of the user's own template must stay.
+func (p *objects) object(t *podinfolookup.Testcr) *unstructured.Unstructured {
+	u := object(t)
+	switch p.format {
+	case "json", "jsonpath-as-json", "yaml", "kyaml":
+		return u
+	}
+	u.Object, _ = escaped(u.Object).(map[string]any)
+	return u
+}
+
+// escaped returns a copy of a JSON value whose strings are printable.
+func escaped(value any) any {
+	switch v := value.(type) {
+	case string:
+		return printable.Text(v)
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = escaped(v[i])
+		}
+		return list
+	case map[string]any:
+		fields := make(map[string]any, len(v))
+		for key := range v {
+			fields[printable.Text(key)] = escaped(v[key])
+		}
+		return fields
+	default:
+		return value
+	}
+}
+
+// write prints obj with the characters escaped that its encoding leaves as they are.
+func (p *objects) write(obj runtime.Object) error {
+	if p.format == "yaml" || p.format == "kyaml" {
+		var err error
+		if obj, err = readable(obj); err != nil {
+			return err
+		}
+	}
+	var buffer bytes.Buffer
+	if err := p.PrintObj(obj, &buffer); err != nil {
+		return err
+	}
+	text := buffer.Bytes()
+	switch p.format {
+	case "json", "jsonpath-as-json":
+		text = printable.JSON(text)
+	case "yaml":
+		var err error
+		if text, err = escapeYAML(text); err != nil {
+			return err
+		}
+	case "kyaml": // all values in it are quoted
+		text = printable.Quoted(text, appendYAMLEscape)
+	}
+	_, err := p.out.Write(text)
+	return err
+}
+
+// readable returns obj as the printers of YAML can read it: they refuse JSON in
+// which control characters are not escaped.
+func readable(obj runtime.Object) (runtime.Object, error) {
+	text, err := json.Marshal(obj)
+	if err != nil || !printable.HasHidden(text) {
+		return obj, err
+	}
+	return &runtime.Unknown{Raw: printable.Quoted(text, appendYAMLEscape)}, nil
+}
+
+// escapeYAML quotes each scalar that needs an escape, since only quoted ones can
+// have it.
+func escapeYAML(text []byte) ([]byte, error) {
+	if !printable.HasHidden(text) {
+		return text, nil
+	}
+	const separator = "---\n"
+	body, more := bytes.CutPrefix(text, []byte(separator))
+	var document yaml.Node
+	if err := yaml.Unmarshal(body, &document); err != nil {
+		return nil, err
+	}
+	quote(&document)
+	var out bytes.Buffer
+	if more {
+		out.WriteString(separator)
+	}
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	encoder.CompactSeqIndent()
+	if err := errors.Join(encoder.Encode(&document), encoder.Close()); err != nil {
+		return nil, err
+	}
+	return printable.Quoted(out.Bytes(), appendYAMLEscape), nil
+}
+
+func quote(node *yaml.Node) {
+	if node.Kind == yaml.ScalarNode && printable.HasHidden([]byte(node.Value)) {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	for _, child := range node.Content {
+		quote(child)
+	}
+}
+
+func appendYAMLEscape(out []byte, r rune) []byte {
+	if r <= math.MaxUint16 {
+		return fmt.Appendf(out, `\u%04x`, r)
+	}
+	return fmt.Appendf(out, `\U%08x`, r)
+}
