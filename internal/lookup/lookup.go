@@ -22,6 +22,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -131,11 +132,24 @@ type Pod struct {
 	Testcr string `json:"testcr"`         // name of the Testcr
 	Live   bool   `json:"live"`           // neither completed nor terminating
 	Note   string `json:"note,omitempty"` // why it may not be the Pod that is meant
+	// Omitted are the fields that the Testcr has and this row of a list lacks.
+	Omitted []string `json:"omitted,omitempty"`
 	podinfolookup.TestcrSpec
 }
 
 func podOf(t *podinfolookup.Testcr) Pod {
 	return Pod{Testcr: t.Name, Live: query.Rank(t) == 0, Note: query.Note(t), TestcrSpec: t.Spec}
+}
+
+// shortened returns p without the fields that can be long.
+func (p Pod) shortened() Pod {
+	if len(p.Labels) > 0 {
+		p.Labels, p.Omitted = nil, append(p.Omitted, "labels")
+	}
+	if len(p.Containers) > 0 {
+		p.Containers, p.Omitted = nil, append(p.Omitted, "containers")
+	}
+	return p
 }
 
 // failure is the answer to what cannot be answered.
@@ -144,33 +158,55 @@ type failure struct {
 	*View        // where the view was searched in vain
 }
 
-func (f failure) text(out *bytes.Buffer) { fmt.Fprintln(out, f.Error) }
+func (f failure) text(out *bytes.Buffer) { fmt.Fprintln(out, printable.Text(f.Error)) }
 
 // answer is what has a form for people, too.
 type answer interface{ text(out *bytes.Buffer) }
 
-// reply writes an answer in the form that the request asks for, whole: what
-// cannot be encoded must not begin as a success.
+// reply writes an answer in the form that the request asks for. Only the rows of
+// a list are sent one by one: everything else is encoded before the status.
 func reply(w http.ResponseWriter, r *http.Request, status int, a answer) {
-	var out bytes.Buffer
-	contentType := "application/json"
 	if prefers(r, "application/json", "text/plain") == "text/plain" {
-		contentType = "text/plain; charset=utf-8"
+		var out bytes.Buffer
 		a.text(&out)
-	} else {
-		encoder := json.NewEncoder(&out)
-		encoder.SetEscapeHTML(false) // nosniff, and never put into a page as it is
-		if err := encoder.Encode(a); err != nil {
-			http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
-			return
-		}
+		begin(w, status, "text/plain; charset=utf-8")
+		_, _ = w.Write(out.Bytes()) // the caller is gone
+		return
 	}
+	out, err := encode(a)
+	if err != nil {
+		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		return
+	}
+	if list, ok := a.(rows); ok {
+		list.send(w, status, bytes.TrimSuffix(out, []byte("}\n")))
+		return
+	}
+	begin(w, status, "application/json")
+	_, _ = w.Write(out)
+}
+
+// rows is an answer with a list of Pods. send completes the object that head
+// begins, and sends it.
+type rows interface {
+	send(w http.ResponseWriter, status int, head []byte)
+}
+
+func begin(w http.ResponseWriter, status int, contentType string) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept")
 	w.WriteHeader(status)
-	_, _ = w.Write(out.Bytes()) // the caller is gone
+}
+
+// encode returns the JSON of v and a line feed.
+func encode(v any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // nosniff, and never put into a page as it is
+	err := encoder.Encode(v)
+	return printable.JSON(out.Bytes()), err
 }
 
 // prefers returns which of the offered types the request asks for, the first

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -252,7 +253,7 @@ func TestPods(t *testing.T) {
 		{"no such IP in another spelling", "ip=FD00:0::9", "", false, "no Pod with ip fd00::9"},
 		{"no such workload in that phase", "workload=deploy/x&phase=Running", "", false, "no Pod with workload deployment/x and phase Running"},
 		{"not in that phase", "name=web-1&phase=Pending", "", false, "no Pod with name web-1 and phase Pending"},
-		{"what would spoil a terminal", "name=" + url.QueryEscape("a\x1b[2J\nb\xff"), "", false, "no Pod with name a[2Jb\ufffd"},
+		{"what would spoil a terminal", "name=" + url.QueryEscape("a\x1b[2J\nb\xff"), "", false, `no Pod with name a\u001b[2J\u000ab` + "\ufffd"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -809,7 +810,7 @@ func TestHostileValuesStayData(t *testing.T) {
 	const evil = `</script><img src=x onerror=alert(1)>&"'`
 	_, h := serve(t, pod("shop", "web", 1, "10.0.0.1", "node-1", func(p *corev1.Pod) {
 		p.Labels = map[string]string{"a": evil}
-		p.Spec.Containers[0].Image = evil + "\x1b[2J\r\n\u202e"
+		p.Spec.Containers[0].Image = evil + "\x1b[2J\r\n\x7f\u0085\u202e"
 		p.OwnerReferences = ownedBy(evil, evil)
 	}))
 	w := get(t, h, "/v1/pods", "")
@@ -818,11 +819,11 @@ func TestHostileValuesStayData(t *testing.T) {
 		t.Fatal(err)
 	}
 	item := got.Items[0]
-	if item.Labels["a"] != evil || item.Containers[0].Image != evil+"\x1b[2J\r\n\u202e" || item.WorkloadName != evil {
+	if item.Labels["a"] != evil || item.Containers[0].Image != evil+"\x1b[2J\r\n\x7f\u0085\u202e" || item.WorkloadName != evil {
 		t.Errorf("values are %+v", item)
 	}
-	if bytes.ContainsFunc(bytes.TrimSuffix(w.Body.Bytes(), []byte("\n")), func(r rune) bool { return r < ' ' }) {
-		t.Error("control characters are not escaped")
+	if bytes.ContainsFunc(bytes.TrimSuffix(w.Body.Bytes(), []byte("\n")), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("characters that do not print are not escaped: %q", w.Body)
 	}
 	for _, q := range []string{evil, evil + "\x00\xff", strings.Repeat(evil, 30)} {
 		if code, got := ask(t, h, "/v1/search?q="+url.QueryEscape(q)); code != http.StatusOK || got.Q != strings.ToValidUTF8(q, "\ufffd") {

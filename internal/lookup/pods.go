@@ -19,6 +19,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -28,16 +29,26 @@ const (
 	maxLimit     = 500
 )
 
+// The bounds of an answer in bytes of JSON. A Pod whose labels and containers
+// would take its page beyond maxWhole comes without them. A page ends before the
+// Pod that would take it beyond maxPage.
+const (
+	maxWhole = 1 << 20
+	maxPage  = 4 << 20
+)
+
 // podList is the answer of GET /v1/pods.
 type podList struct {
 	View
 	// Total number of Pods that match, on this page and all others.
 	Total int `json:"total"`
 	// Ambiguous: what should name one Pod is so of several. Live ones come first.
-	Ambiguous bool  `json:"ambiguous"`
-	Items     []Pod `json:"items"`
-	// Continue is the parameter that asks for the next page, absent on the last.
-	Continue string `json:"continue,omitempty"`
+	Ambiguous bool `json:"ambiguous"`
+
+	// found is encoded last, as "items" and "continue": see send.
+	found []*podinfolookup.Testcr
+	whole bool // the Pods may have labels and containers
+	more  bool // there is another page
 }
 
 func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
@@ -62,6 +73,7 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list := l.find(q)
+	list.whole = true
 	if len(q.Terms) > 0 && list.Total == 0 {
 		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + spoken(q.Terms, params.Get("phase")), View: &list.View})
 		return
@@ -104,16 +116,78 @@ func (l *Lookup) find(q index.Query) podList {
 	q.Limit++ // one more tells whether there is another page
 	found, total, view := l.index.Find(nil, q)
 	list := podList{View: l.view(view), Total: total}
-	if len(found) > limit {
-		found = found[:limit]
-		list.Continue = token(found[limit-1])
-	}
-	list.Items = make([]Pod, len(found))
-	for i, t := range found {
-		list.Items[i] = podOf(t)
-	}
+	list.more = len(found) > limit
+	list.found = found[:min(len(found), limit)]
 	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, func(t query.Term) bool { return t.Kind.One() })
 	return list
+}
+
+// send encodes one Pod at a time: a page of the largest would take too much
+// memory for each reader. What cannot be encoded is no success, and ends an
+// answer that has begun as a broken one.
+func (l podList) send(w http.ResponseWriter, status int, head []byte) {
+	out := slices.Concat(head, []byte(`,"items":[`))
+	sent, more := 0, l.more
+	for i, t := range l.found {
+		row, err := l.row(t, maxWhole-sent)
+		if err != nil && i == 0 {
+			http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+			return
+		} else if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if sent += len(row); i > 0 && sent > maxPage {
+			l.found, more = l.found[:i], true
+			break
+		}
+		if i == 0 {
+			begin(w, status, "application/json")
+		} else {
+			out = append(out, ',')
+		}
+		if _, err := w.Write(append(out, row...)); err != nil {
+			return // the caller is gone
+		}
+		out = out[:0]
+	}
+	if len(l.found) == 0 {
+		begin(w, status, "application/json")
+	}
+	out = append(out, ']')
+	if more {
+		out = fmt.Appendf(out, `,"continue":%q`, token(l.found[len(l.found)-1]))
+	}
+	_, _ = w.Write(append(out, "}\n"...))
+}
+
+// row returns the JSON of a Pod, with labels and containers if it is not longer
+// than room then.
+func (l podList) row(t *podinfolookup.Testcr, room int) ([]byte, error) {
+	p := podOf(t)
+	if l.whole && leastBytes(t) <= room {
+		if row, err := encode(p); err != nil || len(row) <= room {
+			return bytes.TrimSuffix(row, []byte("\n")), err
+		}
+	}
+	p = p.shortened()
+	if !l.whole {
+		p.Omitted = nil // no row of this list has them
+	}
+	row, err := encode(p)
+	return bytes.TrimSuffix(row, []byte("\n")), err
+}
+
+// leastBytes is less than what labels and containers take in JSON: what does not
+// fit in any case need not be encoded.
+func leastBytes(t *podinfolookup.Testcr) (n int) {
+	for key, value := range t.Spec.Labels {
+		n += len(key) + len(value)
+	}
+	for i := range t.Spec.Containers {
+		c := &t.Spec.Containers[i]
+		n += len(c.Name) + len(c.Image) + len(c.ID)
+	}
+	return n
 }
 
 func kindNames() []string {
@@ -127,10 +201,10 @@ func kindNames() []string {
 func spoken(terms []query.Term, phase string) string {
 	var words []string
 	for _, t := range terms {
-		words = append(words, string(t.Kind)+" "+printable(t.String()))
+		words = append(words, string(t.Kind)+" "+printable.Text(t.String()))
 	}
 	if phase != "" {
-		words = append(words, "phase "+printable(phase))
+		words = append(words, "phase "+printable.Text(phase))
 	}
 	return strings.Join(words, " and ")
 }
@@ -187,11 +261,24 @@ type cursor struct {
 	CreatedAt    metav1.Time `json:"c,omitzero"`
 }
 
+// orderedBytes is how much of a value counts for the order: a token holds as
+// much, and has to fit into a query.
+const orderedBytes = 64
+
+func ordered(s string) string {
+	if len(s) <= orderedBytes {
+		return s
+	}
+	return strings.ToValidUTF8(s[:orderedBytes], "") // a character that is cut
+}
+
 // token returns where a page ended. It holds the values themselves, so that the
 // next page is right even if that Pod has gone or changed meanwhile.
 func token(t *podinfolookup.Testcr) string {
 	s := &t.Spec
-	text, err := json.Marshal(cursor{s.PodKey, s.Phase, s.Terminating, s.PodIP, s.NodeName, s.WorkloadName, s.CreatedAt})
+	text, err := json.Marshal(cursor{
+		s.PodKey, ordered(s.Phase), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
+	})
 	if err != nil { // a time that RFC 3339 cannot have, which no Testcr holds
 		return ""
 	}
@@ -218,13 +305,13 @@ var orders = map[string]func(a, b *podinfolookup.Testcr) int{
 	"namespace": byKey,
 	"ip":        func(a, b *podinfolookup.Testcr) int { return cmp.Or(compareIP(a, b), byKey(a, b)) },
 	"node": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(a.Spec.NodeName, b.Spec.NodeName), byKey(a, b))
+		return cmp.Or(strings.Compare(ordered(a.Spec.NodeName), ordered(b.Spec.NodeName)), byKey(a, b))
 	},
 	"phase": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(a.Spec.Phase, b.Spec.Phase), byKey(a, b))
+		return cmp.Or(strings.Compare(ordered(a.Spec.Phase), ordered(b.Spec.Phase)), byKey(a, b))
 	},
 	"workload": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(a.Spec.WorkloadName, b.Spec.WorkloadName), byKey(a, b))
+		return cmp.Or(strings.Compare(ordered(a.Spec.WorkloadName), ordered(b.Spec.WorkloadName)), byKey(a, b))
 	},
 	// The youngest first, as a smaller age is.
 	"age": func(a, b *podinfolookup.Testcr) int {
@@ -236,17 +323,17 @@ func byKey(a, b *podinfolookup.Testcr) int { return strings.Compare(a.Spec.PodKe
 
 // compareIP orders addresses by value, and puts Pods without one first.
 func compareIP(a, b *podinfolookup.Testcr) int {
-	x, _ := netip.ParseAddr(a.Spec.PodIP)
-	y, _ := netip.ParseAddr(b.Spec.PodIP)
+	x, _ := netip.ParseAddr(ordered(a.Spec.PodIP))
+	y, _ := netip.ParseAddr(ordered(b.Spec.PodIP))
 	return x.Compare(y)
 }
 
 func (l podList) text(out *bytes.Buffer) {
-	table(out, l.Items)
+	table(out, l.found)
 	if l.Ambiguous {
 		fmt.Fprintf(out, "\nambiguous: %d Pods match\n", l.Total)
 	}
-	if l.Continue != "" {
-		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.Items), l.Total, l.Continue)
+	if l.more {
+		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.found), l.Total, token(l.found[len(l.found)-1]))
 	}
 }

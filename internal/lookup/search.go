@@ -21,6 +21,7 @@ const byText = "text"
 
 // A summary names at most these many.
 const (
+	maxPhases     = 20 // anybody who may write the status of a Pod can invent one
 	maxNodes      = 20
 	maxNamespaces = 200
 )
@@ -213,6 +214,7 @@ func (l *Lookup) count(q index.Query) summary {
 	}
 	_, _, view := l.index.Find(nil, q)
 	s := summary{View: l.view(view), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
+	s.Phases = s.Phases[:min(len(s.Phases), maxPhases)]
 	s.Namespaces = s.Namespaces[:min(len(s.Namespaces), maxNamespaces)]
 	if len(s.Nodes) > maxNodes {
 		for _, c := range s.Nodes[maxNodes:] {

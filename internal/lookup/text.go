@@ -8,11 +8,13 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 // none is what kubectl shows for a value that is not there.
@@ -59,7 +61,7 @@ func (s summary) text(out *bytes.Buffer) {
 	w := columns(out)
 	fmt.Fprintln(w, "PHASE\tPODS")
 	for _, c := range s.Phases {
-		fmt.Fprintf(w, "%s\t%d\n", cmp.Or(printable(c.Name), none), c.Count)
+		fmt.Fprintf(w, "%s\t%d\n", cellOf(c.Name), c.Count)
 	}
 	_ = w.Flush() // to a buffer
 }
@@ -68,14 +70,27 @@ func columns(out *bytes.Buffer) *tabwriter.Writer {
 	return tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 }
 
-func table(out *bytes.Buffer, pods []Pod) {
+// cellChars is the width of a column at most, since each row is as long as the
+// longest one. The key of a Pod fits.
+const cellChars = 320
+
+// cellOf returns what a table shows of a value.
+func cellOf(value string) string {
+	text := []rune(printable.Text(value[:min(len(value), utf8.UTFMax*cellChars)]))
+	if len(text) > cellChars {
+		text = append(text[:cellChars-1], '…')
+	}
+	return cmp.Or(string(text), none)
+}
+
+func table(out *bytes.Buffer, testcrs []*podinfolookup.Testcr) {
 	w := columns(out)
 	fmt.Fprintln(w, "POD\tIP\tNODE\tPHASE\tAGE\tWORKLOAD\tUID\tNOTE")
-	for i := range pods {
-		p := &pods[i]
+	for _, t := range testcrs {
+		p := podOf(t)
 		row := []string{p.PodKey, strings.Join(p.PodIPs, ","), p.NodeName, p.Phase, p.age(), p.workload(), p.PodUID, p.Note}
 		for i := range row {
-			row[i] = cmp.Or(printable(row[i]), none)
+			row[i] = cellOf(row[i])
 		}
 		row[len(row)-1] = p.Note // the last column may stay empty
 		fmt.Fprintln(w, strings.Join(row, "\t"))
@@ -97,23 +112,12 @@ func (p *Pod) workload() string {
 	return strings.ToLower(p.WorkloadKind) + "/" + p.WorkloadName
 }
 
-// printable takes out what would move the cursor of a terminal: an image may be
-// named anything.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)
-}
-
 func (o onePod) text(out *bytes.Buffer) {
 	p := &o.Pod
 	w := columns(out)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, printable(value))
+			fmt.Fprintf(w, "%s:\t%s\n", name, printable.Text(value))
 		}
 	}
 	row("pod", p.PodKey)

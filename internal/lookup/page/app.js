@@ -92,7 +92,9 @@ async function ask(path, params, signal) {
     told = JSON.parse(told).error;
   } catch { /* it is the line */ }
   const status = { 401: "you are not signed in", 403: "you may not see this", 503: "no view of the cluster" };
-  throw new Error([response.status, status[response.status], told.trim()].filter(Boolean).join(": "));
+  const error = new Error([response.status, status[response.status], told.trim()].filter(Boolean).join(": "));
+  error.status = response.status;
+  throw error;
 }
 
 function problem(error) {
@@ -315,7 +317,7 @@ function newBar(key, name, none) {
 
 // ---- one Pod ----
 
-let open; // the Pod in the dialog, as last heard
+let open; // the Pod in the dialog, as last heard, with its labels and containers
 
 // Makes the dialog show what the address says.
 async function showPod() {
@@ -330,7 +332,7 @@ async function showPod() {
     $("title").textContent = state.pod;
     $("gone").hidden = true;
     $("facts").replaceChildren();
-    if (known) drawPod(known);
+    if (known) drawFacts(known, false); // a row has no labels and containers
   }
   if (!dialog.open) {
     $("copied").textContent = "";
@@ -343,11 +345,12 @@ async function loadPod() {
   const key = state.pod;
   if (!key) return;
   try {
-    const { items } = await ask("search", { q: key, by: "key", limit: 1 });
-    if (state.pod !== key) return;
-    if (items.length) drawPod(items[0]);
-    else gone();
+    // The right to list is enough for this, as it is for the rows.
+    const { items } = await ask("pods", { key, limit: 1 });
+    if (state.pod === key) drawPod(items[0]);
   } catch (error) {
+    if (state.pod !== key) return;
+    if (error.status === 404) return gone();
     problem(error);
     $("gone").textContent = error.message;
     $("gone").hidden = false;
@@ -355,7 +358,7 @@ async function loadPod() {
 }
 
 function gone() {
-  const text = open ? "This Pod is gone; this is what was last known of it." : "There is no such Pod.";
+  const text = $("facts").hasChildNodes() ? "This Pod is gone; this is what was last known of it." : "There is no such Pod.";
   if ($("gone").textContent !== text) $("gone").textContent = text;
   $("gone").hidden = false;
 }
@@ -366,6 +369,10 @@ function drawPod(p) {
   $("gone").hidden = !note;
   if (JSON.stringify(p) === JSON.stringify(open)) return;
   open = p;
+  drawFacts(p, true);
+}
+
+function drawFacts(p, whole) {
   const focused = document.activeElement?.dataset?.copy;
   const yes = (value) => (value ? "yes" : "no");
   const none = element("p", {}, "none");
@@ -390,10 +397,12 @@ function drawPod(p) {
       fact("Started", [p.startedat]),
       fact("Testcr", [p.testcr]),
       fact("Command", [`kubectl -n ${p.namespace} get pod ${p.podname} -o yaml`])),
-    element("h3", {}, "Containers"),
-    ...(p.containers?.flatMap(drawContainer) ?? [none]),
-    element("h3", {}, "Labels"),
-    p.labels ? element("dl", { className: "labels" }, ...Object.entries(p.labels).map(drawLabel)) : none.cloneNode(true));
+    ...(whole ? [
+      element("h3", {}, "Containers"),
+      ...(p.containers?.flatMap(drawContainer) ?? [none]),
+      element("h3", {}, "Labels"),
+      p.labels ? element("dl", { className: "labels" }, ...Object.entries(p.labels).map(drawLabel)) : none.cloneNode(true),
+    ] : []));
   if (focused) [...$("facts").querySelectorAll("button")].find((b) => b.dataset.copy === focused)?.focus();
 }
 
