@@ -214,7 +214,7 @@ func (p *parts) buildHandler(ctx context.Context, clients *clients, server *serv
 	mux.Handle("/", p.lookup.Handler())
 	p.handler = mux
 	if server.protected() {
-		p.handler, err = newGuard(clients.ask, mux)
+		p.handler, err = newGuard(clients.reviews, mux)
 	}
 	return err
 }

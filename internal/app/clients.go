@@ -42,6 +42,8 @@ type clients struct {
 	// ask is for preflight and discovery: few questions, which a small
 	// --kube-api-qps would hold up beyond their time.
 	ask kubernetes.Interface
+	// reviews is for the logins and rights of callers.
+	reviews kubernetes.Interface
 	// pods lists and watches Pods.
 	pods kubernetes.Interface
 	// testcrs speaks JSON, the only format that custom resources have everywhere.
@@ -68,6 +70,10 @@ func newClients(o *options) (*clients, error) {
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
+	reviews, err := newReviewClient(config)
+	if err != nil {
+		return nil, kubeconfigError(err)
+	}
 	config.QPS, config.Burst = o.qps, o.burst
 	if o.qps == 0 {
 		config.QPS = -1 // 0 would be client-go's default of 5 a second
@@ -91,7 +97,7 @@ func newClients(o *options) (*clients, error) {
 	if err != nil {
 		return nil, kubeconfigError(err)
 	}
-	return &clients{host: config.Host, ask: ask, pods: pods, testcrs: testcrs, reader: reader, leases: leases, tenure: tenure}, nil
+	return &clients{host: config.Host, ask: ask, reviews: reviews, pods: pods, testcrs: testcrs, reader: reader, leases: leases, tenure: tenure}, nil
 }
 
 // restConfig finds the cluster, and the namespace in it, as kubectl does.

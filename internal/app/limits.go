@@ -114,13 +114,13 @@ func wellFormed(next http.Handler) http.Handler {
 	})
 }
 
-// localNames refuses names of the DNS. A web page can have its own name resolved
-// to a loopback address, and would then read what needs no login there; the
-// browser tells the name that it believes to talk to.
+// localNames refuses the name of any other host. A web page can have its own name
+// resolved to a loopback address, and would then read what needs no login there;
+// the browser sends the name that it resolved.
 func localNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocalName(r.Host) {
-			http.Error(w, `on a loopback address only an IP address or "localhost" is served as the host, not a DNS name`, http.StatusForbidden)
+			http.Error(w, `on a loopback address only "localhost" or a loopback IP address is served as the host`, http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -131,32 +131,56 @@ func isLocalName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || strings.EqualFold(host, "localhost")
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && address.IsLoopback() && address.Zone() == "" || strings.EqualFold(host, "localhost")
 }
 
-// shared bounds how many requests are in next at once. Event streams have a
-// bound of their own: they stay, and would take all places. So have the metrics,
-// which tell that all places are taken.
-func shared(next http.Handler) http.Handler {
-	requests, streams := make(chan struct{}, maxRequests), make(chan struct{}, maxEventStreams)
+// sameOrigin refuses what a browser sends on behalf of another site, but for a
+// link to the page. The other site could not read the answer, but it could take
+// places, and measure how long an answer takes.
+func sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		places, what := requests, "requests"
+		site := r.Header.Get("Sec-Fetch-Site")
+		link := r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if (site == "cross-site" || site == "same-site") && !link {
+			http.Error(w, "a browser sent this for another site: open the page itself", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shared bounds how many requests are in next at once. Event streams have places
+// of their own, since they stay and would take all. So have the metrics, which
+// show that all places are taken. No user takes all places of a kind; without a
+// login all callers are one.
+func shared(next http.Handler) http.Handler {
+	requests := &places{total: maxRequests, each: maxRequests / 2}
+	streams := &places{total: maxEventStreams, each: maxEventStreams / 4}
+	scrapes := &places{total: 2 * maxScrapes, each: maxScrapes}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kind, what := requests, "requests"
 		switch r.URL.Path {
 		case metricsPath:
-			next.ServeHTTP(w, r)
-			return
+			kind, what = scrapes, "scrapes"
 		case lookup.EventsPath:
-			places, what = streams, "event streams"
+			kind, what = streams, "event streams"
 		}
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, fmt.Sprintf("%d %s at once are served: try again later", cap(places), what), http.StatusTooManyRequests)
+		user := ""
+		if c := callerOf(r.Context()); c != nil {
+			user = c.user.GetName()
 		}
+		release, ok := kind.take(user)
+		if !ok {
+			text := fmt.Sprintf("%d %s at once are served", kind.total, what)
+			if user != "" {
+				text += fmt.Sprintf(", %d of one user", kind.each)
+			}
+			tooMany(w, text)
+			return
+		}
+		defer release()
+		next.ServeHTTP(w, r)
 	})
 }
 

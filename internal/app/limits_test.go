@@ -134,7 +134,8 @@ func TestOnlyLocalNamesAreServedWithoutALogin(t *testing.T) {
 		host string
 		want int
 	}{
-		{"127.0.0.1:9090", 200}, {"127.0.0.1", 200}, {"[::1]:9090", 200}, {"[::1]", 200}, {"localhost:9090", 200}, {"LocalHost", 200}, {"10.1.2.3", 200},
+		{"127.0.0.1:9090", 200}, {"127.0.0.1", 200}, {"[::1]:9090", 200}, {"[::1]", 200}, {"localhost:9090", 200}, {"LocalHost", 200}, {"127.9.9.9", 200},
+		{"10.1.2.3", 403}, {"8.8.8.8:9090", 403}, {"[fe80::1%25lo]", 403}, {"[::1%25lo]:9090", 403}, {"0.0.0.0", 403},
 		{"example.com", 403}, {"example.com:9090", 403}, {"localhost.example.com", 403}, {"127.0.0.1.example.com", 403}, {"0x7f.1", 403}, {"", 403},
 	}
 	for _, test := range tests {
@@ -148,6 +149,42 @@ func TestOnlyLocalNamesAreServedWithoutALogin(t *testing.T) {
 				hardenedHeaders(t, got.header)
 			})
 		}
+	}
+}
+
+func TestOfAnotherSiteOnlyALinkToThePageIsServed(t *testing.T) {
+	t.Parallel()
+	address := serving(t, func(http.ResponseWriter, *http.Request) {})
+	tests := []struct {
+		name, path, site, mode, dest string
+		want                         int
+	}{
+		{name: "no browser", path: "/v1/pods", want: 200},
+		{name: "the page itself", path: "/v1/pods", site: "same-origin", mode: "cors", dest: "empty", want: 200},
+		{name: "typed by the user", path: "/v1/pods", site: "none", mode: "navigate", dest: "document", want: 200},
+		{name: "a link to the page", path: "/?q=web", site: "cross-site", mode: "navigate", dest: "document", want: 200},
+		{name: "a link to an answer", path: "/v1/pods", site: "cross-site", mode: "navigate", dest: "document", want: 403},
+		{name: "a script of another site", path: "/v1/pods", site: "cross-site", mode: "no-cors", dest: "script", want: 403},
+		{name: "a script of another port", path: "/v1/pods", site: "same-site", mode: "cors", dest: "empty", want: 403},
+		{name: "an image of another site", path: "/", site: "cross-site", mode: "no-cors", dest: "image", want: 403},
+		{name: "a frame of another site", path: "/", site: "cross-site", mode: "navigate", dest: "iframe", want: 403},
+		{name: "a stream of another site", path: "/v1/events", site: "cross-site", mode: "cors", dest: "empty", want: 403},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			header := ""
+			for name, value := range map[string]string{"Site": test.site, "Mode": test.mode, "Dest": test.dest} {
+				if value != "" {
+					header += "Sec-Fetch-" + name + ": " + value + "\r\n"
+				}
+			}
+			got := ask(t, address, strings.TrimSuffix(get(test.path), "\r\n")+header+"\r\n")
+			if got.code != test.want || test.want == 403 && strings.Count(got.body, "\n") != 1 {
+				t.Errorf("%d %q, want %d", got.code, got.body, test.want)
+			}
+			hardenedHeaders(t, got.header)
+		})
 	}
 }
 

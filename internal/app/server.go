@@ -63,7 +63,10 @@ func (s *server) answer(livez, readyz probe, handler http.Handler) {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", livez)
 	mux.Handle("/readyz", readyz)
-	mux.Handle("/", shared(handler))
+	if !s.protected() {
+		handler = shared(handler) // with a login the guard does it, by user
+	}
+	mux.Handle("/", handler)
 	var all http.Handler = mux
 	s.handler.Store(&all)
 }
@@ -109,7 +112,7 @@ func (s *server) serve(ctx context.Context, failed context.CancelCauseFunc) erro
 func newHTTPServer(ctx context.Context, handler http.Handler, protected bool) http.Server {
 	handler = wellFormed(handler)
 	if !protected {
-		handler = localNames(handler)
+		handler = localNames(sameOrigin(handler))
 	}
 	open := &connections{max: maxConnections}
 	return http.Server{
