@@ -8,6 +8,7 @@ export GOWORK := off
 export VERSION IMAGE # empty if they are not given
 
 LDFLAGS = $(shell . hack/source.sh && echo "$$LDFLAGS")
+RELEASE_GO = $(shell . hack/source.sh && echo "$$RELEASE_GO")
 KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
 
 .PHONY: help
@@ -38,7 +39,7 @@ run: cluster ## apply the CRD and run the controller in the foreground
 .PHONY: build
 build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/podinfolookup ./cmd/kubectl-podinfo
+	GOTOOLCHAIN=$(RELEASE_GO) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/podinfolookup ./cmd/kubectl-podinfo
 	@install -m 755 cmd/kubectl-podinfo/kubectl_complete-podinfo bin/
 
 .PHONY: test

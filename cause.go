@@ -18,7 +18,7 @@ const (
 	Adopted        Reason = "adopted"        // it was the Pod's, but without our label
 	TestcrDeleted  Reason = "testcr_deleted" // it was gone although its Pod is there
 	TestcrEdited   Reason = "testcr_edited"  // it was changed although its Pod was not
-	TestcrOrphaned Reason = "orphaned"       // it came up, with our label, without its Pod
+	TestcrOrphaned Reason = "orphaned"       // it came up, or is kept by a finalizer, with our label, without its Pod
 )
 
 // Repairs reports whether the write undid what somebody else had done.
@@ -47,7 +47,7 @@ func (c cause) reason(verb Verb, want, have *Testcr) Reason {
 	switch {
 	case verb == Updated && !have.Managed():
 		return Adopted
-	case verb == Updated && have.Spec.PodUID != want.Spec.PodUID && c.pod:
+	case verb == Updated && have.Spec.PodUID != want.Spec.PodUID && c.pod && want.Spec.PodUID != "":
 		return PodReplaced
 	case c.pod && c.since.IsZero():
 		return CaughtUp
@@ -55,7 +55,7 @@ func (c cause) reason(verb Verb, want, have *Testcr) Reason {
 		return PodChanged
 	case verb == Added:
 		return TestcrDeleted
-	case verb == Updated:
+	case verb == Updated && want.Spec.PodUID != "":
 		return TestcrEdited
 	default:
 		return TestcrOrphaned

@@ -203,6 +203,8 @@ func (c *Controller) observe(obj any, gone bool) {
 	key, ok := c.keyOf(t)
 	if pod, _ := c.pods.get(key); gone && pod == nil {
 		c.testcrs.kept.forget(t.Spec.PodKey)
+	} else if gone {
+		c.testcrs.doubt()
 	}
 	if ok && c.working.Load() {
 		c.queue.Add(key)
@@ -374,27 +376,33 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, cause cause
 	pod, sure := c.pods.get(key)
 	have := c.testcrs.get(name)
 	// A change of the Pod is written at once, the repair of a contested Testcr waits.
-	if !cause.pod && c.postponed(ctx, key, name, c.decide(key, c.want(key, pod), have), have) {
+	if !cause.pod && c.postponed(ctx, key, name, c.decide(key, c.want(key, pod, have), have), have) {
 		return nothing, nil
 	}
 	for try := 1; ; try++ {
-		want := c.want(key, pod)
+		want := c.want(key, pod, have)
 		verb := c.decide(key, want, have)
 		if verb != nothing && !sure {
 			var err error
 			if pod, err = c.pods.live(ctx, key); err != nil {
 				return nothing, err
 			}
-			want = c.want(key, pod)
+			want = c.want(key, pod, have)
 			verb = c.decide(key, want, have)
 		}
 		if verb == nothing || want == nil {
 			c.noteStored(ctx, key, want, have)
 		}
+		if verb == Added && c.testcrs.closed.Load() {
+			return nothing, nil // enqueueAll brings each key back
+		}
 		if verb.writes() && !cause.pod && c.repairs.trace(key, name) && verb == Updated {
 			have = c.traced(ctx, have)
 		}
 		err := c.write(ctx, verb, want, have)
+		if isCRDGone(err) {
+			c.testcrs.refused()
+		}
 		if errors.Is(err, errMangled) {
 			return nothing, nil
 		}
@@ -425,7 +433,7 @@ func (c *Controller) decide(key cache.ObjectName, want, have *Testcr) Verb {
 		return nothing
 	case collides:
 		return foreign
-	case want == nil && (have == nil || have.DeletionTimestamp != nil || !c.pods.own(have)):
+	case want == nil && (have == nil || !c.pods.own(have)):
 		return nothing
 	case want == nil:
 		return Deleted

@@ -63,13 +63,20 @@ func TestDecide(t *testing.T) {
 			changed(func(t *Testcr) { t.Labels, t.Spec.PodKey = nil, "a/b" }), foreign},
 		{"a Testcr with our label is overwritten whatever its key", "", want, changed(func(t *Testcr) { t.Spec.PodKey = "a/b" }), Updated},
 		{"a Testcr whose Pod is gone is deleted", "", nil, stored, Deleted},
-		{"a Testcr that is on its way out is not deleted again", "", nil,
-			changed(func(t *Testcr) { t.DeletionTimestamp = &metav1.Time{} }), nothing},
 		{"a Testcr without our label is not deleted", "", nil, changed(func(t *Testcr) { t.Labels = nil }), nothing},
 		{"a Testcr of the watched namespace is deleted", "shop", nil, stored, Deleted},
 		{"a Testcr of another namespace is not deleted", "other", nil, stored, nothing},
-		{"a Testcr whose key does not make its name is not deleted by who watches one namespace", "shop", nil,
-			changed(func(t *Testcr) { t.Spec.PodKey = "shop/b" }), nothing},
+		{"a Testcr whose key does not make its name is deleted by who watches the namespace of its label", "shop", nil,
+			changed(func(t *Testcr) { t.Spec.PodKey, t.Spec.Namespace = "other/b", "other" }), Deleted},
+		{"a Testcr whose key does not make its name is deleted by who watches its spec.namespace", "other", nil,
+			changed(func(t *Testcr) { t.Spec.PodKey, t.Spec.Namespace = "x", "other" }), Deleted},
+		{"a Testcr whose key does not make its name is not deleted by who watches another namespace", "b", nil,
+			changed(func(t *Testcr) { t.Spec.PodKey = "b/b" }), nothing},
+		{"a Testcr without key and namespace is deleted by everybody", "b", nil,
+			changed(func(t *Testcr) {
+				t.Spec.PodKey, t.Spec.Namespace = "", ""
+				delete(t.Labels, LabelNamespace)
+			}), Deleted},
 		{"a Testcr whose key does not make its name is deleted by who watches all", "", nil,
 			changed(func(t *Testcr) { t.Spec.PodKey = "shop/b" }), Deleted},
 	}
@@ -78,6 +85,51 @@ func TestDecide(t *testing.T) {
 			c := &Controller{pods: podCaches{test.namespace: nil}, hash: md5Hex}
 			if got := c.decide(cache.NewObjectName("shop", "web"), test.want, test.have); got != test.verb {
 				t.Errorf("verb is %q, want %q", got, test.verb)
+			}
+		})
+	}
+}
+
+func TestController_want_EmptiedRecord(t *testing.T) {
+	pod := &podState{spec: specOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1"}})}
+	kept := func(change func(*Testcr)) *Testcr {
+		t := pod.testcr()
+		t.DeletionTimestamp, t.Finalizers = &metav1.Time{}, []string{"example.com/hold"}
+		change(t)
+		return t
+	}
+	emptied := TestcrSpec{PodKey: "shop/web", PodName: "web", Namespace: "shop", Terminating: true}
+	done := kept(func(t *Testcr) { t.Spec = emptied })
+	done.Labels = objectLabels(&emptied)
+	tests := []struct {
+		name      string
+		namespace string // watched, "" for all
+		pod       *podState
+		have      *Testcr
+		verb      Verb
+		want      *TestcrSpec
+	}{
+		{"its Pod is there", "", pod, kept(func(t *Testcr) { t.Spec.PodIP = "x" }), Updated, &pod.spec},
+		{"its Pod is gone", "", nil, kept(func(*Testcr) {}), Updated, &emptied},
+		{"its Pod is gone, and it is emptied", "", nil, done, nothing, &emptied},
+		{"its Pod is there again", "", pod, done, Updated, &pod.spec},
+		{"it is another's", "", nil, kept(func(t *Testcr) { t.Labels = nil }), nothing, nil},
+		{"it is of another namespace", "other", nil, kept(func(*Testcr) {}), nothing, nil},
+		{"it names no Pod", "", nil, kept(func(t *Testcr) { t.Spec.PodKey = "a/b" }), Updated, &TestcrSpec{Terminating: true}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := &Controller{pods: podCaches{test.namespace: nil}, hash: md5Hex}
+			key := cache.NewObjectName("shop", "web")
+			want := c.want(key, test.pod, test.have)
+			if got := c.decide(key, want, test.have); got != test.verb {
+				t.Errorf("verb is %q, want %q", got, test.verb)
+			}
+			switch {
+			case (want == nil) != (test.want == nil):
+				t.Errorf("wanted is %v, want %v", want, test.want)
+			case want != nil && (!want.Spec.equal(test.want) || want.Name != test.have.Name):
+				t.Errorf("wanted is %s %+v, want %s %+v", want.Name, want.Spec, test.have.Name, test.want)
 			}
 		})
 	}
@@ -99,6 +151,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 		{"a missing resource", noResource, false, true},
 		{"a resource that is being deleted",
 			apierrors.NewForbidden(resource, "x", errors.New("create not allowed while custom resource definition is terminating")), false, true},
+		{"a resource that is being deleted, before 1.34", terminatingBefore134(), false, true},
 		{"a resource of another scope", apierrors.NewMethodNotSupported(resource, "create"), false, false},
 		{"a missing right", withRemedy(apierrors.NewForbidden(resource, "x", nil)), false, false},
 		{"a wrapped conflict", fmt.Errorf("wrapped: %w", apierrors.NewConflict(resource, "x", errors.New("old"))), true, false},
@@ -113,6 +166,13 @@ func TestErrorsAreToldApart(t *testing.T) {
 	if got := withRemedy(apierrors.NewForbidden(resource, "x", nil)).Error(); !strings.Contains(got, "yaml/rbac.yaml") {
 		t.Errorf("a missing right has no remedy: %s", got)
 	}
+}
+
+// terminatingBefore134 is a 405, and only its message tells why.
+func terminatingBefore134() error {
+	err := apierrors.NewMethodNotSupported(GroupVersionResource.GroupResource(), "create")
+	err.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
+	return err
 }
 
 func TestConfigIsChecked(t *testing.T) {

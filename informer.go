@@ -2,6 +2,8 @@ package podinfolookup
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,7 @@ type Informer struct {
 
 	heard    atomic.Int64 // when the API server last told of objects, in Unix nanoseconds
 	watching atomic.Bool  // a watch is open, or has ended this moment
+	outage   outage
 
 	timeline
 }
@@ -49,7 +52,7 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			i.deaf()
 			i.request(&options, true)
-			objects, err := patiently(ctx, description, isForReflector, func() (runtime.Object, error) { return list(ctx, options) })
+			objects, err := patiently(ctx, &i.outage, description, isForReflector, func() (runtime.Object, error) { return list(ctx, options) })
 			if err == nil {
 				i.heard.Store(time.Now().UnixNano())
 				i.listed(ctx, description, versionOf(objects))
@@ -60,7 +63,7 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 			i.deaf()
 			listing := options.SendInitialEvents != nil
 			i.request(&options, listing)
-			events, err := patiently(ctx, description, isForReflector, func() (watch.Interface, error) {
+			events, err := patiently(ctx, &i.outage, description, isForReflector, func() (watch.Interface, error) {
 				events, err := watches(ctx, options)
 				if err == nil && !listing {
 					err = i.resumed(ctx, description, events, options.ResourceVersion, list)
@@ -88,7 +91,20 @@ func (i *Informer) init(object runtime.Object, description string, client any, t
 	}
 	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, client), object,
 		cache.SharedIndexInformerOptions{ObjectDescription: description})
-	return i.SetTransform(transform)
+	err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		i.failed(ctx, description, err)
+	})
+	return errors.Join(err, i.SetTransform(transform))
+}
+
+// failed logs what the reflector makes of a watch that was too short to be one as
+// an outage, which the next answer ends. What it lists anew for is none.
+func (i *Informer) failed(ctx context.Context, description string, err error) {
+	if ctx.Err() != nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		klog.FromContext(ctx).V(4).Info("A list or watch ended", "resource", description, "err", err)
+		return
+	}
+	i.outage.begun(ctx, description, err)
 }
 
 // filter hands on what keep makes of the events of a watch, and leaves out those
@@ -146,23 +162,38 @@ func (i *Informer) deaf() {
 	}
 }
 
+// outage is what was logged of an outage whose end was not. It outlives a request:
+// the one that meets the end need not be the one that met the outage.
+type outage struct{ told atomic.Pointer[string] }
+
+// begun logs err unless it was the last thing logged.
+func (o *outage) begun(ctx context.Context, what string, err error) {
+	cause := withoutDigits(err.Error()) // those of streams and ports differ each time
+	if last := o.told.Swap(&cause); last == nil || *last != cause {
+		klog.FromContext(ctx).Error(withRemedy(err), "Cannot list or watch, trying again", "resource", what)
+	}
+}
+
+// ended logs the end of what was logged.
+func (o *outage) ended(ctx context.Context, what string) {
+	if o.told.Swap(nil) != nil {
+		klog.FromContext(ctx).Info("The API server answers again", "resource", what)
+	}
+}
+
 // patiently makes a request until it succeeds, or fails in a way that the caller
 // has an answer to.
-func patiently[T any](ctx context.Context, what string, isForCaller func(error) bool, request func() (T, error)) (T, error) {
+func patiently[T any](ctx context.Context, o *outage, what string, isForCaller func(error) bool, request func() (T, error)) (T, error) {
 	backoff := wait.Backoff{Duration: outageRetryMin, Factor: 2, Jitter: 0.2, Steps: 1 << 30, Cap: outageRetryMax}
-	told := ""
 	for {
 		result, err := request()
-		if err == nil && told != "" {
-			klog.FromContext(ctx).Info("The API server answers again", "resource", what)
+		if err == nil {
+			o.ended(ctx, what)
 		}
 		if err == nil || ctx.Err() != nil || isForCaller(err) {
 			return result, err
 		}
-		if cause := withoutDigits(err.Error()); cause != told { // those of streams and ports differ each time
-			told = cause
-			klog.FromContext(ctx).Error(withRemedy(err), "Cannot list or watch, trying again", "resource", what)
-		}
+		o.begun(ctx, what, err)
 		select {
 		case <-ctx.Done():
 			return result, ctx.Err()

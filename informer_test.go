@@ -25,11 +25,11 @@ import (
 
 func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const outage = time.Hour
+		const away = time.Hour
 		begin, requests := time.Now(), 0
-		got, err := patiently(t.Context(), "pods", isForReflector, func() (string, error) {
+		got, err := patiently(t.Context(), &outage{}, "pods", isForReflector, func() (string, error) {
 			requests++
-			if time.Since(begin) < outage {
+			if time.Since(begin) < away {
 				return "", errors.New("connection refused")
 			}
 			return "list", nil
@@ -37,10 +37,10 @@ func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
 		if got != "list" || err != nil {
 			t.Errorf("the answer is %q, %v", got, err)
 		}
-		if late := time.Since(begin) - outage; late > 4*time.Second {
+		if late := time.Since(begin) - away; late > 4*time.Second {
 			t.Errorf("it was noticed %s after the end", late)
 		}
-		if most := int(outage/outageRetryMax) + 10; requests > most {
+		if most := int(away/outageRetryMax) + 10; requests > most {
 			t.Errorf("%d requests were made, want at most %d", requests, most)
 		}
 	})
@@ -51,7 +51,7 @@ func TestAnOutageIsToldOfOnce(t *testing.T) {
 		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 		ctx := klog.NewContext(t.Context(), logger)
 		requests := 0
-		_, err := patiently(ctx, "pods", isForReflector, func() (string, error) {
+		_, err := patiently(ctx, &outage{}, "pods", isForReflector, func() (string, error) {
 			requests++
 			switch {
 			case requests < 100:
@@ -68,6 +68,27 @@ func TestAnOutageIsToldOfOnce(t *testing.T) {
 		logs := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
 		if n := strings.Count(logs, "Cannot list or watch"); n != 2 {
 			t.Errorf("two causes were told of %d times:\n%s", n, logs)
+		}
+	})
+}
+
+// TestOutage_EndsWithAnotherRequest: where a watch meets an outage and then a
+// version that is too old, the list behind it meets the end.
+func TestOutage_EndsWithAnotherRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+		ctx := klog.NewContext(t.Context(), logger)
+		var o outage
+		for _, answers := range [][]error{{errors.New("connection refused"), apierrors.NewResourceExpired("too old")}, {nil}, {nil}} {
+			_, _ = patiently(ctx, &o, "pods", isForReflector, func() (int, error) {
+				err := answers[0]
+				answers = answers[1:]
+				return 0, err
+			})
+		}
+		logs := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
+		if begun, ended := strings.Count(logs, "Cannot list or watch"), strings.Count(logs, "answers again"); begun != 1 || ended != 1 {
+			t.Errorf("the outage was logged %d times and its end %d times, want one each:\n%s", begun, ended, logs)
 		}
 	})
 }
@@ -90,7 +111,7 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				requests := 0
-				_, err := patiently(t.Context(), "pods", isForReflector, func() (int, error) {
+				_, err := patiently(t.Context(), &outage{}, "pods", isForReflector, func() (int, error) {
 					if requests++; requests > 1 {
 						return 0, nil
 					}
@@ -105,7 +126,7 @@ func TestWhatTheReflectorHasAnAnswerToIsLeftToIt(t *testing.T) {
 	t.Run("a stop", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := patiently(ctx, "pods", isForReflector, func() (int, error) { return 0, errors.New("refused") }); err == nil {
+		if _, err := patiently(ctx, &outage{}, "pods", isForReflector, func() (int, error) { return 0, errors.New("refused") }); err == nil {
 			t.Error("the request goes on after the stop")
 		}
 	})

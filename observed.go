@@ -52,6 +52,8 @@ func CheckCRD(ctx context.Context, client discovery.DiscoveryInterfaceWithContex
 		case r.Namespaced:
 			return CRDError("the CRD testcrs.stable.example.com is of scope Namespaced, this program needs Cluster: " +
 				"kubectl delete crd testcrs.stable.example.com, then kubectl apply -f yaml/testcrd.yaml")
+		case len(r.Verbs) > 0 && !slices.Contains(r.Verbs, "create"):
+			return ErrCRDTerminating
 		default:
 			return nil
 		}
@@ -85,6 +87,9 @@ type TestcrInformer struct {
 	check   func(context.Context) error
 	kept    keeper
 	missing atomic.Pointer[error] // why there are no Testcrs, nil when there are
+	// The API server takes no new Testcrs; terminating once that is reported.
+	closed, terminating atomic.Bool
+	doubts              chan struct{} // the CRD is to be asked for
 	// Called with the cause when the CRD begins to be missed, and when it is back.
 	onLost     func(error)
 	onReturned func()
@@ -119,6 +124,7 @@ func NewTestcrInformer(client dynamic.Interface, reader TestcrReader, check func
 		check:      check,
 		onLost:     func(error) {},
 		onReturned: func() {},
+		doubts:     make(chan struct{}, 1),
 		news:       map[string]newer{},
 	}
 	if reader == nil {
@@ -156,6 +162,10 @@ func (i *TestcrInformer) keep(obj any) (any, error) {
 func onceServed[T any](ctx context.Context, i *TestcrInformer, whole bool, request func() (T, error)) (T, error) {
 	for {
 		err := i.check(ctx)
+		if errors.Is(err, ErrCRDTerminating) { // Testcrs can still be read
+			i.refused()
+			err = nil
+		}
 		if err == nil {
 			i.found(ctx)
 			var result T
@@ -219,10 +229,14 @@ func (i *TestcrInformer) found(ctx context.Context) {
 	}
 }
 
-// Missing returns why the API server serves no Testcrs, or nil.
+// Missing returns why the API server serves no Testcrs or takes no new ones, or
+// nil.
 func (i *TestcrInformer) Missing() error {
 	if err := i.missing.Load(); err != nil {
 		return *err
+	}
+	if i.terminating.Load() {
+		return ErrCRDTerminating
 	}
 	return nil
 }
@@ -294,11 +308,12 @@ func isStale(err error) bool {
 }
 
 // isCRDGone tells the 404 of a missing resource from that of a missing object,
-// and the 403 that a CRD answers while it is being deleted from that of a
-// missing right: there only the message differs.
+// and the refusal of a CRD that is being deleted from that of a missing right or
+// verb: there only the message differs. It is a 403, before Kubernetes 1.34 a 405.
 func isCRDGone(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) ||
-		apierrors.IsForbidden(err) && strings.Contains(err.Error(), "custom resource definition is terminating")
+		(apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err)) &&
+			strings.Contains(err.Error(), "custom resource definition is terminating")
 }
 
 // withRemedy adds what to do about a missing right. The refusal of an admission

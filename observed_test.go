@@ -201,6 +201,52 @@ func TestRequestsWaitForTheCRD(t *testing.T) {
 	})
 }
 
+func TestTerminatingCRD(t *testing.T) {
+	outage := errors.New("connection refused")
+	tests := []struct {
+		name                   string
+		checks                 []error // the last one stays
+		wantLost, wantReturned int
+		want                   error
+	}{
+		{"one that stays is reported once", []error{ErrCRDTerminating}, 1, 0, ErrCRDTerminating},
+		{"one that goes at once is reported by the watch", []error{ErrCRDTerminating, ErrCRDMissing}, 0, 0, nil},
+		{"one that gives way to another", []error{ErrCRDTerminating, ErrCRDTerminating, ErrCRDMissing, nil}, 1, 1, nil},
+		{"an outage meanwhile", []error{ErrCRDTerminating, outage, ErrCRDTerminating, outage, nil}, 1, 1, nil},
+		{"a discovery that is late", []error{nil}, 0, 1, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				i := newTestcrs(t, newDynamic())
+				lost, returned := 0, 0
+				i.onLost, i.onReturned = func(error) { lost++ }, func() { returned++ }
+				i.check = func(context.Context) error {
+					err := test.checks[0]
+					if len(test.checks) > 1 {
+						test.checks = test.checks[1:]
+					}
+					return err
+				}
+				i.refused()
+				if !i.closed.Load() {
+					t.Error("creates go on")
+				}
+				i.untilOpen(ctx)
+				if i.closed.Load() != (test.wantReturned == 0) {
+					t.Errorf("closed: %t", i.closed.Load())
+				}
+				if lost != test.wantLost || returned != test.wantReturned || !errors.Is(i.Missing(), test.want) {
+					t.Errorf("lost %d times, returned %d times, missing: %v; want %d, %d, %v",
+						lost, returned, i.Missing(), test.wantLost, test.wantReturned, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatWentWithTheCRDIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newTestcrs(t, newDynamic())

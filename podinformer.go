@@ -43,7 +43,7 @@ func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *Test
 // API server is at now. A watch may be behind, and one whose connection died
 // without a word is for up to deadAfter. The error is that of ctx.
 func (i *PodInformer) distrust(ctx context.Context, namespace string) error {
-	list, err := patiently(ctx, "pods", func(error) bool { return false }, func() (*corev1.PodList, error) {
+	list, err := patiently(ctx, &outage{}, "pods", func(error) bool { return false }, func() (*corev1.PodList, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		return i.client.Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
@@ -178,15 +178,17 @@ func (p podCaches) watch(namespace string) bool {
 	return all || one
 }
 
-// own reports whether t may be deleted: it carries our label, and it is of a
-// watched namespace beyond doubt.
+// own reports whether t may be deleted: it carries our label and is of a watched
+// namespace. One that is not named for its podkey is of the namespaces that its
+// label and its spec name, or of every controller when they name none. A
+// controller that needs its name for a Pod writes it anew.
 func (p podCaches) own(t *Testcr) bool {
 	if !t.Managed() {
 		return false
 	}
-	if _, all := p[metav1.NamespaceAll]; all {
-		return true
+	if key, ok := t.PodKey(); ok {
+		return p.watch(key.Namespace)
 	}
-	key, ok := t.PodKey()
-	return ok && p.watch(key.Namespace)
+	label, spec := t.AllLabels()[LabelNamespace], t.Spec.Namespace
+	return label == "" && spec == "" || label != "" && p.watch(label) || spec != "" && p.watch(spec)
 }

@@ -73,9 +73,14 @@ func (r *reducedPods) remove(pod cache.ObjectName) {
 }
 
 // want returns the Testcr that the Pod called key calls for, nil without a Pod.
-func (c *Controller) want(key cache.ObjectName, pod *podState) *Testcr {
+// Of have, which is being deleted but kept by a finalizer, only an emptied record
+// is to stay without its Pod.
+func (c *Controller) want(key cache.ObjectName, pod *podState, have *Testcr) *Testcr {
 	if pod == nil {
 		c.reduced.remove(key)
+		if have != nil && have.DeletionTimestamp != nil && c.pods.own(have) && !c.collides(key, have) {
+			return have.emptied()
+		}
 		return nil
 	}
 	want := pod.testcr()

@@ -321,6 +321,22 @@ func (t *Testcr) over(have *Testcr) *Testcr {
 	return &out
 }
 
+// emptied returns what is left to say in t when its Pod is gone and a finalizer
+// keeps it: its name alone, so that no fact of the Pod finds it.
+func (t *Testcr) emptied() *Testcr {
+	spec := TestcrSpec{Terminating: true}
+	if key, ok := t.PodKey(); ok {
+		spec.PodKey, spec.PodName, spec.Namespace = t.Spec.PodKey, key.Name, key.Namespace
+	}
+	out := fromSpec(&spec)
+	out.Name = t.Name
+	return out
+}
+
+// Emptied reports whether t is of a Pod that is gone, and is kept by a finalizer
+// alone: no answer to anybody.
+func (t *Testcr) Emptied() bool { return t.DeletionTimestamp != nil && t.Spec.PodUID == "" }
+
 // PodKey returns the key of the Pod that t is named for; false when podkey is
 // not what t's name was made from, as after an edit by hand.
 func (t *Testcr) PodKey() (cache.ObjectName, bool) {

@@ -11,7 +11,7 @@ for variable in version="$VERSION" commit="$COMMIT" date="$DATE"; do
 done
 export VERSION COMMIT SOURCE_DATE_EPOCH
 
-# The Go of what is given away, whatever Go is at hand: the go command fetches it as a module.
+# The Go of what is built, whatever Go is at hand: the go command fetches it as a module.
 RELEASE_GO=$(awk '$1 == "toolchain" { print $2 }' go.mod)
 
 # static OS ARCH FILE PACKAGE builds a program without C, and with nothing in it of this machine: no path, no setting of

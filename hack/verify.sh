@@ -67,6 +67,17 @@ vulnerabilities() {
   GOTOOLCHAIN=$RELEASE_GO GOFLAGS='' "$vulncheck" -db "file://$db" ./...
 }
 
+# What `make build` makes is built by the Go that go.mod names, and says so.
+toolchain() {
+  . hack/source.sh
+  local program
+  make -s build || return 1
+  for program in bin/podinfolookup bin/kubectl-podinfo; do
+    [[ $(go version "$program") == *": $RELEASE_GO" && $("$program" --version) == *" $RELEASE_GO "* ]] ||
+      { echo "$program is of $(go version "$program"), and go.mod says $RELEASE_GO:"; "$program" --version; return 1; }
+  done
+}
+
 # .krew.yaml by the rules that krew has for its index.
 krew() { go test -count=1 -run TestKrewManifest ./internal/plugin; }
 
@@ -83,6 +94,7 @@ check tidy tidy
 check generated generated
 check manifests manifests
 check docs documented
+check toolchain toolchain
 check krew krew
 check vulncheck vulnerabilities
 check scripts scripts

@@ -163,7 +163,7 @@ var errNoAnswer = fmt.Errorf("no answer within %s", preflightTimeout)
 
 // preflight asks what would otherwise show up as a program that runs and does
 // nothing: is the server there, may we, and is the CRD the one we write. A
-// missing CRD is no error: it is waited for.
+// CRD that is missing or being deleted is no error: it is waited for.
 func (c *clients) preflight(ctx context.Context, namespaces []string, needed []rule) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout, errNoAnswer)
 	defer cancel()
@@ -175,7 +175,7 @@ func (c *clients) preflight(ctx context.Context, namespaces []string, needed []r
 		return c.explain(ctx, err)
 	}
 	err = podinfolookup.CheckCRD(ctx, c.discovery())
-	if err != nil && !errors.Is(err, podinfolookup.ErrCRDMissing) {
+	if err != nil && !errors.Is(err, podinfolookup.ErrCRDMissing) && !errors.Is(err, podinfolookup.ErrCRDTerminating) {
 		return c.explain(ctx, err)
 	}
 	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {

@@ -69,13 +69,14 @@ func newFeed(out io.Writer, o *options, testcrs *podinfolookup.TestcrInformer) (
 	return f, err
 }
 
-// shows reports whether obj is a Testcr of a watched namespace.
+// shows reports whether obj is a Testcr of a watched namespace, and of a Pod that
+// is there.
 func (f *feed) shows(obj any) bool {
 	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = tombstone.Obj
 	}
 	t, ok := obj.(*podinfolookup.Testcr)
-	return ok && (len(f.namespaces) == 0 || slices.Contains(f.namespaces, t.Spec.Namespace))
+	return ok && !t.Emptied() && (len(f.namespaces) == 0 || slices.Contains(f.namespaces, t.Spec.Namespace))
 }
 
 // wrote takes a line from the controller's workers, without waiting.

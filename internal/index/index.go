@@ -106,9 +106,10 @@ func isNewer(version, than string) bool {
 	return than == "" || err == nil && order > 0
 }
 
-// isTrue tells our Testcrs from what was put between them or changed by hand.
+// isTrue tells our Testcrs from what was put between them or changed by hand, and
+// from those whose Pods are gone.
 func isTrue(t *podinfolookup.Testcr) bool {
-	if t == nil || !t.Managed() {
+	if t == nil || !t.Managed() || t.Emptied() {
 		return false
 	}
 	_, ok := t.PodKey()

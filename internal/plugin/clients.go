@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -151,8 +152,12 @@ func (w warnings) WithValues(...any) logr.LogSink { return w }
 // WithName leaves out the name.
 func (w warnings) WithName(string) logr.LogSink { return w }
 
-// Info tells of the end of what Error told of.
+// Info tells of the end of what Error told of. The reflector has a warning of its
+// own, of a watch that was short, which ends nothing.
 func (w warnings) Info(_ int, text string, _ ...any) {
+	if strings.HasPrefix(text, "Warning: ") {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if *w.last != "" { // only then does it end something

@@ -111,9 +111,9 @@ func decode(obj runtime.Object) *podinfolookup.Testcr {
 }
 
 // fits trusts no selector: labels and specs may have been changed by hand, and
-// a Testcr that is not named for its Pod tells of none.
+// a Testcr that is not named for its Pod, or has outlived it, tells of none.
 func fits(t *podinfolookup.Testcr, term query.Term, namespace string) bool {
-	if t == nil || !t.Managed() || namespace != "" && t.Spec.Namespace != namespace {
+	if t == nil || !t.Managed() || t.Emptied() || namespace != "" && t.Spec.Namespace != namespace {
 		return false
 	}
 	_, ok := t.PodKey()

@@ -64,12 +64,13 @@ type observed struct {
 	name, uid string
 	podkey    string
 	managed   bool
+	deleted   bool // its deletion was asked for, and waits for finalizers
 	facts
 }
 
 // observe reads a Testcr, whatever is in it. It takes u's spec over.
 func observe(u *unstructured.Unstructured) *observed {
-	o := &observed{name: u.GetName(), uid: string(u.GetUID())}
+	o := &observed{name: u.GetName(), uid: string(u.GetUID()), deleted: u.GetDeletionTimestamp() != nil}
 	labels := u.GetLabels()
 	o.managed = labels[labelManagedBy] == managedBy
 	o.Labels = map[string]string{}
@@ -102,12 +103,35 @@ func (o *observed) named() bool {
 	return ok && namespace != "" && name != "" && !strings.Contains(name, "/") && md5Hex(o.podkey) == o.name
 }
 
+// emptied says whether the Testcr is what is right for one that a finalizer keeps
+// after its Pod: its name and nothing of the Pod.
+func (o *observed) emptied() bool {
+	podkey, namespace, name := "", "", ""
+	if o.named() {
+		podkey = o.podkey
+		namespace, name, _ = strings.Cut(podkey, "/")
+	}
+	want := map[string]any{
+		"podkey": podkey, "podname": name, "namespace": namespace, "hostnetwork": false, "ready": false, "terminating": true,
+	}
+	dropEmpty(want)
+	return o.deleted && reflect.DeepEqual(o.Spec, want) &&
+		maps.Equal(o.Labels, map[string]string{labelManagedBy: managedBy, labelNamespace: namespace})
+}
+
 // scope is the namespaces that are compared; nil is all.
 type scope []string
 
-func (s scope) covers(podkey string) bool {
-	namespace, _, _ := strings.Cut(podkey, "/")
-	return len(s) == 0 || slices.Contains(s, namespace)
+// covers says whether a Testcr of the controller's is one to compare: by its
+// podkey, or, where that does not make its name, by its label and spec.namespace.
+// One without either is everybody's.
+func (s scope) covers(o *observed) bool {
+	if namespace, _, _ := strings.Cut(o.podkey, "/"); len(s) == 0 || o.named() {
+		return len(s) == 0 || slices.Contains(s, namespace)
+	}
+	spec, _ := o.Spec["namespace"].(string)
+	label := o.Labels[labelNamespace]
+	return label == "" && spec == "" || slices.Contains(s, label) || slices.Contains(s, spec)
 }
 
 // compare tells what is wrong between a Pod and the Testcr of its name, either
@@ -123,7 +147,7 @@ func (s scope) compare(want *expected, have *observed) []Difference {
 		return []Difference{{Kind: Foreign, Pod: want.Pod, Testcr: have.name, Field: "spec.podkey", Have: have.podkey, Want: want.Pod}}
 	case want != nil:
 		return differences(want, have)
-	case !have.managed || !s.covers(have.podkey):
+	case !have.managed || !s.covers(have) || have.emptied():
 		return nil
 	case have.named():
 		return []Difference{{Kind: Orphan, Pod: have.podkey, Testcr: have.name}}

@@ -281,6 +281,15 @@ func TestAChangeOfThePodIsFound(t *testing.T) {
 	}
 }
 
+// emptied leaves of a Testcr what is right for one that a finalizer keeps.
+func emptied(u *unstructured.Unstructured) *unstructured.Unstructured {
+	u.Object["spec"] = map[string]any{
+		"podkey": "shop/cart-5d9f-x", "podname": "cart-5d9f-x", "poduid": "", "namespace": "shop", "hostnetwork": false, "ready": false, "terminating": true,
+	}
+	u.SetLabels(map[string]string{labelManagedBy: managedBy, labelNamespace: "shop"})
+	return u
+}
+
 func TestKindsOfDifferences(t *testing.T) {
 	none, helm := (*string)(nil), "helm"
 	tests := []struct {
@@ -296,6 +305,21 @@ func TestKindsOfDifferences(t *testing.T) {
 		{"a Testcr without a Pod", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured { return u },
 			[]string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
 		{"a Testcr without a Pod in a namespace that is compared", true, []string{"a", "shop"}, func(u *unstructured.Unstructured) *unstructured.Unstructured { return u },
+			[]string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
+		{"a Testcr without a Pod that a finalizer keeps", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
+			u.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
+			return u
+		}, []string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
+		{"one that is emptied", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
+			u.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
+			return emptied(u)
+		}, nil},
+		{"one that is emptied but for a label", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
+			u.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
+			emptied(u).SetLabels(map[string]string{labelManagedBy: managedBy, labelNamespace: "shop", labelIPPrefix + "10.0.0.1": ""})
+			return u
+		}, []string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
+		{"one that is emptied, and not kept by a finalizer", true, nil, emptied,
 			[]string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
 		{"a Testcr without a Pod in another namespace", true, []string{"a"}, func(u *unstructured.Unstructured) *unstructured.Unstructured { return u }, nil},
 		{"somebody else's Testcr without a Pod", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {

@@ -138,7 +138,7 @@ func (c *comparison) first(ctx context.Context) error {
 			}
 		case !have.managed:
 			c.result.Foreign++
-		case c.scope.covers(have.podkey):
+		case c.scope.covers(have):
 			c.result.Testcrs++
 			s := &suspect{name: have.name}
 			if have.named() {

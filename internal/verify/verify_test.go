@@ -203,7 +203,7 @@ func TestCountsAndScope(t *testing.T) {
 			case 4: // misnamed, and of namespace a
 				u.SetName("copy")
 				return nil, u
-			case 5: // misnamed, and of none
+			case 5: // misnamed by a podkey that is none, and of namespace a by its label
 				u.SetName("nothing")
 				setSpec(u, "podkey", "nothing")
 				return nil, u
@@ -215,8 +215,8 @@ func TestCountsAndScope(t *testing.T) {
 			testcrs, differences int
 		}{
 			{nil, 5, 4},
-			{[]string{"a"}, 3, 2},
-			{[]string{"a", "b"}, 4, 3},
+			{[]string{"a"}, 4, 3},
+			{[]string{"a", "b"}, 5, 4},
 		}
 		for _, test := range tests {
 			result, err := run(t.Context(), f, &Config{Namespaces: test.namespaces, Settle: settle})

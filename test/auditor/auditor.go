@@ -265,8 +265,8 @@ func compare(pods map[string]state, testcrs []testcrOf, heard time.Time) (found 
 			continue
 		case live[says.uid] != "":
 			f.Kind, f.Pod, f.Detail = Duplicate, live[says.uid], "the Pod's own is "+nameOf(live[says.uid])
-		case !t.managed():
-			continue // somebody else's, and in nobody's way
+		case !t.managed() || says.absent():
+			continue // somebody else's, and in nobody's way, or emptied
 		default:
 			f.Kind, f.Detail = Orphan, "it says "+says.text
 		}

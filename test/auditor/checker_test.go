@@ -42,6 +42,16 @@ func (l logs) noTestcr(version uint64, name string) {
 	l.testcrEvent(&testcrOf{Metadata: metav1.ObjectMeta{Name: nameOf("default/" + name), UID: "t-" + types.UID(name)}}, version, true, at(version))
 }
 
+// emptied has the Testcr of one Pod, which is being deleted, say its name alone.
+func (l logs) emptied(version uint64, name string, of *corev1.Pod) {
+	t := testcr(name, of)
+	t.Metadata.DeletionTimestamp = &metav1.Time{Time: at(version)}
+	t.Metadata.Labels = map[string]string{managedByLabel: managedBy, ownDomain + "namespace": of.Namespace}
+	t.Spec = json.RawMessage(`{"podkey":"default/` + name + `","podname":"` + name + `","namespace":"default","poduid":"",` +
+		`"hostnetwork":false,"ready":false,"terminating":true}`)
+	l.testcrEvent(t, version, false, at(version))
+}
+
 func (l logs) kinds() (kinds []Kind) {
 	l.podsKnown(1000)
 	l.judge(at(1000))
@@ -203,8 +213,24 @@ func TestOrderOfWritesIsJudged(t *testing.T) {
 			replaced.Metadata.UID, replaced.Metadata.ResourceVersion = "t-web-2", "15"
 			l.testcrList([]testcrOf{*replaced}, 16, at(16))
 		}, nil},
+		{"a finalizer keeps the Testcr, which is emptied, and filled for the next Pod", func(l logs) {
+			l.pod(10, running)
+			l.says(11, "web", running)
+			l.noPod(12, running)
+			l.emptied(13, "web", running)
+			l.pod(14, next)
+			l.says(15, "web", next)
+			l.noPod(16, next)
+			l.emptied(17, "web", next)
+			l.noTestcr(18, "web")
+		}, nil},
 
 		// Planted bugs, from here on.
+		{"bug: the Testcr of a live Pod is emptied", func(l logs) {
+			l.pod(10, running)
+			l.says(11, "web", running)
+			l.emptied(12, "web", running)
+		}, []Kind{DeletedLive}},
 		{"bug: the Testcr of a live Pod is deleted", func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)

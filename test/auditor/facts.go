@@ -77,7 +77,8 @@ type testcrOf struct {
 func (t *testcrOf) managed() bool { return t.Metadata.Labels[managedByLabel] == managedBy }
 
 // state reads the Testcr. A spec that does not have the form above is kept as it
-// is, and so is no Pod's.
+// is, and so is no Pod's. One that is emptied, and waits for finalizers alone, is
+// as good as none.
 func (t *testcrOf) state() state {
 	own := map[string]string{}
 	for key, value := range t.Metadata.Labels {
@@ -92,7 +93,11 @@ func (t *testcrOf) state() state {
 	if err := decoder.Decode(&s); err != nil {
 		return state{text: "malformed: " + string(t.Spec)}
 	}
-	return stateOf(&s, own)
+	emptied := &spec{PodKey: s.Namespace + "/" + s.PodName, PodName: s.PodName, Namespace: s.Namespace, Terminating: true}
+	if says := stateOf(&s, own); t.Metadata.DeletionTimestamp == nil || says.text != stateOf(emptied, ownLabels(emptied)).text {
+		return says
+	}
+	return state{}
 }
 
 func stateOf(s *spec, own map[string]string) state {

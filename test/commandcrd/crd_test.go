@@ -6,6 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,7 +16,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -26,6 +32,10 @@ var (
 
 const (
 	missing = "the CRD testcrs.stable.example.com is missing: kubectl apply -f yaml/testcrd.yaml"
+	// terminating begins the line of a CRD whose deletion waits for finalizers.
+	terminating = "the CRD testcrs.stable.example.com is being deleted and waits for finalizers of its Testcrs: " +
+		"kubectl get testcrs -o custom-columns=NAME:.metadata.name,FINALIZERS:.metadata.finalizers lists them; " +
+		"once it is gone, kubectl apply -f yaml/testcrd.yaml"
 
 	// goesOnWithin is how soon after the CRD is established the program works on.
 	goesOnWithin = 2 * time.Second
@@ -104,15 +114,15 @@ func toldOnce(t *testing.T, p *testenv.Program, text string, want int) {
 }
 
 // hasEvent waits for the Event that asks a person to act.
-func hasEvent(t *testing.T) {
+func hasEvent(t *testing.T, message string) {
 	t.Helper()
 	testenv.Eventually(t, func(ctx context.Context) error {
 		events, err := env.Clients.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
 			FieldSelector: "reason=" + podinfolookup.CRDUnusable + ",involvedObject.kind=CustomResourceDefinition," +
 				"involvedObject.name=testcrs.stable.example.com",
 		})
-		if err == nil && (len(events.Items) == 0 || events.Items[0].Message != missing) {
-			err = fmt.Errorf("no Event of a missing CRD in %v", events.Items)
+		if err == nil && !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Message == message }) {
+			err = fmt.Errorf("no Event %q in %v", message, events.Items)
 		}
 		return err
 	})
@@ -125,7 +135,8 @@ func stop(t *testing.T, p *testenv.Program) {
 		t.Errorf("exit code %d", code)
 	}
 	for line := range strings.Lines(p.Stderr.String()) {
-		if strings.HasPrefix(line, "E") && !strings.Contains(line, missing) {
+		// The API server may take its time to delete a CRD.
+		if strings.HasPrefix(line, "E") && !strings.Contains(line, missing) && !strings.Contains(line, terminating) {
 			t.Errorf("an error that a missing CRD does not explain: %s", line)
 		}
 	}
@@ -161,7 +172,7 @@ func TestACRDThatIsDeletedIsWaitedForAndRefilled(t *testing.T) {
 		answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
 		answers(t, p, "/livez", http.StatusOK, "ok")
 		toldOnce(t, p, missing, round+1)
-		hasEvent(t)
+		hasEvent(t, missing)
 		createPods(t, namespace, 1)
 
 		applyCRD(t)
@@ -238,5 +249,104 @@ func TestACRDOfAnotherScopeOrVersionIsToldOfInOneLine(t *testing.T) {
 				t.Errorf("exit code %d, standard error:\n%swant:\n%s", code, got, test.want)
 			}
 		})
+	}
+}
+
+var failedSyncs = regexp.MustCompile(`(?m)^podinfolookup_syncs_total\{result="error"\} (\d+)`)
+
+// TestCRD_KeptByAFinalizer: a CRD that is being deleted takes no new Testcrs for as
+// long as a finalizer keeps one of them. That is reported, and nothing spins.
+func TestCRD_KeptByAFinalizer(t *testing.T) {
+	namespace := env.Namespace(t, "")
+	createPods(t, namespace, 5)
+	p := start(t, namespace).Ready(t)
+	hasTestcrs(t, namespace, 5)
+	held := hold(t, namespace)
+
+	crds := env.Extensions.ApiextensionsV1().CustomResourceDefinitions()
+	if err := crds.Delete(t.Context(), "testcrs.stable.example.com", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, p, "/readyz", http.StatusServiceUnavailable, terminating)
+	answers(t, p, "/livez", http.StatusOK, "ok")
+	toldOnce(t, p, terminating, 1)
+	hasEvent(t, terminating)
+	createPods(t, namespace, 20)
+	// All of them are known, and none is tried: a Pod that goes has its Testcr
+	// emptied, which is behind them in the queue.
+	removePod(t, namespace, held)
+	testenv.Eventually(t, func(ctx context.Context) error {
+		u, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, held.testcr, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if spec, _ := u.Object["spec"].(map[string]any); spec["poduid"] != "" {
+			return fmt.Errorf("it says %v of a Pod that is gone", spec)
+		}
+		return nil
+	})
+	_, metrics, err := p.Get(t.Context(), t, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each of 10 workers may meet the refusal once before it is known.
+	const most = 10
+	if found := failedSyncs.FindStringSubmatch(metrics); found != nil {
+		if n, err := strconv.Atoi(found[1]); err != nil || n > most {
+			t.Errorf("%s failed syncs, want at most %d", found[1], most)
+		}
+	}
+	toldOnce(t, p, terminating, 1)
+
+	held.release(t)
+	testenv.Eventually(t, func(ctx context.Context) error {
+		_, err := crds.Get(ctx, "testcrs.stable.example.com", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("the CRD is still there: %w", err)
+	})
+	answers(t, p, "/readyz", http.StatusServiceUnavailable, missing)
+	applyCRD(t)
+	answers(t, p, "/readyz", http.StatusOK, "ok")
+	hasTestcrs(t, namespace, 24)
+	toldOnce(t, p, terminating, 1)
+	toldOnce(t, p, missing, 1)
+	stop(t, p)
+}
+
+// heldPod is a Pod whose Testcr has a finalizer.
+type heldPod struct{ name, testcr string }
+
+func hold(t *testing.T, namespace string) *heldPod {
+	t.Helper()
+	pods, err := env.Clients.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{Limit: 1})
+	if err != nil || len(pods.Items) == 0 {
+		t.Fatal(pods, err)
+	}
+	h := &heldPod{name: pods.Items[0].Name, testcr: podinfolookup.NameFor(cache.NewObjectName(namespace, pods.Items[0].Name))}
+	h.patch(t, `{"metadata":{"finalizers":["example.com/hold"]}}`)
+	return h
+}
+
+func (h *heldPod) patch(t *testing.T, patch string) {
+	t.Helper()
+	_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).
+		Patch(t.Context(), h.testcr, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *heldPod) release(t *testing.T) {
+	t.Helper()
+	h.patch(t, `{"metadata":{"finalizers":null}}`)
+}
+
+func removePod(t *testing.T, namespace string, h *heldPod) {
+	t.Helper()
+	options := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := env.Clients.CoreV1().Pods(namespace).Delete(t.Context(), h.name, options); err != nil {
+		t.Fatal(err)
 	}
 }

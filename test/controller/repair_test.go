@@ -191,20 +191,26 @@ func TestOrphans(t *testing.T) {
 		{"of the watched namespace", newTestcr(name(ns, "gone"), ns+"/gone", ours), true},
 		{"of another namespace", newTestcr(name(other, "gone"), other+"/gone", ours), false},
 		{"without our label", newTestcr(name(ns, "theirs"), ns+"/theirs", nil), false},
-		{"that only claims to be of the watched namespace", newTestcr(name(other, "liar"), ns+"/liar", ours), false},
-		{"with a key that is none", newTestcr(name(other, "none"), "none", ours), false},
+		{"that claims to be of the watched namespace, and names no Pod", newTestcr(name(other, "liar"), ns+"/liar", ours), true},
+		{"with a key that is none, of another namespace", newTestcr(name(other, "none"), "none", ours), false},
 	}
 	for _, test := range tests {
 		createTestcr(t, test.testcr)
 	}
 	c := synced(t, nil, ns)
 	waitTrue(t, create(t, ns, newPod("last"))) // behind all of them in the queue
-	waitGone(t, tests[0].testcr.GetName())
-	c.stop()
-	for _, test := range tests[1:] {
-		mustRead(t, test.testcr.GetName())
+	for _, test := range tests {
+		if test.wantGone {
+			waitGone(t, test.testcr.GetName())
+		}
 	}
-	if diff := cmp.Diff([]string{"create 201", "delete 200"}, sorted(c.verbs(t))); diff != "" {
+	c.stop()
+	for _, test := range tests {
+		if !test.wantGone {
+			mustRead(t, test.testcr.GetName())
+		}
+	}
+	if diff := cmp.Diff([]string{"create 201", "delete 200", "delete 200"}, sorted(c.verbs(t))); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -31,6 +32,8 @@ var (
 	binary string
 	// protobuf lets strings through that JSON cannot hold.
 	protobuf kubernetes.Interface
+	// minor is the API server's minor version.
+	minor int
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +42,11 @@ func TestMain(m *testing.M) {
 		config := rest.CopyConfig(e.AdminConfig)
 		config.ContentType = runtime.ContentTypeProtobuf
 		protobuf = kubernetes.NewForConfigOrDie(config)
+		info, err := e.Clients.Discovery().ServerVersion()
+		if err != nil {
+			panic(err)
+		}
+		minor = int(version.MustParseGeneric(info.GitVersion).Minor()) //nolint:gosec // G115: two digits
 	})
 }
 
@@ -162,6 +170,20 @@ func hasSpec(namespace, pod, field string, want any) func(context.Context) error
 		}
 		if got, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", field); got != want {
 			return fmt.Errorf("%s is %v, want %v", field, got, want)
+		}
+		return nil
+	}
+}
+
+// hasLabel is a condition: a Testcr has a label.
+func hasLabel(namespace, pod, label, want string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		u, err := testcrs().Get(ctx, nameFor(namespace, pod), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if got, ok := u.GetLabels()[label]; !ok || got != want {
+			return fmt.Errorf("the labels are %v, want %s=%q", u.GetLabels(), label, want)
 		}
 		return nil
 	}

@@ -14,15 +14,22 @@ import (
 )
 
 // hostilePod is a Pod that nobody expects. wantRefused is what the API server
-// answers to it or to its status; where it says nothing, the Testcr must follow,
-// and say what wantSpec says, nil for a field that is absent.
+// answers to it or to its status, from the minor version refusedSince on; where it
+// says nothing, the Testcr must follow, say what wantSpec says, nil for a field
+// that is absent, and have the labels wantLabels.
 type hostilePod struct {
-	name        string
-	edit        func(*corev1.Pod)
-	status      func(*corev1.PodStatus)
-	wantRefused string
-	wantSpec    map[string]any
+	name         string
+	edit         func(*corev1.Pod)
+	status       func(*corev1.PodStatus)
+	wantRefused  string
+	refusedSince int
+	wantSpec     map[string]any
+	wantLabels   map[string]string
 }
+
+// strictIPs is the minor version that refuses IPs with leading zeros and those
+// mapped into IPv6 first.
+const strictIPs = 36
 
 const odd = "\u202e\u0000\u2028\U0001d11e e\u0301"
 
@@ -59,7 +66,7 @@ func (h *hostilePod) check(t *testing.T, namespace string, i int) {
 		h.edit(pod)
 	}
 	pod, err := create(t.Context(), protobuf, namespace, pod, h.status)
-	if h.wantRefused != "" {
+	if h.wantRefused != "" && minor >= h.refusedSince {
 		if err == nil || !strings.Contains(err.Error(), h.wantRefused) {
 			t.Errorf("the API server says %v, want %s", err, h.wantRefused)
 		}
@@ -71,6 +78,9 @@ func (h *hostilePod) check(t *testing.T, namespace string, i int) {
 	follows(t, pod)
 	for field, want := range h.wantSpec {
 		testenv.Eventually(t, hasSpec(namespace, pod.Name, field, want))
+	}
+	for label, want := range h.wantLabels {
+		testenv.Eventually(t, hasLabel(namespace, pod.Name, label, want))
 	}
 }
 
@@ -127,9 +137,11 @@ func hostileStatuses() []hostilePod {
 	}
 	return []hostilePod{
 		{name: "an IP that is none", status: running("not-an-ip"), wantRefused: "status.podIPs[0]: Invalid value"},
-		{name: "an IP with leading zeros", status: running("010.000.000.001"), wantRefused: "status.podIPs[0]: Invalid value"},
+		{name: "an IP with leading zeros", status: running("010.000.000.001"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
+			wantLabels: map[string]string{"stable.example.com/more": "true"}},
 		{name: "an IP with a zone", status: running("fe80::1%eth0"), wantRefused: "status.podIPs[0]: Invalid value"},
-		{name: "an IP mapped into IPv6", status: running("::ffff:10.0.0.1"), wantRefused: "status.podIPs[0]: Invalid value"},
+		{name: "an IP mapped into IPv6", status: running("::ffff:10.0.0.1"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
+			wantLabels: map[string]string{"ip.stable.example.com/10.0.0.1": ""}},
 		{name: "three IPs", status: func(s *corev1.PodStatus) {
 			s.PodIPs = []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "10.0.0.2"}, {IP: "fd00::1"}}
 		}, wantRefused: "status.podIPs: Invalid value"},
