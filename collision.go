@@ -20,7 +20,7 @@ func (c *Controller) collides(key cache.ObjectName, have *Testcr) bool {
 		return false
 	}
 	pods := c.pods.in(other.Namespace)
-	return pods == nil || pods.cached(other) != nil // it is not known of Pods that are not watched
+	return pods == nil || pods.cached(other) != nil // Pods that are not watched may exist
 }
 
 // reportCollision warns once for two Pods with one md5. The one that came second
@@ -57,7 +57,7 @@ func (c *Controller) endCollisions(t *Testcr) {
 	}
 }
 
-// forgetCollision drops what is known of a Pod that is gone.
+// forgetCollision drops the collision of a Pod that is gone.
 func (c *Controller) forgetCollision(key cache.ObjectName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -356,9 +356,8 @@ func (i *TestcrInformer) saw(t *Testcr, gone bool) {
 	}
 }
 
-// back forgets what is known from requests: after a restore of etcd their
-// versions are those of writes that never were, and the cache would reach them
-// only once as many others have been made.
+// back drops the answers of requests. A restore of etcd has undone those writes,
+// and the cache reaches their versions only after as many other writes.
 func (i *TestcrInformer) back(string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -368,8 +367,8 @@ func (i *TestcrInformer) back(string) {
 // sweep forgets what the watch will never tell, and returns the Testcrs that
 // are to be looked at again for it: one that was written and then deleted by
 // somebody else while the watch was cut is in neither list, so no handler
-// hears of it. One that was deleted and is still in the cache has come back
-// with a backup of etcd.
+// hears of it. One that was deleted and is still in the cache was restored with
+// a backup of etcd.
 func (i *TestcrInformer) sweep() []*Testcr {
 	i.mu.Lock()
 	defer i.mu.Unlock()

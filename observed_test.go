@@ -105,8 +105,7 @@ func TestSweepReturnsWhatTheWatchWillNeverTell(t *testing.T) {
 	}
 }
 
-// TestTestcrInformer_Restore has what is known from requests be void, since etcd
-// has been restored from a backup.
+// TestTestcrInformer_Restore restores etcd from a backup, which undoes requests.
 func TestTestcrInformer_Restore(t *testing.T) {
 	t.Run("versions go back", func(t *testing.T) {
 		i := newTestcrs(t, newDynamic())
@@ -119,11 +118,11 @@ func TestTestcrInformer_Restore(t *testing.T) {
 		i.request(&metav1.ListOptions{ResourceVersion: "49"}, true)
 		i.listed(t.Context(), "testcrs", "49")
 		if got := i.get("new"); got == nil {
-			t.Fatal("a list that is up to date voids what is known")
+			t.Fatal("a list that is up to date drops the answer of a request")
 		}
 		i.listed(t.Context(), "testcrs", "20")
 		if got := i.get("new"); got != nil {
-			t.Errorf("a write is believed that never was: %v", got)
+			t.Errorf("the answer of a write that was undone is used: %v", got)
 		}
 		if got := i.get("wrote"); got != older {
 			t.Errorf("known is %v, want the cached one", got)

@@ -57,8 +57,8 @@ func (i *PodInformer) distrust(ctx context.Context, namespace string) error {
 	return nil
 }
 
-// back forgets the versions that the cache had yet to reach: after a restore of
-// etcd it would reach them only once as many other writes have been made.
+// back drops the versions that the cache had yet to reach. After a restore of
+// etcd it reaches them only after as many other writes.
 func (i *PodInformer) back(string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 
 // timeline detects that etcd was restored from a backup: the API server then is
 // at an older version than the cache, and gives the same versions once more. A
-// watch from a version that is yet to come is silent until then, so the cache
-// would stay as it was before the restore.
+// watch from a version that is yet to come returns no event until then, so the
+// cache would stay as it was before the restore.
 type timeline struct {
 	mu     sync.Mutex
 	last   string // the version that the reflector has reached
@@ -25,9 +25,10 @@ type timeline struct {
 	onBack []func(version string)
 }
 
-// OnBack registers f to be called when the API server is found at a version that
-// is older than the cache, and again with the list that replaces the cache. What
-// is known from requests is void then. It must be called before the informer runs.
+// OnBack registers f to be called when the API server is at a version that is
+// older than the cache, and again with the list that replaces the cache. Versions
+// from before must not be compared with later ones. It must be called before the
+// informer runs.
 func (t *timeline) OnBack(f func(version string)) { t.onBack = append(t.onBack, f) }
 
 // request records the version that the reflector asks for. A whole list that

@@ -103,7 +103,7 @@ func TestInformer_Restore(t *testing.T) {
 					t.Errorf("Pods 3 s after the restore (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff([]string{"10", "10"}, back); diff != "" {
-					t.Errorf("versions that were told of (-want +got):\n%s", diff)
+					t.Errorf("versions that were reported (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff(test.asked, server.asked); diff != "" {
 					t.Errorf("versions that were asked for (-want +got):\n%s", diff)

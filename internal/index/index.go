@@ -93,8 +93,8 @@ func (x *Index) Set(was, now *podinfolookup.Testcr) {
 	}
 }
 
-// Back makes version that of the index, though it be older than the one before:
-// etcd was restored from a backup. The Testcrs follow as events.
+// Back sets the version of the index, also to an older one: etcd was restored
+// from a backup. The Testcrs follow as events.
 func (x *Index) Back(version string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
