@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,15 +96,17 @@ func (s *scene) webhook(t *testing.T, server *httptest.Server) {
 // TestProgram_MutatingWebhook has the API server store something else at each write.
 func TestProgram_MutatingWebhook(t *testing.T) {
 	t.Parallel()
+	var writes atomic.Int64 // each is stored with another value
 	tests := []struct {
 		name  string
 		patch func() string
 	}{
 		{"a field", func() string {
-			return fmt.Sprintf(`[{"op":"add","path":"/spec/podip","value":"10.9.%d.%d"}]`, rand.N(256), rand.N(256))
+			n := writes.Add(1)
+			return fmt.Sprintf(`[{"op":"add","path":"/spec/podip","value":"10.9.%d.%d"}]`, n/256%256, n%256)
 		}},
 		{"a label of ours", func() string {
-			return fmt.Sprintf(`[{"op":"add","path":"/metadata/labels/stable.example.com~1workload","value":"w%d"}]`, rand.N(1<<30))
+			return fmt.Sprintf(`[{"op":"add","path":"/metadata/labels/stable.example.com~1workload","value":"w%d"}]`, writes.Add(1))
 		}},
 	}
 	for _, test := range tests {

@@ -91,7 +91,7 @@ func (s *server) stop(t *testing.T) {
 // start starts the server again. endServers stops it.
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), s.argv[0], s.argv[1:]...) //nolint:gosec // G204: as testenv started it
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), s.argv[0], s.argv[1:]...)
 	s.stderr = &testenv.Output{}
 	cmd.Stderr = s.stderr
 	if err := cmd.Start(); err != nil {
