@@ -13,7 +13,7 @@ func newAllowances() allowances {
 }
 
 func (a *allowances) permits(w *write) bool {
-	if !w.absent() {
+	if !w.absent() || w.emptied { // who deletes one may not empty it
 		_, ok := a.versions[w.at]
 		return ok || w.gap != 0
 	}

@@ -23,6 +23,7 @@ type Auditor struct {
 	checker *checker
 	pods    *stream
 	testcrs *stream
+	epochs  *epochs
 	log     func(format string, args ...any)
 }
 
@@ -38,7 +39,7 @@ func New(config *rest.Config, log func(format string, args ...any)) (*Auditor, e
 	if err != nil {
 		return nil, err
 	}
-	a := &Auditor{checker: newChecker(), log: log}
+	a := &Auditor{checker: newChecker(), epochs: &epochs{}, log: log}
 	host := strings.TrimSuffix(base.String(), "/")
 	a.pods = a.stream(client, host+"/api/v1/pods")
 	a.pods.listed, a.pods.told, a.pods.known = a.podsListed, a.podTold, a.checker.podsKnown
@@ -49,7 +50,7 @@ func New(config *rest.Config, log func(format string, args ...any)) (*Auditor, e
 
 func (a *Auditor) stream(client *http.Client, url string) *stream {
 	last := ""
-	return &stream{client: client, url: url, failed: func(err error) {
+	return &stream{client: client, url: url, epochs: a.epochs, failed: func(err error) {
 		if text := err.Error(); text != last { // an outage fails many times in the same way
 			last = text
 			a.log("auditor: %v", err)
@@ -101,7 +102,16 @@ func (a *Auditor) testcrTold(kind string, object json.RawMessage, heard time.Tim
 	return t.Metadata.ResourceVersion, nil
 }
 
-// Synced returns nil once both resources have been listed.
+// Restored begins a new epoch, because an older state of etcd is put back and its
+// versions with it. It must be called while no API server runs: between the end
+// of the one that served the newer state and the start of the next. Both
+// resources are listed again. Writes that could not be judged yet never will be;
+// the report counts them. Allowances of the epochs before expire.
+func (a *Auditor) Restored() {
+	a.epochs.next(func() { a.checker.newEpoch(time.Now()) })
+}
+
+// Synced returns nil once both resources have been listed, in this epoch.
 func (a *Auditor) Synced() error {
 	a.checker.mu.Lock()
 	defer a.checker.mu.Unlock()
@@ -260,15 +270,17 @@ func compare(pods map[string]state, testcrs []testcrOf, heard time.Time) (found 
 		delete(names, t.Metadata.Name)
 		switch {
 		case wanted && says.text != pods[key].text:
-			f.Kind, f.Pod, f.Detail = Differs, key, "it says "+says.text+", the Pod "+pods[key].text
+			f.Kind, f.Pod, f.Detail = Differs, key, difference("it says ", says.text, ", the Pod ", pods[key].text)
 		case wanted:
 			continue
+		case t.emptied():
+			continue // kept by a finalizer
 		case live[says.uid] != "":
 			f.Kind, f.Pod, f.Detail = Duplicate, live[says.uid], "the Pod's own is "+nameOf(live[says.uid])
 		case !t.managed() || says.absent():
 			continue // somebody else's, and in nobody's way, or emptied
 		default:
-			f.Kind, f.Detail = Orphan, "it says "+says.text
+			f.Kind, f.Detail = Orphan, "it says "+short(says.text)
 		}
 		found = append(found, f)
 	}

@@ -171,14 +171,22 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			})
 		}, auditor.Duplicate},
 	}
-	for i, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+	for i, test := range append(tests, tests...) {
+		epoch := i / len(tests)
+		t.Run(fmt.Sprintf("%s, in epoch %d", test.name, epoch), func(t *testing.T) {
 			a := watch(t)
+			if epoch > 0 {
+				a.Restored()
+				testenv.Eventually(t, func(context.Context) error { return a.Synced() })
+			}
 			must(t, a.AtRest(t.Context(), rest)) // what was before is no excuse
 			pod := create(t, env.Namespace(t, ""), fmt.Sprint("pod-", i))
 			test.play(t, pod)
 			must(t, a.AtRest(t.Context(), rest))
 			report := a.Report()
+			if len(report.Epochs) != epoch {
+				t.Errorf("%d restores are reported, want %d", len(report.Epochs), epoch)
+			}
 			found := slices.ContainsFunc(report.Findings, func(f auditor.Finding) bool { return f.Kind == test.want })
 			if found != (test.want != "") || !found && report.Found > 0 {
 				t.Errorf("want %q, found %s", test.want, report.Markdown())

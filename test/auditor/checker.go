@@ -35,6 +35,9 @@ type checker struct {
 	podGaps   []gap
 	gaps      []Gap
 
+	epochs []Epoch             // after the first
+	before map[string]struct{} // UIDs of Pods that earlier epochs have counted
+
 	allowed  allowances
 	findings []Finding
 	found    int // more than maxFindings are only counted
@@ -56,6 +59,15 @@ type Gap struct {
 	From     uint64    `json:"from"`
 	To       uint64    `json:"to"`
 	At       time.Time `json:"at"`
+}
+
+// Epoch is the begin of an epoch in the report: etcd was put back to an older
+// state. The logs of the epoch before end at the versions Pods and Testcrs.
+type Epoch struct {
+	At       time.Time `json:"at"`
+	Pods     uint64    `json:"pods"`
+	Testcrs  uint64    `json:"testcrs"`
+	Unjudged int       `json:"unjudged"` // writes of the epoch before: the log of Pods ends before them
 }
 
 // Sample is how long one change of a Pod took to be shown.
@@ -91,9 +103,15 @@ func (c *checker) podEvent(pod *corev1.Pod, at uint64, deleted bool, heard time.
 	h.pod = podKey(pod)
 	if _, known := h.born[string(pod.UID)]; !known && h.now.uid != string(pod.UID) && !deleted {
 		h.born[string(pod.UID)] = struct{}{}
-		c.pods++
+		c.count(pod)
 	}
 	c.podIs(h, pod, at, deleted, heard)
+}
+
+func (c *checker) count(pod *corev1.Pod) {
+	if _, counted := c.before[string(pod.UID)]; !counted {
+		c.pods++
+	}
 }
 
 func (c *checker) podIs(h *history, pod *corev1.Pod, at uint64, deleted bool, heard time.Time) {
@@ -137,7 +155,7 @@ func (c *checker) podList(pods []corev1.Pod, at uint64, heard time.Time) {
 			continue // nothing has happened to it
 		}
 		if h.now.uid != string(pod.UID) {
-			c.pods++
+			c.count(pod)
 		}
 		c.missed(h, g)
 		// Its own version may be from before the gap where it is new to us.
@@ -170,9 +188,9 @@ func (c *checker) testcrEvent(t *testcrOf, at uint64, deleted bool, heard time.T
 	defer c.mu.Unlock()
 	c.testcrsAt = max(c.testcrsAt, at)
 	h := c.of(t.Metadata.Name)
-	w := write{state: t.state(), at: at, uid: string(t.Metadata.UID), heard: heard}
+	w := writeOf(t, at, heard)
 	if deleted {
-		w.state = state{}
+		w.state, w.emptied = state{}, false
 	}
 	h.foreign = !deleted && !t.managed()
 	c.wrote(h, w)
@@ -180,7 +198,7 @@ func (c *checker) testcrEvent(t *testcrOf, at uint64, deleted bool, heard time.T
 
 func (c *checker) wrote(h *history, w write) {
 	h.says, h.uid, h.saysAt = w.state, w.uid, w.at
-	if w.absent() {
+	if w.absent() && !w.emptied {
 		h.uid, h.saysAt = "", 0
 	}
 	h.writes = append(h.writes, w)
@@ -211,7 +229,7 @@ func (c *checker) testcrList(testcrs []testcrOf, at uint64, heard time.Time) {
 		if h.uid != "" && h.uid != string(t.Metadata.UID) {
 			gone(h) // and created again
 		}
-		w := write{state: t.state(), at: version, uid: string(t.Metadata.UID), heard: heard}
+		w := writeOf(t, version, heard)
 		h.foreign = !t.managed()
 		if from == 0 { // who wrote it before the auditor began is not known
 			w.gap = 1
@@ -237,6 +255,28 @@ func (c *checker) testcrsKnown(at uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.testcrsAt = max(c.testcrsAt, at)
+}
+
+// newEpoch judges what can be judged and forgets all histories: the versions that
+// come next are smaller, and the objects may be older. The first lists of the
+// epoch are gaps, as the very first ones are, so for unseenFor a write may show
+// what a Pod had before the restore. Pods born after the lists have no excuse.
+func (c *checker) newEpoch(now time.Time) {
+	c.judge(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := Epoch{At: now, Pods: c.podsAt, Testcrs: c.testcrsAt}
+	before := map[string]struct{}{}
+	for _, h := range c.histories {
+		e.Unjudged += len(h.writes)
+		for i := range h.versions {
+			before[h.versions[i].uid] = struct{}{}
+		}
+	}
+	c.epochs, c.before = append(c.epochs, e), before
+	c.histories, c.unjudged, c.podGaps = map[string]*history{}, map[string]struct{}{}, nil
+	c.podsAt, c.testcrsAt = 0, 0
+	c.allowed = newAllowances() // a version of the epoch before is another write in this one
 }
 
 // judge decides about all writes for which the Pods' log is complete, and
@@ -290,6 +330,7 @@ func (c *checker) judgeOne(h *history, w *write) {
 }
 
 func (c *checker) report(f Finding) {
+	f.Epoch = len(c.epochs)
 	if c.found++; len(c.findings) < maxFindings {
 		c.findings = append(c.findings, f)
 	}
@@ -308,8 +349,8 @@ func (c *checker) drift() (n int, oldest time.Time, names []string) {
 			oldest = h.differs
 		}
 		if len(names) < 2 {
-			names = append(names, fmt.Sprintf("%s (%s) since %s: pod %s, testcr %s", h.pod, h.testcr, h.differs.Format("15:04:05.000"),
-				cmp.Or(h.now.text, "absent"), cmp.Or(h.says.text, "absent")))
+			names = append(names, fmt.Sprintf("%s (%s) since %s: ", h.pod, h.testcr, h.differs.Format("15:04:05.000"))+
+				difference("pod ", cmp.Or(h.now.text, "absent"), ", testcr ", cmp.Or(h.says.text, "absent")))
 		}
 	}
 	return n, oldest, names

@@ -3,6 +3,7 @@ package auditor
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,17 @@ func (l logs) emptied(version uint64, name string, of *corev1.Pod) {
 	t.Spec = json.RawMessage(`{"podkey":"default/` + name + `","podname":"` + name + `","namespace":"default","poduid":"",` +
 		`"hostnetwork":false,"ready":false,"terminating":true}`)
 	l.testcrEvent(t, version, false, at(version))
+}
+
+// restored puts etcd back to a state at a version, and lists it.
+func (l logs) restored(version uint64, pods []corev1.Pod, testcrs ...*testcrOf) {
+	l.newEpoch(at(version))
+	var all []testcrOf
+	for _, t := range testcrs {
+		all = append(all, *t)
+	}
+	l.testcrList(all, version, at(version))
+	l.podList(pods, version, at(version))
 }
 
 func (l logs) kinds() (kinds []Kind) {
@@ -357,6 +369,291 @@ func TestOrderOfWritesIsJudged(t *testing.T) {
 				t.Errorf("judged %d of %d writes", l.judged, l.writes)
 			}
 		})
+	}
+}
+
+// TestChecker_Restored plays a restore of etcd: versions up to 30 were seen, and
+// the state at version 12 is put back. The bugs are those of the other epochs.
+func TestChecker_Restored(t *testing.T) {
+	other := pod("other", "o", "10.0.0.9")
+	otherNext := onNode(other, "node-7")
+	// before is the epoch that ends: web runs at 12, and is replaced at 25.
+	before := func(l logs) {
+		l.pod(10, running)
+		l.says(11, "web", running)
+		l.noPod(24, running)
+		l.pod(25, nextRun)
+		l.says(26, "web", nextRun)
+		l.podsKnown(30)
+	}
+	list := []corev1.Pod{withVersion(running, 10)}
+	tests := []struct {
+		name string
+		feed func(l logs)
+		want []Kind
+	}{
+		{"the older state is there again", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.pod(13, onNode(running, "node-2"))
+			l.says(14, "web", onNode(running, "node-2"))
+		}, nil},
+		{"a Testcr follows a Pod of a lost version for a moment", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.says(13, "web", nextRun)
+			l.says(14, "web", running)
+		}, nil},
+		{"a Testcr of a lost Pod is there for a moment", func(l logs) {
+			l.restored(12, nil)
+			l.says(13, "web", nextRun)
+			l.noTestcr(14, "web")
+		}, nil},
+		{"a Pod is born after the restore, lives and goes", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.pod(13, other)
+			l.says(14, "other", other)
+			l.noPod(15, other)
+			l.noTestcr(16, "other")
+		}, nil},
+		{"versions of the epoch before come again", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.noPod(24, running)
+			l.noTestcr(25, "web")
+			l.pod(26, next)
+			l.says(27, "web", next)
+		}, nil},
+		{"what was found before the restore is kept", func(l logs) {
+			l.says(29, "web", running)
+			l.restored(12, list, testcr("web", running))
+		}, []Kind{WentBack}},
+
+		{"bug: the Testcr of a live Pod is deleted", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.pod(13, other)
+			l.says(14, "other", other)
+			l.noTestcr(15, "other")
+			l.says(16, "other", other)
+		}, []Kind{DeletedLive}},
+		{"bug: a UID of nobody", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.says(100, "web", pod("web", "u9", "10.0.0.1"))
+		}, []Kind{NeverHadUID}},
+		{"bug: an IP that a Pod born since never had", func(l logs) {
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", pod("other", "o", "10.0.0.8"))
+		}, []Kind{NeverHadIP}},
+		{"bug: a node that a Pod born since was never on", func(l logs) {
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", otherNext)
+		}, []Kind{NeverHadValue}},
+		{"bug: told before it was so", func(l logs) {
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", otherNext)
+			l.pod(15, otherNext)
+		}, []Kind{TooEarly}},
+		{"bug: back to the state before", func(l logs) {
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", other)
+			l.pod(15, otherNext)
+			l.says(16, "other", otherNext)
+			l.says(17, "other", other)
+		}, []Kind{WentBack}},
+		{"bug: a value of the lost versions long after the restore", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.says(100, "web", nextRun)
+		}, []Kind{NeverHadUID}},
+		{"bug: a write with the version of one that was allowed before", func(l logs) {
+			l.allowed.versions[14] = struct{}{}
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", otherNext)
+		}, []Kind{NeverHadValue}},
+		{"bug: a deletion between the versions of one that was allowed before", func(l logs) {
+			l.allowed.windows = append(l.allowed.windows, gap{from: 10, to: 20})
+			l.restored(12, nil)
+			l.pod(13, other)
+			l.says(14, "other", other)
+			l.noTestcr(15, "other")
+		}, []Kind{DeletedLive}},
+		{"bug: after a second restore", func(l logs) {
+			l.restored(12, list, testcr("web", running))
+			l.pod(13, other)
+			l.says(14, "other", other)
+			l.podsKnown(20)
+			l.restored(12, list, testcr("web", running))
+			l.pod(13, other)
+			l.says(14, "other", otherNext)
+		}, []Kind{NeverHadValue}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogs()
+			before(l)
+			test.feed(l)
+			if diff := cmp.Diff(test.want, l.kinds()); diff != "" {
+				t.Errorf("findings (-want +got):\n%s\n%v", diff, l.findings)
+			}
+			if l.judged != l.writes {
+				t.Errorf("judged %d of %d writes", l.judged, l.writes)
+			}
+		})
+	}
+}
+
+func TestChecker_RestoreIsReported(t *testing.T) {
+	l := newLogs()
+	l.pod(10, pending)
+	l.says(11, "web", pending)
+	l.pod(14, running)
+	l.says(20, "web", running) // the log of Pods does not reach this version any more
+	l.testcrsKnown(22)
+	l.restored(12, []corev1.Pod{withVersion(pending, 10)}, testcr("web", pending))
+	l.pod(15, pod("other", "o", ""))
+	want := []Epoch{{At: at(12), Pods: 14, Testcrs: 22, Unjudged: 1}}
+	if diff := cmp.Diff(want, l.epochs); diff != "" {
+		t.Errorf("epochs (-want +got):\n%s", diff)
+	}
+	if l.pods != 2 {
+		t.Errorf("%d Pods were counted, want 2: one of them is in both epochs", l.pods)
+	}
+	l.says(16, "other", onNode(pod("other", "o", ""), "moon"))
+	if kinds := l.kinds(); len(kinds) != 1 || l.findings[0].Epoch != 1 {
+		t.Errorf("findings %v, want one after restore 1", l.findings)
+	}
+	if l.judged+l.epochs[0].Unjudged != l.writes {
+		t.Errorf("judged %d of %d writes, and %d are reported as not judged", l.judged, l.writes, l.epochs[0].Unjudged)
+	}
+}
+
+func TestFinding_LongTextsAreCut(t *testing.T) {
+	long := strings.Repeat("<", 1<<20)
+	got := difference("it says ", long+"one", ", after ", long+"two")
+	if len(got) > 2*maxText || !strings.Contains(got, "<<one, after ...[") || !strings.HasSuffix(got, "<<two") {
+		t.Errorf("%d bytes: %.200s", len(got), got)
+	}
+	if got := difference("it says ", "one", ", after ", "two"); got != "it says one, after two" {
+		t.Error(got)
+	}
+	if got := short(long); len(got) > maxText+100 {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// kept is the Testcr of default/web while a finalizer keeps it, deleted and emptied.
+func kept(change func(*testcrOf)) *testcrOf {
+	deleted := metav1.NewTime(start)
+	t := &testcrOf{
+		Metadata: metav1.ObjectMeta{
+			Name: nameOf("default/web"), UID: "t-web", DeletionTimestamp: &deleted,
+			Labels: map[string]string{managedByLabel: managedBy, "stable.example.com/namespace": "default"},
+		},
+		Spec: json.RawMessage(`{"podkey":"default/web","podname":"web","poduid":"","namespace":"default","hostnetwork":false,"ready":false,"terminating":true}`),
+	}
+	if change != nil {
+		change(t)
+	}
+	return t
+}
+
+func TestChecker_TestcrsKeptByAFinalizer(t *testing.T) {
+	// lives has the Testcr deleted, and kept, while its Pod lives.
+	lives := func(l logs) {
+		l.pod(10, running)
+		l.says(11, "web", running)
+		l.allowed.deleted["t-web"] = struct{}{}
+		deleted := testcr("web", running)
+		deleted.Metadata.DeletionTimestamp = kept(nil).Metadata.DeletionTimestamp
+		l.testcrEvent(deleted, 12, false, at(12))
+	}
+	empty := func(l logs, version uint64, change func(*testcrOf)) {
+		l.testcrEvent(kept(change), version, false, at(version))
+	}
+	tests := []struct {
+		name string
+		feed func(l logs)
+		want []Kind
+	}{
+		{"it goes while its Pod lives, and is created again", func(l logs) {
+			l.noTestcr(13, "web")
+			l.says(14, "web", running)
+		}, nil},
+		{"it is emptied when its Pod goes, and goes later", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, nil)
+			l.noTestcr(20, "web")
+		}, nil},
+		{"it is emptied, and shows the next Pod", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, nil)
+			l.pod(15, next)
+			l.says(16, "web", next)
+		}, nil},
+		{"bug: it is emptied while its Pod lives", func(l logs) { empty(l, 13, nil) }, []Kind{DeletedLive}},
+		{"bug: it is emptied while the next Pod is shown", func(l logs) {
+			l.noPod(13, running)
+			l.pod(14, next)
+			l.says(15, "web", next)
+			empty(l, 16, nil)
+		}, []Kind{DeletedLive}},
+		{"bug: one that is not deleted is emptied", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, func(t *testcrOf) { t.Metadata.DeletionTimestamp = nil })
+		}, []Kind{NeverHadUID}},
+		{"bug: an IP is left in it", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, func(t *testcrOf) {
+				t.Spec = json.RawMessage(`{"podkey":"default/web","podname":"web","poduid":"","namespace":"default","podip":"10.0.0.1","terminating":true}`)
+			})
+		}, []Kind{NeverHadUID}},
+		{"bug: a label that finds it by its IP is left", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, func(t *testcrOf) { t.Metadata.Labels["ip.stable.example.com/10.0.0.1"] = "" })
+		}, []Kind{NeverHadUID}},
+		{"bug: it has the key of another Pod", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, func(t *testcrOf) {
+				t.Spec = json.RawMessage(`{"podkey":"default/other","podname":"other","poduid":"","namespace":"default","terminating":true}`)
+			})
+		}, []Kind{NeverHadUID}},
+		{"bug: it shows its Pod again after it was emptied", func(l logs) {
+			l.noPod(13, running)
+			empty(l, 14, nil)
+			l.says(15, "web", running)
+		}, []Kind{WentBack}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogs()
+			lives(l)
+			test.feed(l)
+			if diff := cmp.Diff(test.want, l.kinds()); diff != "" {
+				t.Errorf("findings (-want +got):\n%s\n%v", diff, l.findings)
+			}
+		})
+	}
+
+	l := newLogs()
+	lives(l)
+	l.noPod(13, running)
+	if n, _, _ := l.drift(); n != 1 {
+		t.Errorf("%d Testcrs are wrong before it is emptied, want 1", n)
+	}
+	empty(l, 14, nil)
+	if n, _, some := l.drift(); n != 0 {
+		t.Errorf("%d Testcrs are wrong after it is emptied: %s", n, some)
+	}
+	l.testcrList(nil, 20, at(20)) // it went in a gap
+	if l.histories[nameOf("default/web")].uid != "" {
+		t.Error("it is still there after a list without it")
+	}
+	if found := compare(nil, []testcrOf{*kept(nil)}, start); len(found) != 0 {
+		t.Errorf("at rest: %v", found)
+	}
+	if found := compare(map[string]state{"default/web": expect(running)}, []testcrOf{*kept(nil)}, start); len(found) != 1 {
+		t.Errorf("at rest with its Pod: %v", found)
 	}
 }
 

@@ -11,4 +11,7 @@
 // at others, but never show one that the Pod has not had by then, and never go
 // back. Everything that Findings speaks of is a breach of that, or a difference
 // between two lists while nothing changes.
+//
+// A restore of etcd from an older state takes the counter back. It ends an epoch:
+// see Restored.
 package auditor

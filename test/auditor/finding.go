@@ -41,11 +41,45 @@ type Finding struct {
 	Kind    Kind      `json:"kind"`
 	Testcr  string    `json:"testcr"`
 	Pod     string    `json:"pod,omitempty"`
+	Epoch   int       `json:"epoch,omitempty"`           // restores of etcd before it
 	Version uint64    `json:"resourceVersion,omitempty"` // of the write
 	At      time.Time `json:"at,omitzero"`               // when the auditor heard of it
 	Detail  string    `json:"detail,omitempty"`
 }
 
 func (f Finding) String() string {
-	return fmt.Sprintf("%s: testcr %s of pod %s at resource version %d: %s", f.Kind, f.Testcr, f.Pod, f.Version, f.Detail)
+	epoch := ""
+	if f.Epoch > 0 {
+		epoch = fmt.Sprintf(" after restore %d", f.Epoch)
+	}
+	return fmt.Sprintf("%s: testcr %s of pod %s at resource version %d%s: %s", f.Kind, f.Testcr, f.Pod, f.Version, epoch, f.Detail)
+}
+
+// A Pod may have megabytes: findings have maxText bytes of a text at most, of two
+// that differ from leadIn bytes before the difference on.
+const (
+	maxText = 2 << 10
+	leadIn  = 64
+)
+
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return fmt.Sprintf("%s... (%d bytes)", text[:maxText], len(text))
+}
+
+// difference puts two texts behind their prefixes, and leaves out what they have
+// in common where they are long.
+func difference(prefixA, a, prefixB, b string) string {
+	if len(a) > maxText || len(b) > maxText {
+		same := 0
+		for same < min(len(a), len(b)) && a[same] == b[same] {
+			same++
+		}
+		if from := same - leadIn; from > 0 {
+			a, b = fmt.Sprintf("...[%d]%s", from, a[from:]), fmt.Sprintf("...[%d]%s", from, b[from:])
+		}
+	}
+	return prefixA + short(a) + prefixB + short(b)
 }

@@ -24,7 +24,17 @@ type write struct {
 	at    uint64
 	uid   string // metadata.uid of the Testcr
 	heard time.Time
-	gap   uint64 // the write came after this version and until at; 0 when at is its own
+	// emptied: the Testcr is there and has deletionTimestamp, but nothing of a Pod.
+	emptied bool
+	gap     uint64 // the write came after this version and until at; 0 when at is its own
+}
+
+func writeOf(t *testcrOf, at uint64, heard time.Time) write {
+	w := write{state: t.state(), at: at, uid: string(t.Metadata.UID), heard: heard, emptied: t.emptied()}
+	if w.emptied {
+		w.state = state{}
+	}
+	return w
 }
 
 // history is that of one name: of the Pod, and of the Testcr that is named for it.
@@ -92,9 +102,9 @@ func (h *history) judge(w *write) (Kind, string) {
 	}
 	last := h.versions[h.shown].text
 	if w.absent() {
-		return DeletedLive, "the Pod was last shown as " + last
+		return DeletedLive, "the Pod was last shown as " + short(last)
 	}
-	detail := "it says " + w.text + ", after " + last
+	detail := difference("it says ", w.text, ", after ", last)
 	if _, ok := h.find(w, 0); ok {
 		return WentBack, detail
 	}

@@ -13,6 +13,7 @@ type Report struct {
 	Writes   int        `json:"writes"`   // of Testcrs, seen
 	Judged   int        `json:"judged"`   // of these; the others wait for the log of Pods
 	Gaps     []Gap      `json:"gaps"`     // the first list of each resource is one
+	Epochs   []Epoch    `json:"epochs"`   // one for each restore of etcd
 	Stale    Staleness  `json:"stale"`    // over all changes
 	Found    int        `json:"found"`    // Findings holds the first of them
 	Findings []Finding  `json:"findings"` // empty: all promises were kept
@@ -41,7 +42,7 @@ func (a *Auditor) Report() Report {
 	defer a.checker.mu.Unlock()
 	c := a.checker
 	r := Report{
-		Pods: c.pods, Writes: c.writes, Judged: c.judged, Gaps: slices.Clone(c.gaps),
+		Pods: c.pods, Writes: c.writes, Judged: c.judged, Gaps: slices.Clone(c.gaps), Epochs: slices.Clone(c.epochs),
 		Stale: stale, Found: c.found, Findings: slices.Clone(c.findings),
 	}
 	for _, h := range c.histories {
@@ -79,7 +80,15 @@ func (r *Report) Markdown() string {
 	if r.Waiting > 0 {
 		fmt.Fprintf(&b, "Changes not shown yet: %d, the oldest of %s.\n\n", r.Waiting, r.Oldest.Format(time.TimeOnly))
 	}
-	fmt.Fprintf(&b, "Gaps in the watches, the two first lists included: %d.\n\n", len(r.Gaps))
+	fmt.Fprintf(&b, "Gaps in the watches, the two first lists (of each epoch) included: %d.\n\n", len(r.Gaps))
+	if len(r.Epochs) > 0 {
+		fmt.Fprintf(&b, "etcd was restored:\n\n")
+		for i, e := range r.Epochs {
+			fmt.Fprintf(&b, "- %s, restore %d: the log of Pods before it ends at version %d, that of Testcrs at %d; %d writes were not judged.\n",
+				e.At.Format(time.TimeOnly), i+1, e.Pods, e.Testcrs, e.Unjudged)
+		}
+		b.WriteString("\n")
+	}
 	if r.Found == 0 {
 		b.WriteString("Findings: none.\n")
 		return b.String()

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,40 @@ const (
 // errExpired says that the API server no longer knows what came after a version.
 var errExpired = errors.New("the version is too old to be watched from")
 
+// errRestored ends a request of an earlier epoch: its versions count no longer.
+var errRestored = errors.New("etcd was restored")
+
+// epochs counts the restores of etcd. Resource versions of one epoch have one
+// order; those of two epochs have none.
+type epochs struct {
+	mu sync.RWMutex
+	n  int
+}
+
+func (e *epochs) current() int {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.n
+}
+
+// during runs f, unless the epoch has ended. It does not end before f returns.
+func (e *epochs) during(epoch int, f func() error) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.n != epoch {
+		return errRestored
+	}
+	return f()
+}
+
+// next runs f between two epochs.
+func (e *epochs) next(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.n++
+	f()
+}
+
 // list is a LIST of any resource.
 type list struct {
 	Metadata metav1.ListMeta `json:"metadata"`
@@ -48,6 +83,8 @@ type stream struct {
 	url    string       // of the resource
 	heard  atomic.Int64 // when the API server last answered, in Unix nanoseconds
 	at     string       // resource version up to which all is told, "" when it has to be listed
+	epochs *epochs
+	epoch  int // of at
 	// What becomes of that.
 	listed func(items json.RawMessage, at uint64, heard time.Time) error
 	told   func(kind string, object json.RawMessage, heard time.Time) (version string, err error)
@@ -62,7 +99,7 @@ func (s *stream) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, errExpired):
+		case errors.Is(err, errExpired), errors.Is(err, errRestored):
 			s.at = ""
 			continue
 		case ctx.Err() == nil:
@@ -78,6 +115,9 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if epoch := s.epochs.current(); epoch != s.epoch {
+		s.epoch, s.at = epoch, ""
+	}
 	if s.at != "" {
 		return s.watch(ctx)
 	}
@@ -85,7 +125,8 @@ func (s *stream) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.listed(all.Items, versionOf(all.Metadata.ResourceVersion), heard); err != nil {
+	err = s.epochs.during(s.epoch, func() error { return s.listed(all.Items, versionOf(all.Metadata.ResourceVersion), heard) })
+	if err != nil {
 		return err
 	}
 	s.at = all.Metadata.ResourceVersion
@@ -118,7 +159,7 @@ func (s *stream) watch(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		if err := s.take(&e); err != nil {
+		if err := s.epochs.during(s.epoch, func() error { return s.take(&e) }); err != nil {
 			return err
 		}
 	}
