@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	// defaultMinutes is the length of the faults where CHAOS_MINUTES does not say.
+	// defaultMinutes is the length of the faults where CHAOS_MINUTES is not set. It is
+	// shorter than one round, so each kind comes once.
 	defaultMinutes = 3
 
 	// A Testcr that is wrong for less than inFlight is on its way; where the machine
@@ -51,13 +52,19 @@ var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// It is the leader no more if it has slept for too long, and then the lease of
 	// the next one is young.
 	"leader stopped": leaseTimes.handover,
-	// These take the lease away from whoever holds it when they last for longer than
-	// the renew deadline. The process ends and starts again, and the lease runs out.
-	"API server killed":       leaseTimes.handover,
-	"etcd killed":             leaseTimes.handover,
-	"etcd full":               leaseTimes.handover,
-	"connections cut":         leaseTimes.handover,
-	"connections half-closed": leaseTimes.handover,
+	// The leader loses its lease when these last for longer than the renew deadline.
+	// It becomes a standby, and the lease has to run out.
+	"API server killed":         leaseTimes.handover,
+	"API server away 30 s":      leaseTimes.handover,
+	"API server away 2 minutes": leaseTimes.handover,
+	"etcd killed":               leaseTimes.handover,
+	"etcd full":                 leaseTimes.handover,
+	"etcd restored":             leaseTimes.handover,
+	"connections cut":           leaseTimes.handover,
+	"connections half-closed":   leaseTimes.handover,
+	// The controller backs off from a key that another client rewrites again and
+	// again, so the last rewrite stays for as long as the backoff has grown.
+	"second writer": func(leaseTimes) time.Duration { return 60 * time.Second },
 	// Who leads is not told that its connection is dead: client-go asks for a sign
 	// of life after 30 s of silence, and waits 15 s for it.
 	"connections dead": func(leaseTimes) time.Duration { return 45 * time.Second },
@@ -101,7 +108,7 @@ func TestChaos(t *testing.T) {
 		}
 		late := false // a run that is cut by the time limit of go test leaves its processes behind
 		if deadline, ok := t.Deadline(); ok {
-			late = time.Until(deadline) < 2*giveUp
+			late = time.Until(deadline) < f.For+2*giveUp
 		}
 		if late {
 			t.Logf("cut short after %d of %d faults: the machine is too slow", i, len(plan))
@@ -153,7 +160,7 @@ func newWorld(t *testing.T, report *report, flags ...string) *world {
 	}
 	_, _, err := roles(t.Context(), w.replicas)
 	must(t, err)
-	w.workload = newWorkload(t, w.cluster.clients, report.Seed)
+	w.workload = newWorkload(t, w.cluster.config, w.cluster.clients, report.Seed)
 	return w
 }
 
@@ -209,7 +216,7 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	err := faults[f.Kind](t.Context(), w, f)
 	o.Healed = time.Now()
 	if err != nil {
-		t.Errorf("%s: the fault could not be done: %v", f.Kind, err)
+		t.Errorf("%s: during the fault: %v", f.Kind, err)
 	}
 	restarted, err := w.cluster.heal(t.Context())
 	if err != nil {
@@ -254,7 +261,7 @@ func (w *world) recovered(ctx context.Context, healed time.Time) (since time.Tim
 		n, oldest, some := w.auditor.Drift()
 		heard := w.auditor.Heard()
 		switch {
-		case heard.Before(since): // as after the API server was away
+		case heard.Before(since), w.auditor.Synced() != nil: // as after the API server was away, or etcd restored
 		case n > 0 && now.Sub(oldest) > w.report.InFlight:
 			last = fmt.Errorf("at %s %d Testcrs are wrong, the oldest for %s: %s", now.Format(time.StampMilli), n, now.Sub(oldest), some)
 			since = now
@@ -294,6 +301,7 @@ func (w *world) judge(t *testing.T) {
 		w.report.takeLog(r)
 	}
 	w.report.Audit = w.auditor.Report()
+	w.report.Bad = append(w.report.Bad, w.workload.hostile.missing()...)
 	for _, problem := range w.report.problems() {
 		t.Error(problem)
 	}

@@ -39,6 +39,9 @@ var faults = map[string]injection{
 	"API server killed": func(ctx context.Context, w *world, f fault) error { return w.crash(ctx, f, "kube-apiserver") },
 	"etcd killed":       func(ctx context.Context, w *world, f fault) error { return w.crash(ctx, f, "etcd") },
 
+	"API server away 30 s":      func(ctx context.Context, w *world, f fault) error { return w.away(ctx, f) },
+	"API server away 2 minutes": func(ctx context.Context, w *world, f fault) error { return w.away(ctx, f) },
+
 	"connections cut":         cutConnections,
 	"connections delayed":     delayConnections,
 	"connections half-closed": halfCloseConnections,
@@ -94,11 +97,15 @@ var faults = map[string]injection{
 
 	"etcd compacted": compact,
 	"etcd full":      fillEtcd,
+	"etcd restored":  restoreEtcd,
 	"CRD deleted":    deleteCRD,
 
 	"Testcrs deleted": func(ctx context.Context, w *world, f fault) error { return w.intrude(ctx, f, w.deleteTestcr) },
 	"Testcrs edited":  func(ctx context.Context, w *world, f fault) error { return w.intrude(ctx, f, w.editTestcr) },
 	"Testcrs forged":  func(ctx context.Context, w *world, f fault) error { return w.intrude(ctx, f, w.forgeTestcr) },
+
+	"Testcrs kept by finalizer": keepTestcrs,
+	"second writer":             secondWriter,
 
 	"clock of the lease jumps": jumpLease,
 	"names reused":             reuseNames,

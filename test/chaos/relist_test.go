@@ -16,6 +16,9 @@ var relists = map[string]int{
 	"etcd compacted":            1,
 	"CRD deleted":               1,
 	"watches answered with 410": 3,
+	"API server away 30 s":      1,
+	"API server away 2 minutes": 1,
+	"etcd restored":             1,
 }
 
 const (

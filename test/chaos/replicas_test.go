@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,11 +48,18 @@ func leaseFor(byName bool) leaseTimes {
 }
 
 const (
-	// restartAfter is what a kubelet does at once when a container ends, too.
+	// restartAfter is the pause before the start after a kill by the harness. It is
+	// short, because the fault is the kill and not the absence. After any other exit
+	// crashBackoff counts.
 	restartAfter = 300 * time.Millisecond
+
+	// longestLine bounds a line of the log: whoever owns a Pod must not be able to
+	// make it grow.
+	longestLine = 64 << 10
 )
 
-// replica is one of the two, started again whenever it ends.
+// replica is one of the two, started again whenever it ends. It must not end but
+// by the harness.
 type replica struct {
 	name   string
 	binary string
@@ -66,10 +74,12 @@ type replica struct {
 	killed  bool           // by us
 	starts  int            // of processes
 	ends    map[string]int // why it ended, and how often
+	backoff crashBackoff
 	errors  errorRates
 	bad     []string // what must not be in a log, and bad exit codes
 	stopped bool
-	ended   chan struct{}
+
+	stopping, ended chan struct{}
 }
 
 // errorRates count the errors of a log by place in the code and second.
@@ -136,7 +146,8 @@ func kubeconfigFor(t *testing.T, c *cluster, w *way, dir string) string {
 func startReplica(t *testing.T, name, binary, kubeconfig, dir string, lease leaseTimes) *replica {
 	t.Helper()
 	r := &replica{
-		t: t, name: name, binary: binary, log: filepath.Join(dir, name+".log"), ends: map[string]int{}, ended: make(chan struct{}),
+		t: t, name: name, binary: binary, log: filepath.Join(dir, name+".log"), ends: map[string]int{},
+		stopping: make(chan struct{}), ended: make(chan struct{}),
 		args: []string{
 			"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1:0", "--print-changes=false", "--print-list=false",
 			"--leader-elect", "--leader-elect-resource-namespace=podinfolookup",
@@ -149,16 +160,20 @@ func startReplica(t *testing.T, name, binary, kubeconfig, dir string, lease leas
 	ctx := context.WithoutCancel(t.Context())
 	go func() {
 		defer close(r.ended)
-		for r.once(ctx) {
-			<-time.After(restartAfter)
+		for again, wait := r.once(ctx); again; again, wait = r.once(ctx) {
+			select {
+			case <-r.stopping:
+			case <-time.After(wait):
+			}
 		}
 	}()
 	t.Cleanup(func() { r.stop() })
 	return r
 }
 
-// once runs one process to its end, and returns whether there is to be another.
-func (r *replica) once(ctx context.Context) bool {
+// once runs one process to its end, and returns whether there is to be another,
+// and after what wait.
+func (r *replica) once(ctx context.Context) (again bool, wait time.Duration) {
 	cmd := exec.CommandContext(ctx, r.binary, r.args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(r.log), "GORACE=halt_on_error=1 atexit_sleep_ms=10"}
 	stderr, err := cmd.StderrPipe()
@@ -169,18 +184,21 @@ func (r *replica) once(ctx context.Context) bool {
 	if err != nil || r.stopped {
 		r.bad = appendError(r.bad, err)
 		r.mu.Unlock()
-		return false
+		return false, 0
 	}
 	r.cmd, r.killed, r.last = cmd, false, ""
 	r.starts++
+	began := time.Now()
 	r.mu.Unlock()
 	r.read(stderr)
 	_ = cmd.Wait() // the state has it all
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cmd, r.address = nil, ""
-	r.judgeEnd(cmd.ProcessState.ExitCode())
-	return !r.stopped
+	if ours := r.judgeEnd(cmd.ProcessState.ExitCode()); !ours {
+		return !r.stopped, r.backoff.next(time.Since(began))
+	}
+	return !r.stopped, restartAfter
 }
 
 func appendError(to []string, err error) []string {
@@ -190,19 +208,27 @@ func appendError(to []string, err error) []string {
 	return to
 }
 
-// judgeEnd counts why a process has ended: by our hand, or because an API server
-// that has just come refused its login. An outage ends none.
-func (r *replica) judgeEnd(code int) {
+// refusedLogin is the answer of an API server that has not read its roles yet.
+var refusedLogin = regexp.MustCompile(`(?i)forbidden|unauthorized`)
+
+// judgeEnd counts why a process has ended, and reports whether the harness caused
+// that. An API server that has just started may refuse a login. No other end is
+// excused: a leader that loses its lease becomes a standby, and a start waits for
+// the API server.
+func (r *replica) judgeEnd(code int) (ours bool) {
 	switch {
 	case r.killed:
 		r.ends["killed"]++
 	case r.stopped && (code == 0 || r.last == ""): // it had not begun to listen for signals
 		r.ends["stopped"]++
-	case code == 1 && strings.HasPrefix(r.last, "podinfolookup: "):
+	case code == 1 && strings.HasPrefix(r.last, "podinfolookup: ") && refusedLogin.MatchString(r.last):
 		r.ends["could not start"]++
 	default:
-		r.bad = append(r.bad, fmt.Sprintf("%s ended with %d: %s", r.name, code, r.last))
+		r.ends["by itself"]++
+		r.bad = append(r.bad, fmt.Sprintf("%s ended by itself, with %d: %.1000s", r.name, code, r.last))
+		return false
 	}
+	return true
 }
 
 // read takes in the log of one process.
@@ -220,6 +246,9 @@ func (r *replica) read(stderr io.Reader) {
 		_, _ = fmt.Fprintln(file, line)
 		r.mu.Lock()
 		r.last = line
+		if len(line) > longestLine {
+			r.bad = append(r.bad, fmt.Sprintf("%s logged a line of %d bytes: %.200s", r.name, len(line), line))
+		}
 		if found := errorLine.FindStringSubmatch(line); found != nil {
 			message, _, _ := strings.Cut(found[3], `" `)
 			r.errors.add(found[1], found[2]+" "+strings.Trim(message, `"`))
@@ -231,6 +260,12 @@ func (r *replica) read(stderr io.Reader) {
 			r.address = found[1]
 		}
 		r.mu.Unlock()
+	}
+	if err := lines.Err(); err != nil { // a line of more than 1 MiB: the process must not block on the rest
+		r.mu.Lock()
+		r.bad = append(r.bad, fmt.Sprintf("%s: its log cannot be read: %v", r.name, err))
+		r.mu.Unlock()
+		_, _ = io.Copy(io.Discard, stderr)
 	}
 }
 
@@ -254,6 +289,7 @@ func (r *replica) stop() {
 	if !first {
 		return
 	}
+	close(r.stopping)
 	r.signal(syscall.SIGCONT)
 	r.signal(syscall.SIGTERM)
 	select {
@@ -265,8 +301,15 @@ func (r *replica) stop() {
 	}
 }
 
-// metrics reads /metrics of the process that runs.
-func (r *replica) metrics(ctx context.Context) (map[string]float64, error) {
+// running returns how many processes there have been, and whether one runs.
+func (r *replica) running() (starts int, now bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starts, r.cmd != nil
+}
+
+// get asks the process that runs for a path.
+func (r *replica) get(ctx context.Context, path string) (body []byte, err error) {
 	r.mu.Lock()
 	address := r.address
 	r.mu.Unlock()
@@ -275,7 +318,7 @@ func (r *replica) metrics(ctx context.Context) (map[string]float64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -284,8 +327,21 @@ func (r *replica) metrics(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
+	body, err = io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: GET %s: %s: %.200s", r.name, path, response.Status, body)
+	}
+	return body, err
+}
+
+// metrics reads /metrics of the process that runs.
+func (r *replica) metrics(ctx context.Context) (map[string]float64, error) {
+	body, err := r.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
 	values := map[string]float64{}
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+	for lines := bufio.NewScanner(bytes.NewReader(body)); lines.Scan(); {
 		name, value, ok := strings.Cut(lines.Text(), " ")
 		if number, err := strconv.ParseFloat(value, 64); ok && err == nil {
 			values[name] = number

@@ -41,6 +41,8 @@ type report struct {
 	PodsPerSecond float64                   `json:"podsPerSecond"`
 	Asked         int64                     `json:"requestsOfTheWorkload"`
 	Failed        int64                     `json:"ofTheseFailed"`
+	Hostile       map[string]int            `json:"hostilePods"` // created, by their shape
+	Patched       int                       `json:"hostilePatches"`
 	Before        []usage                   `json:"before"`
 	After         []usage                   `json:"after"`
 	Ends          map[string]map[string]int `json:"ends"` // by replica and reason
@@ -96,6 +98,10 @@ func (r *report) end(w *world) {
 	r.End = time.Now()
 	r.PodsPerSecond = float64(w.auditor.Report().Pods-r.podsAtStart) / r.End.Sub(r.Start).Seconds()
 	r.Asked, r.Failed = w.workload.asked.Load(), w.workload.failed.Load()
+	r.Hostile, r.Patched = map[string]int{}, w.workload.hostile.patched
+	for i, n := range w.workload.hostile.made {
+		r.Hostile[shapes[i].name] = n
+	}
 	r.Quiet = w.auditor.Staleness(func(s auditor.Sample) bool {
 		return !slices.ContainsFunc(r.Outcomes, func(o outcome) bool {
 			return s.Begin.Before(o.Healed.Add(o.Took+r.InFlight)) && s.Begin.Add(s.Took).After(o.Began)
@@ -163,6 +169,11 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Chaos, seed %d\n\n%d of %d faults in %s; %.1f Pods/s; %d of %d requests of the workload failed.\n\n", r.Seed,
 		len(r.Outcomes), len(r.Plan), r.End.Sub(r.Start).Round(time.Second), r.PodsPerSecond, r.Failed, r.Asked)
+	b.WriteString("| hostile Pods with | created |\n|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(r.Hostile)) {
+		fmt.Fprintf(&b, "| %s | %d |\n", name, r.Hostile[name])
+	}
+	fmt.Fprintf(&b, "| a patch while they ran | %d |\n\n", r.Patched)
 	b.WriteString("| fault | times | all well after, median | worst |\n|---|---|---|---|\n")
 	took := map[string][]time.Duration{}
 	for i := range r.Outcomes {
