@@ -273,8 +273,6 @@ func compare(pods map[string]state, testcrs []testcrOf, heard time.Time) (found 
 			f.Kind, f.Pod, f.Detail = Differs, key, difference("it says ", says.text, ", the Pod ", pods[key].text)
 		case wanted:
 			continue
-		case t.emptied():
-			continue // kept by a finalizer
 		case live[says.uid] != "":
 			f.Kind, f.Pod, f.Detail = Duplicate, live[says.uid], "the Pod's own is "+nameOf(live[says.uid])
 		case !t.managed() || says.absent():

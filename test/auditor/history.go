@@ -1,6 +1,7 @@
 package auditor
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -29,10 +30,16 @@ type write struct {
 	gap     uint64 // the write came after this version and until at; 0 when at is its own
 }
 
+// writeOf is the write of a Testcr that is there. An emptied one is as good as
+// absent, under the name of its own key alone.
 func writeOf(t *testcrOf, at uint64, heard time.Time) write {
-	w := write{state: t.state(), at: at, uid: string(t.Metadata.UID), heard: heard, emptied: t.emptied()}
-	if w.emptied {
-		w.state = state{}
+	w := write{state: t.state(), at: at, uid: string(t.Metadata.UID), heard: heard}
+	if w.absent() {
+		s := spec{}
+		if err := json.Unmarshal(t.Spec, &s); err != nil || nameOf(s.PodKey) != t.Metadata.Name {
+			w.text = "malformed: " + string(t.Spec)
+		}
+		w.emptied = w.absent()
 	}
 	return w
 }
