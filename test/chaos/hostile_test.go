@@ -38,7 +38,8 @@ type hostilePods struct {
 	namespace string
 	number    int
 
-	made    [len(shapes)]int // Pods created, by shape
+	made    [len(shapes)]int   // Pods created, by shape
+	refused [len(shapes)]error // the last failure to create one
 	patched int
 }
 
@@ -70,7 +71,7 @@ const control = "\x00\x01\x07\n\r\t\x1b[31m\x7f\u0085\u2028\u202e\U0001d11e\"'`\
 // number of items, and all items together.
 var shapes = [...]shape{
 	image("an image of 270,000 <", "i"+strings.Repeat("<", 270_000)),
-	image("an image of 700 kB", "i"+strings.Repeat("m", 700_000)),
+	image("an image of 700 kB", "i"+strings.Repeat("!", 700_000)), // of "m" the API server would parse it for seconds
 	image("an image of two-byte runes", strings.Repeat("é", 20_000)),
 	{
 		name: "1,000 containers",
@@ -169,7 +170,10 @@ func (h *hostilePods) create(ctx context.Context, number int) error {
 		shapes[which].make(pod)
 	}
 	_, err := h.clients.CoreV1().Pods(h.namespace).Create(ctx, pod, metav1.CreateOptions{})
-	if err == nil && hostile {
+	switch {
+	case err != nil:
+		h.refused[which] = err
+	case hostile:
 		h.made[which]++
 	}
 	return err
@@ -221,7 +225,7 @@ func (h *hostilePods) missing() (problems []string) {
 	}
 	for i, n := range h.made {
 		if n == 0 {
-			problems = append(problems, "no Pod was created with "+shapes[i].name)
+			problems = append(problems, fmt.Sprintf("no Pod was created with %s: %.200v", shapes[i].name, h.refused[i]))
 		}
 	}
 	if h.patched == 0 {
