@@ -268,8 +268,7 @@ func (c *clients) noteEvents(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout, errNoAnswer)
 	defer cancel()
 	err := c.checkRights(ctx, nil, eventRules)
-	var lacking rightsError
-	if errors.As(err, &lacking) {
+	if lacking, ok := errors.AsType[rightsError](err); ok {
 		klog.FromContext(ctx).Info("Events cannot be sent where a person must act, the log alone tells: yaml/rbac.yaml has the rule that is missing",
 			"missing", strings.Join(lacking.missing, ", "))
 	}

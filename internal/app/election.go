@@ -305,7 +305,7 @@ func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errNotLeading
 	}
 	ctx, cancel := context.WithDeadlineCause(r.Context(), until, errNotLeading)
-	unhold := context.AfterFunc(held, cancel)
+	unhold := context.AfterFunc(held, cancel) //nolint:contextcheck // the tenure is not the request's
 	end := func() {
 		unhold()
 		cancel()

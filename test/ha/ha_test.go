@@ -239,6 +239,9 @@ func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
 			t.Errorf("/livez: %d %q %v", code, body, err)
 		}
 	}
+	for _, p := range []*testenv.Program{leader, standby} {
+		testenv.Eventually(t, func(ctx context.Context) error { return countsAs(ctx, t, p, "0") })
+	}
 	if n := writesOf(t, namespace, "during"); n != 0 {
 		t.Errorf("%d creates of a Testcr while the API server was away", n)
 	}
@@ -257,6 +260,17 @@ func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
 	if n := strings.Count(leader.Stderr.String(), "the lease was lost"); n != 1 {
 		t.Errorf("the loss of the lease was logged %d times", n)
 	}
+}
+
+// countsAs returns an error unless the metric of a replica says that it leads, 1,
+// or does not, 0.
+func countsAs(ctx context.Context, t *testing.T, p *testenv.Program, leader string) error {
+	t.Helper()
+	_, body, err := p.Get(ctx, t, "/metrics")
+	if want := `leader_election_master_status{name="podinfolookup"} ` + leader + "\n"; err == nil && !strings.Contains(body, want) {
+		err = fmt.Errorf("no %q in /metrics", want)
+	}
+	return err
 }
 
 // waits fails unless a program serves and is not ready, with the cause, which its
@@ -323,6 +337,9 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 			createPod(t, namespace, "after")
 			for _, name := range []string{"during", "after"} {
 				wrote(t, p, namespace, name)
+			}
+			if test.args == nil {
+				testenv.Eventually(t, func(ctx context.Context) error { return countsAs(ctx, t, p, "1") })
 			}
 			end()
 			for _, name := range []string{"before", "during", "after"} {
