@@ -272,6 +272,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.queue.open()
 	c.working.Store(true)
 	c.enqueueAll(true)
+	for pod, until := range c.reduced.all() { // they waited in the queue of the Run before
+		c.queue.AddAfter(pod, time.Until(until))
+	}
 	logger.Info("Caches synced", "workers", c.workers, "queued", c.queue.Len())
 
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))

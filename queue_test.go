@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 )
@@ -65,6 +66,36 @@ func TestRun_ForgetsItsWrites(t *testing.T) {
 			t.Error(err)
 		}
 		if diff := cmp.Diff([]Verb{Added}, writes); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestRun_WritesInFullAgain has a Testcr written without labels and containers in
+// one term: the next one must try it in full in time.
+func TestRun_WritesInFullAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var writes []Verb
+		pod := web(0)
+		pod.Labels = map[string]string{"app": "web"}
+		c, _ := standby(t, func(w Write) { writes = append(writes, w.Verb) }, pod)
+		synctest.Wait()
+		refused := false
+		c.testcrs.client = delayed{c.testcrs.client, func(string) error {
+			if refused {
+				return nil
+			}
+			refused = true
+			return apierrors.NewInvalid(GroupVersionKind.GroupKind(), "x", nil)
+		}}
+		for _, lasts := range []time.Duration{time.Second, reducedFor + time.Second} {
+			ctx, stop := context.WithTimeout(t.Context(), lasts) // virtual time
+			if err := c.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			stop()
+		}
+		if diff := cmp.Diff([]Verb{Added, Updated}, writes); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})

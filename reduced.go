@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +65,13 @@ func (r *reducedPods) add(pod cache.ObjectName) bool {
 	}
 	ok, _ := r.log.allow()
 	return ok
+}
+
+// all returns a copy of the Pods.
+func (r *reducedPods) all() map[cache.ObjectName]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.until)
 }
 
 func (r *reducedPods) remove(pod cache.ObjectName) {
