@@ -53,8 +53,9 @@ func (l logs) emptied(version uint64, name string, of *corev1.Pod) {
 	l.testcrEvent(t, version, false, at(version))
 }
 
-// restored puts etcd back to a state at a version, and lists it.
-func (l logs) restored(version uint64, pods []corev1.Pod, testcrs ...*testcrOf) {
+// restored puts etcd back to a state at version 12, and lists it.
+func (l logs) restored(pods []corev1.Pod, testcrs ...*testcrOf) {
+	const version = 12
 	l.newEpoch(at(version))
 	var all []testcrOf
 	for _, t := range testcrs {
@@ -393,29 +394,29 @@ func TestChecker_Restored(t *testing.T) {
 		want []Kind
 	}{
 		{"the older state is there again", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.pod(13, onNode(running, "node-2"))
 			l.says(14, "web", onNode(running, "node-2"))
 		}, nil},
 		{"a Testcr follows a Pod of a lost version for a moment", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.says(13, "web", nextRun)
 			l.says(14, "web", running)
 		}, nil},
 		{"a Testcr of a lost Pod is there for a moment", func(l logs) {
-			l.restored(12, nil)
+			l.restored(nil)
 			l.says(13, "web", nextRun)
 			l.noTestcr(14, "web")
 		}, nil},
 		{"a Pod is born after the restore, lives and goes", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noPod(15, other)
 			l.noTestcr(16, "other")
 		}, nil},
 		{"versions of the epoch before come again", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.noPod(24, running)
 			l.noTestcr(25, "web")
 			l.pod(26, next)
@@ -423,38 +424,38 @@ func TestChecker_Restored(t *testing.T) {
 		}, nil},
 		{"what was found before the restore is kept", func(l logs) {
 			l.says(29, "web", running)
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 		}, []Kind{WentBack}},
 
 		{"bug: the Testcr of a live Pod is deleted", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noTestcr(15, "other")
 			l.says(16, "other", other)
 		}, []Kind{DeletedLive}},
 		{"bug: a UID of nobody", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.says(100, "web", pod("web", "u9", "10.0.0.1"))
 		}, []Kind{NeverHadUID}},
 		{"bug: an IP that a Pod born since never had", func(l logs) {
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", pod("other", "o", "10.0.0.8"))
 		}, []Kind{NeverHadIP}},
 		{"bug: a node that a Pod born since was never on", func(l logs) {
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
 		}, []Kind{NeverHadValue}},
 		{"bug: told before it was so", func(l logs) {
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
 			l.pod(15, otherNext)
 		}, []Kind{TooEarly}},
 		{"bug: back to the state before", func(l logs) {
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.pod(15, otherNext)
@@ -462,28 +463,28 @@ func TestChecker_Restored(t *testing.T) {
 			l.says(17, "other", other)
 		}, []Kind{WentBack}},
 		{"bug: a value of the lost versions long after the restore", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.says(100, "web", nextRun)
 		}, []Kind{NeverHadUID}},
 		{"bug: a write with the version of one that was allowed before", func(l logs) {
 			l.allowed.versions[14] = struct{}{}
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
 		}, []Kind{NeverHadValue}},
 		{"bug: a deletion between the versions of one that was allowed before", func(l logs) {
 			l.allowed.windows = append(l.allowed.windows, gap{from: 10, to: 20})
-			l.restored(12, nil)
+			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noTestcr(15, "other")
 		}, []Kind{DeletedLive}},
 		{"bug: after a second restore", func(l logs) {
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.podsKnown(20)
-			l.restored(12, list, testcr("web", running))
+			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
 		}, []Kind{NeverHadValue}},
@@ -510,7 +511,7 @@ func TestChecker_RestoreIsReported(t *testing.T) {
 	l.pod(14, running)
 	l.says(20, "web", running) // the log of Pods does not reach this version any more
 	l.testcrsKnown(22)
-	l.restored(12, []corev1.Pod{withVersion(pending, 10)}, testcr("web", pending))
+	l.restored([]corev1.Pod{withVersion(pending, 10)}, testcr("web", pending))
 	l.pod(15, pod("other", "o", ""))
 	want := []Epoch{{At: at(12), Pods: 14, Testcrs: 22, Unjudged: 1}}
 	if diff := cmp.Diff(want, l.epochs); diff != "" {

@@ -212,11 +212,12 @@ func secondWriter(ctx context.Context, w *world, f fault) error {
 	limited, cancel := context.WithTimeout(ctx, f.For)
 	defer cancel()
 	var busy sync.WaitGroup
-	writes, errs := make([]int, len(victims)), make([]error, len(victims))
+	writes, failed := make([]int, len(victims)), make([]error, len(victims))
 	for i, victim := range victims {
-		busy.Go(func() { writes[i], errs[i] = w.contest(limited, ctx, victim.GetName()) })
+		busy.Go(func() { writes[i], failed[i] = w.contest(limited, ctx, victim.GetName()) })
 	}
 	busy.Wait()
+	errs := slices.Clone(failed)
 	for i, n := range writes {
 		switch {
 		case n == 0:
@@ -236,10 +237,10 @@ func (w *world) contest(limited, ctx context.Context, name string) (theirs int, 
 	rewritten := false
 	for limited.Err() == nil {
 		events, err := testcrs.Watch(limited, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-		if limited.Err() != nil {
-			break
-		}
-		if err != nil {
+		switch {
+		case limited.Err() != nil:
+			return theirs, nil //nolint:nilerr // the end of the fault has broken the request off
+		case err != nil:
 			return theirs, err
 		}
 		for event := range events.ResultChan() {

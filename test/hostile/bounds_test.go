@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -107,7 +107,7 @@ func isTruncated(namespace, pod string) func(context.Context) error {
 }
 
 func largePods() []hostilePod {
-	fill := func(s string, n int) string { return strings.Repeat(s, n/len(s)) }
+	quotes := strings.Repeat(`"`, 1<<20)
 	ids := func(n int, s *corev1.PodStatus) {
 		for i := range n {
 			s.ContainerStatuses = append(s.ContainerStatuses, corev1.ContainerStatus{Name: fmt.Sprintf("c%d", i), ContainerID: fmt.Sprintf("containerd://%064x", i+1)})
@@ -122,10 +122,10 @@ func largePods() []hostilePod {
 		}
 	}
 	return []hostilePod{
-		{name: "an image of quotation marks", edit: containers(1, fill(`"`, 1<<20)), status: running("10.3.1.1")},
-		{name: "an image of control characters", edit: containers(1, "x"+fill("\x01", 700_000)+"x"), status: running("10.3.1.2")},
-		{name: "an image that is not UTF-8", edit: containers(1, fill("\xff", 700_000)), status: running("10.3.1.3")},
-		{name: "40 images of 20 kB", edit: containers(40, fill("<", 20_000)), status: running("10.3.1.4")},
+		{name: "an image of quotation marks", edit: containers(1, quotes), status: running("10.3.1.1")},
+		{name: "an image of control characters", edit: containers(1, "x"+strings.Repeat("\x01", 700_000)+"x"), status: running("10.3.1.2")},
+		{name: "an image that is not UTF-8", edit: containers(1, strings.Repeat("\xff", 700_000)), status: running("10.3.1.3")},
+		{name: "40 images of 20 kB", edit: containers(40, strings.Repeat("<", 20_000)), status: running("10.3.1.4")},
 		{name: "1,000 containers", edit: containers(1000, "registry.example.com/team/image:1"), status: func(s *corev1.PodStatus) {
 			running("10.3.1.5")(s)
 			ids(1000, s)
@@ -135,16 +135,16 @@ func largePods() []hostilePod {
 				p.Labels[fmt.Sprintf("%s.example.com/%04d", strings.Repeat("p", 60), i)] = strings.Repeat("v", 63)
 			}
 		}, status: running("10.3.1.6")},
-		{name: "a phase of quotation marks", status: func(s *corev1.PodStatus) { s.Phase = corev1.PodPhase(fill(`"`, 1<<20)) }},
-		{name: "a host IP of quotation marks", status: func(s *corev1.PodStatus) { s.HostIP = fill(`"`, 1<<20) }},
+		{name: "a phase of quotation marks", status: func(s *corev1.PodStatus) { s.Phase = corev1.PodPhase(quotes) }},
+		{name: "a host IP of quotation marks", status: func(s *corev1.PodStatus) { s.HostIP = quotes }},
 		{name: "a container ID of quotation marks", status: func(s *corev1.PodStatus) {
-			s.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: fill(`"`, 1<<20)}}
+			s.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: quotes}}
 		}},
 		{name: "an owner of quotation marks", edit: func(p *corev1.Pod) {
-			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Odd", Name: fill(`"`, 1<<20), UID: "u", Controller: new(true)}}
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Odd", Name: quotes, UID: "u", Controller: new(true)}}
 		}},
 		{name: "a kind of owner of quotation marks", edit: func(p *corev1.Pod) {
-			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: fill(`"`, 1<<20), Name: "odd", UID: "u", Controller: new(true)}}
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: quotes, Name: "odd", UID: "u", Controller: new(true)}}
 		}},
 	}
 }
@@ -179,18 +179,18 @@ func refuse(t *testing.T, namespace, rule string, reason metav1.StatusReason) {
 	t.Helper()
 	ctx := t.Context()
 	name := "refuse-" + namespace
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
-		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
-			RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-				Rule:       admissionv1.Rule{APIGroups: []string{"stable.example.com"}, APIVersions: []string{"*"}, Resources: []string{"testcrs"}},
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+			RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{"stable.example.com"}, APIVersions: []string{"*"}, Resources: []string{"testcrs"}},
 			},
 		}}},
-		MatchConditions: []admissionv1.MatchCondition{{Name: "namespace", Expression: fmt.Sprintf("object.spec.namespace == %q", namespace)}},
-		Validations:     []admissionv1.Validation{{Expression: rule, Reason: &reason, Message: "refused by a test"}},
+		MatchConditions: []admissionregistrationv1.MatchCondition{{Name: "namespace", Expression: fmt.Sprintf("object.spec.namespace == %q", namespace)}},
+		Validations:     []admissionregistrationv1.Validation{{Expression: rule, Reason: &reason, Message: "refused by a test"}},
 	}}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 	}}
 	admission := env.Clients.AdmissionregistrationV1()
 	if _, err := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		minor = int(version.MustParseGeneric(info.GitVersion).Minor()) //nolint:gosec // G115: two digits
+		minor = int(version.MustParseGeneric(info.GitVersion).Minor())
 	})
 }
 

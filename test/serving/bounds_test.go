@@ -129,7 +129,7 @@ func (s *server) stream(t *testing.T, token string) (code int, ended <-chan stru
 		t.Fatal(err)
 	}
 	request.Header = bearing(token)
-	response, err := s.client.Do(request)
+	response, err := s.client.Do(request) //nolint:bodyclose // the goroutine below closes it
 	if err != nil {
 		t.Fatal(err)
 	}
