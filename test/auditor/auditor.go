@@ -122,8 +122,11 @@ func (a *Auditor) Synced() error {
 }
 
 // Heard returns until when the API server is known to have been heard by both
-// watches.
+// watches. It is the zero time before the first lists of an epoch.
 func (a *Auditor) Heard() time.Time {
+	if a.Synced() != nil {
+		return time.Time{}
+	}
 	pods, testcrs := a.pods.heard.Load(), a.testcrs.heard.Load()
 	return time.Unix(0, min(pods, testcrs))
 }

@@ -261,7 +261,7 @@ func (w *world) recovered(ctx context.Context, healed time.Time) (since time.Tim
 		n, oldest, some := w.auditor.Drift()
 		heard := w.auditor.Heard()
 		switch {
-		case heard.Before(since), w.auditor.Synced() != nil: // as after the API server was away, or etcd restored
+		case heard.Before(since): // as after the API server was away, or etcd restored
 		case n > 0 && now.Sub(oldest) > w.report.InFlight:
 			last = fmt.Errorf("at %s %d Testcrs are wrong, the oldest for %s: %s", now.Format(time.StampMilli), n, now.Sub(oldest), some)
 			since = now

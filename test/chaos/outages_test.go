@@ -26,8 +26,11 @@ import (
 )
 
 const (
-	// backupAge is how old the backup is when it is restored: some hundred versions.
-	backupAge = 6 * time.Second
+	// backupAge is how old the backup is when it is restored, and backupVersions how
+	// many versions are lost with it at least. The API server makes some 100 while it
+	// starts; no client can detect a restore that takes back fewer.
+	backupAge      = 6 * time.Second
+	backupVersions = 500
 
 	// secondWriterFor is how long another client rewrites what the controller writes,
 	// long enough for the backoff of a key to grow.
@@ -91,12 +94,20 @@ func restoreEtcd(ctx context.Context, w *world, f fault) error {
 	if err := w.cluster.backUp(ctx); err != nil {
 		return err
 	}
+	saved, err := w.versionNow(ctx)
+	if err != nil {
+		return err
+	}
 	if err := pause(ctx, f.For); err != nil {
 		return err
 	}
-	lost, err := w.cluster.version(ctx)
+	var lost uint64
+	err = wait.PollUntilContextTimeout(ctx, testenv.Poll, testenv.Patience, true, func(ctx context.Context) (bool, error) {
+		lost, err = w.versionNow(ctx)
+		return lost >= saved+backupVersions, err
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("version %d at the backup, and only %d later: %w", saved, lost, err)
 	}
 	for _, part := range slices.Concat([]string{"kube-apiserver"}, followers, []string{"etcd"}) {
 		if err := w.cluster.kill(ctx, part); err != nil {
@@ -115,24 +126,22 @@ func restoreEtcd(ctx context.Context, w *world, f fault) error {
 	if err := w.cluster.ready(ctx); err != nil {
 		return err
 	}
-	restored, err := w.cluster.version(ctx)
-	if err != nil {
-		return err
+	restored, err := w.versionNow(ctx)
+	if err == nil && restored >= lost {
+		err = fmt.Errorf("versions did not go back: %d before the restore, %d after it", lost, restored)
 	}
 	for _, part := range followers {
 		err = errors.Join(err, w.cluster.start(ctx, part))
 	}
-	return errors.Join(err, wentBack(restored, lost))
+	return err
 }
 
-// wentBack returns an error unless restored is an earlier resource version than lost.
-func wentBack(restored, lost string) error {
-	after, err := strconv.ParseUint(restored, 10, 64)
-	before, err2 := strconv.ParseUint(lost, 10, 64)
-	if err = errors.Join(err, err2); err == nil && after >= before {
-		err = fmt.Errorf("versions did not go back: %s before the restore, %s after it", lost, restored)
+func (w *world) versionNow(ctx context.Context) (uint64, error) {
+	text, err := w.cluster.version(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return err
+	return strconv.ParseUint(text, 10, 64)
 }
 
 // dataDir is where etcd keeps its data, and backupDir where a copy of it is.
@@ -212,21 +221,21 @@ func secondWriter(ctx context.Context, w *world, f fault) error {
 	limited, cancel := context.WithTimeout(ctx, f.For)
 	defer cancel()
 	var busy sync.WaitGroup
-	writes, failed := make([]int, len(victims)), make([]error, len(victims))
+	writes, errs := make([]int, len(victims)), make([]error, len(victims))
 	for i, victim := range victims {
-		busy.Go(func() { writes[i], failed[i] = w.contest(limited, ctx, victim.GetName()) })
+		busy.Go(func() { writes[i], errs[i] = w.contest(limited, ctx, victim.GetName()) })
 	}
 	busy.Wait()
-	errs := slices.Clone(failed)
+	var wrong error
 	for i, n := range writes {
 		switch {
 		case n == 0:
-			errs = append(errs, fmt.Errorf("contested-%d: the controller left the other's value, and wrote nothing", i))
+			wrong = errors.Join(wrong, fmt.Errorf("contested-%d: the controller left the other's value, and wrote nothing", i))
 		case n > contestedWrites:
-			errs = append(errs, fmt.Errorf("contested-%d: the controller wrote %d times in %s, want %d at most", i, n, f.For, contestedWrites))
+			wrong = errors.Join(wrong, fmt.Errorf("contested-%d: the controller wrote %d times in %s, want %d at most", i, n, f.For, contestedWrites))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(wrong, errors.Join(errs...))
 }
 
 // contest puts its own value in a Testcr whenever that has another, until limited
@@ -239,7 +248,7 @@ func (w *world) contest(limited, ctx context.Context, name string) (theirs int, 
 		events, err := testcrs.Watch(limited, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 		switch {
 		case limited.Err() != nil:
-			return theirs, nil //nolint:nilerr // the end of the fault has broken the request off
+			return theirs, nil //nolint:nilerr // the fault is over
 		case err != nil:
 			return theirs, err
 		}
