@@ -272,7 +272,7 @@ func (w *world) recovered(ctx context.Context, healed time.Time) (since time.Tim
 		default:
 			return true, nil
 		}
-		return false, nil //nolint:nilerr // it is looked at again
+		return false, nil
 	})
 	return since, last, err
 }
