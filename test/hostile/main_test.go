@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -142,8 +143,8 @@ func nameFor(namespace, pod string) string {
 	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
 }
 
-// follows waits until the Testcr of a Pod is of its UID and has its phase and IP. A
-// byte that is not UTF-8 is U+FFFD there.
+// follows waits until the Testcr of a Pod is of its UID and has its phase and IP,
+// the phase within the bounds.
 func follows(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	testenv.Eventually(t, func(ctx context.Context) error {
@@ -154,7 +155,7 @@ func follows(t *testing.T, pod *corev1.Pod) {
 		spec, _ := got.Object["spec"].(map[string]any)
 		ip, _ := spec["podip"].(string)
 		phase, _ := spec["phase"].(string)
-		if spec["poduid"] != string(pod.UID) || phase != string([]rune(pod.Status.Phase)) || ip != pod.Status.PodIP {
+		if want, _ := oracle.String(string(pod.Status.Phase)); spec["poduid"] != string(pod.UID) || phase != want || ip != pod.Status.PodIP {
 			return fmt.Errorf("the Testcr of %s/%s says %v", pod.Namespace, pod.Name, spec)
 		}
 		return nil
