@@ -83,6 +83,10 @@ type world struct {
 	lease    leaseTimes
 }
 
+// testedElsewhere are the kinds that `make test` leaves to packages of their own:
+// test/ha, test/restore, test/hostile and test/manifests. `make chaos` plays them.
+var testedElsewhere = []string{"API server away 2 minutes", "etcd restored", "Testcrs kept by finalizer"}
+
 func TestChaos(t *testing.T) {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // what the clients of this test meet with
 	minutes := number(t, "CHAOS_MINUTES", defaultMinutes)
@@ -90,6 +94,8 @@ func TestChaos(t *testing.T) {
 	kinds := slices.Collect(maps.Keys(faults))
 	if some := os.Getenv("CHAOS_KINDS"); some != "" { // to look into them
 		kinds = strings.Split(some, ",")
+	} else if os.Getenv("CHAOS_MINUTES") == "" {
+		kinds = slices.DeleteFunc(kinds, func(kind string) bool { return slices.Contains(testedElsewhere, kind) })
 	}
 	plan := newPlan(seed, kinds, time.Duration(minutes*float64(time.Minute)))
 	fmt.Printf("seed %d\n", seed) // not t.Log, so that it is seen from the beginning
