@@ -50,6 +50,9 @@ func TestPods_BeyondAMebibyteLackLabelsAndContainers(t *testing.T) {
 			t.Errorf("a row of the search: %+v", item)
 		}
 	}
+	if _, got := ask(t, h, "/v1/search?by=key&q=shop/large-009"); len(got.Items) != 1 || len(got.Items[0].Containers) == 0 {
+		t.Errorf("the search for one Pod: %+v", got.Items)
+	}
 	if _, got := ask(t, h, "/v1/pods/shop/large-009"); len(got.Pod.Containers) == 0 || got.Pod.Omitted != nil {
 		t.Errorf("one Pod: %d containers, omitted %v", len(got.Pod.Containers), got.Pod.Omitted)
 	}

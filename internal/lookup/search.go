@@ -89,6 +89,7 @@ func (l *Lookup) answer(params url.Values) (searchResult, error) {
 		base.Terms, result.ReadAs = append(base.Terms, terms...), by // none matches
 	}
 	result.podList = l.find(base)
+	result.whole = by == string(query.Key) // one Pod is no list
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
 	}

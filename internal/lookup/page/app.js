@@ -92,9 +92,7 @@ async function ask(path, params, signal) {
     told = JSON.parse(told).error;
   } catch { /* it is the line */ }
   const status = { 401: "you are not signed in", 403: "you may not see this", 503: "no view of the cluster" };
-  const error = new Error([response.status, status[response.status], told.trim()].filter(Boolean).join(": "));
-  error.status = response.status;
-  throw error;
+  throw new Error([response.status, status[response.status], told.trim()].filter(Boolean).join(": "));
 }
 
 function problem(error) {
@@ -345,12 +343,12 @@ async function loadPod() {
   const key = state.pod;
   if (!key) return;
   try {
-    // The right to list is enough for this, as it is for the rows.
-    const { items } = await ask("pods", { key, limit: 1 });
-    if (state.pod === key) drawPod(items[0]);
-  } catch (error) {
+    // A search answers 200 where there is no such Pod, too, which no console reports.
+    const { items } = await ask("search", { q: key, by: "key", limit: 1 });
     if (state.pod !== key) return;
-    if (error.status === 404) return gone();
+    if (items.length) drawPod(items[0]);
+    else gone();
+  } catch (error) {
     problem(error);
     $("gone").textContent = error.message;
     $("gone").hidden = false;
