@@ -60,7 +60,10 @@ func TestInACluster(t *testing.T) {
 	}
 	namespace := env.Namespace(t, "")
 	container := containerOf(t)
-	run := inside(t, slices.Concat(container.Args, []string{"--bind-address=127.0.0.1:0", "--namespace=" + namespace})...)
+	run := inside(t, slices.Concat(container.Args, []string{
+		"--bind-address=127.0.0.1:0", "--namespace=" + namespace,
+		"--leader-elect-resource-name=podinfolookup", // which yaml/rbac-leader.yaml grants
+	})...)
 	run.Env = []string{"KUBERNETES_SERVICE_HOST=" + server.Hostname(), "KUBERNETES_SERVICE_PORT=" + server.Port()}
 	for _, v := range container.Env {
 		run.Env = append(run.Env, v.Name+"="+v.Value)
