@@ -23,9 +23,9 @@ import (
 const (
 	// hostileEvery is how often a hostile Pod is created. Each is written about five
 	// times with up to 700 kB; more would fill etcd's 2 GiB between two compactions.
-	hostileEvery = 2 * time.Second
+	hostileEvery = 8 * time.Second
 	// hostileLiving is how many hostile Pods live at a time.
-	hostileLiving = 5
+	hostileLiving = 3
 	// hostileApp is their label app. The backlog of the load ignores them.
 	hostileApp = "hostile"
 )
