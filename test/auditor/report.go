@@ -55,6 +55,13 @@ func (a *Auditor) Report() Report {
 	return r
 }
 
+// Pods returns how many Pods have been seen so far.
+func (a *Auditor) Pods() int {
+	a.checker.mu.Lock()
+	defer a.checker.mu.Unlock()
+	return a.checker.pods
+}
+
 // Staleness sums up the changes that which picks out.
 func (a *Auditor) Staleness(which func(Sample) bool) Staleness {
 	a.checker.mu.Lock()

@@ -41,6 +41,8 @@ const (
 	// heals is what every fault has to heal within, but for those in slowToHeal.
 	heals = 5 * time.Second
 
+	// comesBack is the time in which the load comes back after most faults.
+	comesBack = 5 * time.Second
 	// giveUp is when a fault that does not heal ends the run.
 	giveUp = 2 * time.Minute
 )
@@ -199,7 +201,7 @@ func (w *world) load(t *testing.T) (stop func()) {
 func (w *world) warmUp(t *testing.T) {
 	t.Helper()
 	testenv.Eventually(t, func(context.Context) error {
-		if pods := w.auditor.Report().Pods; pods < 3*podsPerSecond {
+		if pods := w.auditor.Pods(); pods < 3*podsPerSecond {
 			return fmt.Errorf("%d Pods so far", pods)
 		}
 		return nil
@@ -212,7 +214,7 @@ func (w *world) warmUp(t *testing.T) {
 	fmt.Printf("before the first fault: %s\n", stale)
 	w.report.Before = w.usageOfAll(t.Context())
 	w.report.Start = time.Now()
-	w.report.podsAtStart = w.auditor.Report().Pods
+	w.report.podsAtStart = w.auditor.Pods()
 }
 
 // suffer does one fault, waits until all is well, and returns false if it never is.
@@ -252,9 +254,29 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	o.Found = w.auditor.Report().Found
 	o.Usage = w.usage(t.Context())
 	w.report.Outcomes = append(w.report.Outcomes, o)
-	fmt.Printf("%8s  %s, lasted %s, all well %s after\n", o.Began.Sub(w.report.Start).Round(100*time.Millisecond), f.Kind,
-		o.Healed.Sub(o.Began).Round(10*time.Millisecond), o.Took.Round(10*time.Millisecond))
+	waited := time.Now()
+	if err := w.loaded(t.Context()); err != nil {
+		t.Errorf("%s: the load does not come back: %v", f.Kind, err)
+		return false
+	}
+	fmt.Printf("%8s  %s, lasted %s, all well %s after, the load %s later\n", o.Began.Sub(w.report.Start).Round(100*time.Millisecond), f.Kind,
+		o.Healed.Sub(o.Began).Round(10*time.Millisecond), o.Took.Round(10*time.Millisecond), time.Since(waited).Round(10*time.Millisecond))
 	return true
+}
+
+// loaded waits until Pods come again: a fault that meets a cluster at rest proves
+// little. kwok gives up on a Pod for which the API server refused its write, until
+// it is restarted.
+func (w *world) loaded(ctx context.Context) error {
+	enough := w.auditor.Pods() + 2*backlog // backlog Pods come even while none is scheduled
+	come := func(context.Context) (bool, error) { return w.auditor.Pods() >= enough, nil }
+	if wait.PollUntilContextTimeout(ctx, testenv.Poll, comesBack, true, come) == nil {
+		return nil
+	}
+	if err := w.cluster.restartFollowers(ctx); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, testenv.Poll, giveUp, true, come)
 }
 
 // recovered waits until no Testcr is wrong for longer than it may be on its way
@@ -308,7 +330,7 @@ func (w *world) usageOfAll(ctx context.Context) (all []usage) {
 func (w *world) judge(t *testing.T) {
 	t.Helper()
 	w.report.end(w)
-	if err := w.auditor.AtRest(t.Context(), testenv.Patience); err != nil {
+	if err := w.auditor.AtRest(t.Context(), giveUp); err != nil {
 		t.Error(err)
 	}
 	w.report.After = w.usageOfAll(t.Context())
@@ -319,6 +341,11 @@ func (w *world) judge(t *testing.T) {
 	w.report.Audit = w.auditor.Report()
 	w.report.Bad = append(w.report.Bad, w.workload.hostile.missing()...)
 	for _, problem := range w.report.problems() {
-		t.Error(problem)
+		t.Errorf("%.500s", problem) // the report has all of it
+	}
+	if t.Failed() {
+		for _, r := range w.replicas {
+			t.Logf("the last lines of %s:\n%s", r.name, r.tail(5))
+		}
 	}
 }

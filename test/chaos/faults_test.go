@@ -397,9 +397,10 @@ func update(ctx context.Context, write func(context.Context, *coordinationv1.Lea
 
 // reuseNames creates and deletes Pods under the same few names, as fast as it goes.
 func reuseNames(ctx context.Context, w *world, f fault) error {
-	const names = 3
-	limited, cancel := context.WithTimeout(ctx, f.For)
+	const names, least = 3, 2 // a slow API server gets longer than f.For for these
+	limited, cancel := context.WithTimeout(ctx, max(f.For, testenv.Patience))
 	defer cancel()
+	begun := time.Now()
 	pods := w.cluster.clients.CoreV1().Pods(w.workload.namespace)
 	var busy sync.WaitGroup
 	made := make([]int, names)
@@ -407,7 +408,7 @@ func reuseNames(ctx context.Context, w *world, f fault) error {
 		busy.Go(func() {
 			spec := template("reused")
 			name := fmt.Sprint("reused-", i)
-			for limited.Err() == nil {
+			for limited.Err() == nil && (time.Since(begun) < f.For || made[i] < least) {
 				_, err := pods.Create(limited, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: spec.Labels}, Spec: spec.Spec}, metav1.CreateOptions{})
 				if err == nil {
 					made[i]++
@@ -422,7 +423,7 @@ func reuseNames(ctx context.Context, w *world, f fault) error {
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		if made[i] < 2 {
+		if made[i] < least {
 			return fmt.Errorf("reused-%d was created %d times", i, made[i])
 		}
 	}

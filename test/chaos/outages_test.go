@@ -67,7 +67,8 @@ func (w *world) away(ctx context.Context, f fault) error {
 	if err := w.cluster.start(ctx, "kube-apiserver"); err != nil {
 		return err
 	}
-	return errors.Join(survived, w.cluster.ready(ctx), w.way.connections.Start())
+	// They would wait for up to a minute before they list again.
+	return errors.Join(survived, w.cluster.ready(ctx), w.way.connections.Start(), w.cluster.restartFollowers(ctx))
 }
 
 // survived returns an error unless the process of before still runs, lives, and
@@ -84,9 +85,18 @@ func (r *replica) survived(ctx context.Context, before int) error {
 	return nil
 }
 
-// followers are the parts of the cluster that Kubernetes' documentation has one
-// restart after a restore, because they do not notice it.
+// followers are the parts of the cluster that make Pods come and go. Kubernetes'
+// documentation has one restart them after a restore, because they do not notice
+// it. After a long outage a real cluster restarts them, since they have lost their
+// leases; these have none.
 var followers = []string{"kube-controller-manager", "kube-scheduler", "kwok-controller"}
+
+func (c *cluster) restartFollowers(ctx context.Context) (err error) {
+	for _, part := range followers {
+		err = errors.Join(err, c.kill(ctx, part), c.start(ctx, part))
+	}
+	return err
+}
 
 // restoreEtcd puts etcd back to a backup that is some seconds old, as Kubernetes'
 // documentation has it, but for the replicas, which have to notice it themselves.

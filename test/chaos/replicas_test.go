@@ -269,6 +269,20 @@ func (r *replica) read(stderr io.Reader) {
 	}
 }
 
+// tail returns the last lines of the log, each cut.
+func (r *replica) tail(lines int) string {
+	text, err := os.ReadFile(r.log)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = fmt.Sprintf("%.300s", line)
+	}
+	return strings.Join(all, "\n")
+}
+
 // signal sends a signal to the process that runs, if one does.
 func (r *replica) signal(signal syscall.Signal) bool {
 	r.mu.Lock()
