@@ -68,8 +68,9 @@ var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// again, so the last rewrite stays for as long as the backoff has grown.
 	"second writer": func(leaseTimes) time.Duration { return 60 * time.Second },
 	// Who leads is not told that its connection is dead: client-go asks for a sign
-	// of life after 30 s of silence, and waits 15 s for it.
-	"connections dead": func(leaseTimes) time.Duration { return 45 * time.Second },
+	// of life after 30 s of silence, and waits 15 s for it. What was missed is then
+	// written beside the load.
+	"connections dead": func(leaseTimes) time.Duration { return 50 * time.Second },
 	// All Testcrs are written again, beside the load.
 	"CRD deleted": func(leaseTimes) time.Duration { return 5 * time.Second },
 }
