@@ -23,6 +23,27 @@ import (
 	"k8s.io/klog/v2/ktesting"
 )
 
+func TestDetectDeadConnections(t *testing.T) {
+	for _, test := range []struct {
+		after, timeout string
+		want           time.Duration
+	}{
+		{"", "", 15 * time.Second},
+		{"20", "", 25 * time.Second},
+		{"", "1", 11 * time.Second},
+		{"30", "15", 45 * time.Second},
+		{"0", "1", 365 * 24 * time.Hour},
+		{"x", "y", 45 * time.Second}, // client-go takes its defaults for these
+	} {
+		t.Setenv(pingAfterEnv, test.after)
+		t.Setenv(pingTimeoutEnv, test.timeout)
+		DetectDeadConnections()
+		if got := deadAfter(); got != test.want {
+			t.Errorf("%q and %q: %s, want %s", test.after, test.timeout, got, test.want)
+		}
+	}
+}
+
 func TestAnOutageIsOverSoonAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const away = time.Hour

@@ -293,7 +293,9 @@ func TestWhatWentWithTheCRDIsNotBelieved(t *testing.T) {
 
 func TestHeardIsBoundedWhileAWatchIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const silence = 15 * time.Second
 		i := &TestcrInformer{}
+		i.silence = silence
 		age := func() time.Duration {
 			if i.Heard().IsZero() {
 				return -1
@@ -320,7 +322,7 @@ func TestHeardIsBoundedWhileAWatchIsOpen(t *testing.T) {
 		see()
 		i.deaf() // and cannot be had again
 		see()
-		want := []time.Duration{-1, time.Minute, 10 * time.Second, deadAfter, deadAfter, time.Minute + deadAfter, time.Minute + deadAfter}
+		want := []time.Duration{-1, time.Minute, 10 * time.Second, silence, silence, time.Minute + silence, time.Minute + silence}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("ages (-want +got):\n%s", diff)
 		}

@@ -63,6 +63,7 @@ func newClients(o *options) (*clients, error) {
 		return nil, err
 	}
 	o.election.ResourceNamespace = cmp.Or(o.election.ResourceNamespace, namespace)
+	podinfolookup.DetectDeadConnections()
 	config.UserAgent = podinfolookup.ManagedBy + "/" + version.Version()
 	config.WarningHandlerWithContext = &warnings{told: map[string]bool{}}
 	config.QPS = -1

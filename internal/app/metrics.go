@@ -52,7 +52,7 @@ var (
 	testcrsDesc = metrics.NewDesc(metricsPrefix+"_testcrs",
 		"Testcrs in the cache, by phase of the Pod.", []string{"phase"}, nil, metrics.ALPHA, "")
 	ageDesc = metrics.NewDesc(metricsPrefix+"_informer_age_seconds",
-		"How old the cache of a resource may be: at most 45 while its watch is open.", []string{"resource"}, nil, metrics.ALPHA, "")
+		"How old the cache of a resource may be: at most 15 while its watch is open.", []string{"resource"}, nil, metrics.ALPHA, "")
 	buildDesc = metrics.NewDesc(metricsPrefix+"_build_info",
 		"1, labelled with the version of this program.", []string{"version", "go_version"}, nil, metrics.ALPHA, "")
 )

@@ -115,7 +115,7 @@ func (l *Lookup) whenReady(handler http.HandlerFunc) http.HandlerFunc {
 type View struct {
 	// ResourceVersion of the newest Testcr that the view holds or has seen go.
 	ResourceVersion string `json:"resourceVersion"`
-	// AgeSeconds is how long ago all of this was certainly so: at most 45 while
+	// AgeSeconds is how long ago all of this was certainly so: at most 15 while
 	// the API server can be heard, for it is silent when nothing happens.
 	AgeSeconds float64 `json:"ageSeconds"`
 	// Testcrs in the view.

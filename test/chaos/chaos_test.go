@@ -67,10 +67,10 @@ var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// The controller backs off from a key that another client rewrites again and
 	// again, so the last rewrite stays for as long as the backoff has grown.
 	"second writer": func(leaseTimes) time.Duration { return 60 * time.Second },
-	// Who leads is not told that its connection is dead: client-go asks for a sign
-	// of life after 30 s of silence, and waits 15 s for it. What was missed is then
-	// written beside the load.
-	"connections dead": func(leaseTimes) time.Duration { return 50 * time.Second },
+	// Nobody is told that a connection is dead: client-go pings it after 10 s of
+	// silence, and waits 5 s for the answer. What was missed is then written beside
+	// the load.
+	"connections dead": func(leaseTimes) time.Duration { return 20 * time.Second },
 	// All Testcrs are written again, beside the load.
 	"CRD deleted": func(leaseTimes) time.Duration { return 5 * time.Second },
 }

@@ -351,6 +351,24 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 	}
 }
 
+// TestHA_SilentConnectionsAreReplaced has the connections carry nothing any more
+// while new ones can be made. client-go's defaults take 45 s to notice, longer
+// than this test waits.
+func TestHA_SilentConnectionsAreReplaced(t *testing.T) {
+	for _, election := range []bool{true, false} {
+		t.Run(fmt.Sprintf("leader election %t", election), func(t *testing.T) {
+			namespace := env.Namespace(t, "")
+			line := newLine(t)
+			p := command(t, line.kubeconfig(t), namespace, fmt.Sprintf("--leader-elect=%t", election)).Start(t).Ready(t)
+			createPod(t, namespace, "before")
+			wrote(t, p, namespace, "before")
+			line.silence()
+			createPod(t, namespace, "after")
+			wrote(t, p, namespace, "after")
+		})
+	}
+}
+
 // TestTwoNamespacesHaveTwoLeases has two controllers with all defaults but their
 // namespace: both work.
 func TestTwoNamespacesHaveTwoLeases(t *testing.T) {

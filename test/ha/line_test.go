@@ -5,17 +5,20 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
-// line is the way to the API server, which can be cut: then there is no
-// connection, nor can one be made, and the API server goes on for others.
+// line is the way to the API server. It can be cut: then there is no connection,
+// nor can one be made, and the API server goes on for others. Its connections can
+// be silenced: then they carry nothing any more and nobody is told, as when a
+// firewall has forgotten them, and new ones can be made.
 type line struct {
 	address, target string
 
 	mu       sync.Mutex
 	listener net.Listener
-	open     map[net.Conn]struct{}
+	open     map[net.Conn]*atomic.Bool // true once it is silenced
 	wg       sync.WaitGroup
 }
 
@@ -25,7 +28,7 @@ func newLine(t *testing.T) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{address: "127.0.0.1:0", target: target.Host, open: map[net.Conn]struct{}{}}
+	l := &line{address: "127.0.0.1:0", target: target.Host, open: map[net.Conn]*atomic.Bool{}}
 	l.heal(t)
 	t.Cleanup(l.cut)
 	return l
@@ -75,13 +78,36 @@ func (l *line) join(listener net.Listener, near, far net.Conn) {
 		_ = far.Close()
 		return
 	}
-	l.open[near], l.open[far] = struct{}{}, struct{}{}
+	silenced := new(atomic.Bool)
+	l.open[near], l.open[far] = silenced, silenced
 	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
 		l.wg.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
+			_, _ = io.Copy(unless{silenced, way[0]}, way[1])
 			_ = near.Close()
 			_ = far.Close()
 		})
+	}
+}
+
+// unless drops what is written to it once it is silenced.
+type unless struct {
+	silenced *atomic.Bool
+	to       io.Writer
+}
+
+func (u unless) Write(b []byte) (int, error) {
+	if u.silenced.Load() {
+		return len(b), nil
+	}
+	return u.to.Write(b)
+}
+
+// silence has the connections of this moment carry nothing any more.
+func (l *line) silence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, silenced := range l.open {
+		silenced.Store(true)
 	}
 }
 

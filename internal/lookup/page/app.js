@@ -7,7 +7,7 @@ const TYPING = 120; // ms without a key before a search
 const REFRESH = 1000; // ms between two refreshes by events, at least
 const SILENCE = 12e3; // ms: a stream tells something every 5 s, or it is lost
 const RECONNECT = 3000; // ms after a refused stream, which a browser does not try again
-const OLD = 60; // s: as long as the API server can be heard, a view is at most 45 s old
+const OLD = 60; // s: as long as the API server can be heard, a view is at most 15 s old
 
 const KEYS = ["q", "by", "phase", "namespace", "node", "sort", "desc", "pod"];
 const FILTERS = ["phase", "namespace", "node"];
