@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -33,8 +32,6 @@ var (
 	binary string
 	// protobuf lets strings through that JSON cannot hold.
 	protobuf kubernetes.Interface
-	// minor is the API server's minor version.
-	minor int
 )
 
 func TestMain(m *testing.M) {
@@ -43,11 +40,6 @@ func TestMain(m *testing.M) {
 		config := rest.CopyConfig(e.AdminConfig)
 		config.ContentType = runtime.ContentTypeProtobuf
 		protobuf = kubernetes.NewForConfigOrDie(config)
-		info, err := e.Clients.Discovery().ServerVersion()
-		if err != nil {
-			panic(err)
-		}
-		minor = int(version.MustParseGeneric(info.GitVersion).Minor())
 	})
 }
 

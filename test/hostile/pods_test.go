@@ -22,7 +22,7 @@ type hostilePod struct {
 	edit         func(*corev1.Pod)
 	status       func(*corev1.PodStatus)
 	wantRefused  string
-	refusedSince int
+	refusedSince uint
 	wantSpec     map[string]any
 	wantLabels   map[string]string
 }
@@ -66,7 +66,7 @@ func (h *hostilePod) check(t *testing.T, namespace string, i int) {
 		h.edit(pod)
 	}
 	pod, err := create(t.Context(), protobuf, namespace, pod, h.status)
-	if h.wantRefused != "" && minor >= h.refusedSince {
+	if h.wantRefused != "" && env.Minor >= h.refusedSince {
 		if err == nil || !strings.Contains(err.Error(), h.wantRefused) {
 			t.Errorf("the API server says %v, want %s", err, h.wantRefused)
 		}

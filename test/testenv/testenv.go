@@ -67,6 +67,7 @@ type Env struct {
 	Clients         kubernetes.Interface
 	Dynamic         dynamic.Interface
 	Extensions      apiextensions.Interface
+	Minor           uint // the minor version of the API server
 
 	Dir string // a temporary folder, gone with the Env
 

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -34,6 +35,11 @@ func (e *Env) equip(ctx context.Context) error {
 	e.Clients = kubernetes.NewForConfigOrDie(e.AdminConfig)
 	e.Dynamic = dynamic.NewForConfigOrDie(e.AdminConfig)
 	e.Extensions = apiextensions.NewForConfigOrDie(e.AdminConfig)
+	info, err := e.Clients.Discovery().ServerVersion()
+	if err != nil {
+		return err
+	}
+	e.Minor = version.MustParseGeneric(info.GitVersion).Minor()
 	if e.AdminKubeconfig, err = e.write("admin.kubeconfig", &clientcmdapi.AuthInfo{
 		ClientCertificateData: e.AdminConfig.CertData, ClientKeyData: e.AdminConfig.KeyData,
 	}); err != nil {
