@@ -36,9 +36,9 @@ const (
 	pingTimeoutEnv = "HTTP2_PING_TIMEOUT_SECONDS"
 )
 
-// DetectDeadConnections has client-go give up a connection that died without a
-// word after 15 s instead of 45 s, unless the environment says otherwise. It must
-// be called before a client is made.
+// DetectDeadConnections has client-go give up a dead connection after 15 s instead
+// of 45 s, unless the environment already sets these times. It must be called
+// before a client is made.
 func DetectDeadConnections() {
 	for name, seconds := range map[string]string{pingAfterEnv: "10", pingTimeoutEnv: "5"} {
 		if os.Getenv(name) == "" {
@@ -49,18 +49,18 @@ func DetectDeadConnections() {
 
 // deadAfter returns how long client-go takes to give up a dead connection.
 func deadAfter() time.Duration {
-	seconds := func(name string, fallback int) time.Duration {
-		n, err := strconv.Atoi(os.Getenv(name))
-		if err != nil {
-			n = fallback
-		}
-		return time.Duration(n) * time.Second
+	pingAfter, err := strconv.Atoi(os.Getenv(pingAfterEnv))
+	if err != nil {
+		pingAfter = 30
 	}
-	pingAfter := seconds(pingAfterEnv, 30)
+	pingTimeout, err := strconv.Atoi(os.Getenv(pingTimeoutEnv))
+	if err != nil || pingTimeout <= 0 { // golang.org/x/net/http2 takes 0 for its default
+		pingTimeout = 15
+	}
 	if pingAfter <= 0 {
 		return 365 * 24 * time.Hour // it never pings
 	}
-	return pingAfter + seconds(pingTimeoutEnv, 15)
+	return time.Duration(pingAfter+pingTimeout) * time.Second
 }
 
 // Informer is a shared informer without resync that is patient with outages and

@@ -32,6 +32,7 @@ func TestDetectDeadConnections(t *testing.T) {
 		{"20", "", 25 * time.Second},
 		{"", "1", 11 * time.Second},
 		{"30", "15", 45 * time.Second},
+		{"10", "0", 25 * time.Second},
 		{"0", "1", 365 * 24 * time.Hour},
 		{"x", "y", 45 * time.Second}, // client-go takes its defaults for these
 	} {

@@ -40,8 +40,8 @@ func NewPodInformer(client kubernetes.Interface, namespace string, testcrs *Test
 }
 
 // distrust has the cache believed only once it has reached the version that the
-// API server is at now. A watch may be behind, and one whose connection died
-// without a word is for as long as deadAfter. The error is that of ctx.
+// API server is at now. A watch may be behind, one on a dead connection by as much
+// as deadAfter. The error is that of ctx.
 func (i *PodInformer) distrust(ctx context.Context, namespace string) error {
 	list, err := patiently(ctx, &outage{}, "pods", func(error) bool { return false }, func() (*corev1.PodList, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s on one line: each character that is not printable is \uXXXX, as
-// JSON has it. That covers control, format and bidirectional characters and
+// Text returns s on one line: each character that is not printable is escaped as
+// in JSON, such as \u001b. That covers control, format and bidirectional characters and
 // every space but the ordinary one. A byte that is not UTF-8 is U+FFFD.
 func Text(s string) string {
 	if !strings.ContainsFunc(s, isHidden) && utf8.ValidString(s) {

@@ -67,9 +67,8 @@ var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// The controller backs off from a key that another client rewrites again and
 	// again, so the last rewrite stays for as long as the backoff has grown.
 	"second writer": func(leaseTimes) time.Duration { return 60 * time.Second },
-	// Nobody is told that a connection is dead: client-go pings it after 10 s of
-	// silence, and waits 5 s for the answer. What was missed is then written beside
-	// the load.
+	// client-go pings a connection after 10 s of silence, and closes it if no answer
+	// comes within 5 s. The changes since are then written beside the load.
 	"connections dead": func(leaseTimes) time.Duration { return 20 * time.Second },
 	// All Testcrs are written again, beside the load.
 	"CRD deleted": func(leaseTimes) time.Duration { return 5 * time.Second },

@@ -147,9 +147,13 @@ func (p *part) alive() bool {
 	return err == nil
 }
 
-// kill ends a part as a crash of its machine would.
+// kill ends a part as a crash of its machine would. One that has ended by itself
+// stays so.
 func (c *cluster) kill(ctx context.Context, name string) error {
 	p := c.parts[name]
+	if !p.alive() {
+		return nil
+	}
 	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
 		return err
 	}

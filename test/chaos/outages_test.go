@@ -93,10 +93,7 @@ var followers = []string{"kube-controller-manager", "kube-scheduler", "kwok-cont
 
 func (c *cluster) restartFollowers(ctx context.Context) (err error) {
 	for _, part := range followers {
-		if c.parts[part].alive() {
-			err = errors.Join(err, c.kill(ctx, part))
-		}
-		err = errors.Join(err, c.start(ctx, part))
+		err = errors.Join(err, c.kill(ctx, part), c.start(ctx, part))
 	}
 	return err
 }

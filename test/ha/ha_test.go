@@ -351,9 +351,9 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 	}
 }
 
-// TestHA_SilentConnectionsAreReplaced has the connections carry nothing any more
-// while new ones can be made. client-go's defaults take 45 s to notice, longer
-// than this test waits.
+// TestHA_SilentConnectionsAreReplaced has all open connections drop what is sent,
+// while new ones work. client-go's defaults take 45 s to notice, longer than this
+// test waits.
 func TestHA_SilentConnectionsAreReplaced(t *testing.T) {
 	for _, election := range []bool{true, false} {
 		t.Run(fmt.Sprintf("leader election %t", election), func(t *testing.T) {

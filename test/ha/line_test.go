@@ -11,8 +11,8 @@ import (
 
 // line is the way to the API server. It can be cut: then there is no connection,
 // nor can one be made, and the API server goes on for others. Its connections can
-// be silenced: then they carry nothing any more and nobody is told, as when a
-// firewall has forgotten them, and new ones can be made.
+// be silenced: they stay open and drop all bytes, as when a firewall has forgotten
+// them, while new ones work.
 type line struct {
 	address, target string
 
@@ -102,7 +102,7 @@ func (u unless) Write(b []byte) (int, error) {
 	return u.to.Write(b)
 }
 
-// silence has the connections of this moment carry nothing any more.
+// silence has all open connections drop what is sent.
 func (l *line) silence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
