@@ -1,35 +1,33 @@
-// Package oracle has rules of the README written down a second time, for
-// `podinfolookup verify` and for the tests. It must not import the controller.
 package oracle
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// The bounds of a Testcr, as the README's section "Bounds" has them.
+// The bounds of a Testcr, as in the README's section "Bounds". All but maxPodIPs
+// are bytes.
 const (
-	longestString = 2048
-	marker        = "...(cut)"
-	roomForLabels = 64 * 1024
-	roomForLists  = 128 * 1024
-	podIPs        = 16
+	maxString = 2048
+	marker    = "...(cut)"
+	maxLabels = 64 * 1024
+	maxLists  = 128 * 1024 // labels and containers
+	maxPodIPs = 16
 )
 
-// String returns s as a Testcr has it: bytes that are not UTF-8 are U+FFFD, and a
-// string over 2,048 bytes is cut.
+// String returns s as a Testcr contains it, and whether it is cut: bytes that are
+// not UTF-8 are U+FFFD, and a string of more than 2,048 bytes ends in "...(cut)".
 func String(s string) (_ string, cut bool) {
-	if text, err := json.Marshal(s); err == nil {
-		_ = json.Unmarshal(text, &s) // the text that was just written
-	}
-	if len(s) <= longestString {
+	s = toUTF8(s)
+	if len(s) <= maxString {
 		return s, false
 	}
 	var kept strings.Builder
 	for _, r := range s {
-		if kept.Len()+utf8.RuneLen(r)+len(marker) > longestString {
+		if kept.Len()+utf8.RuneLen(r)+len(marker) > maxString {
 			break
 		}
 		kept.WriteRune(r)
@@ -37,45 +35,93 @@ func String(s string) (_ string, cut bool) {
 	return kept.String() + marker, true
 }
 
-// PodIPs returns how many of n IPs a Testcr has.
-func PodIPs(n int) int { return min(n, podIPs) }
-
-// Labels returns the labels that a Testcr has room for, and the room they take.
-func Labels(labels map[string]string) (kept map[string]string, used int, cut bool) {
-	keys := make([]string, 0, len(labels))
-	for key := range labels {
-		keys = append(keys, key)
+// toUTF8 returns what is left of s after it was JSON.
+func toUTF8(s string) string {
+	if text, err := json.Marshal(s); err == nil {
+		_ = json.Unmarshal(text, &s) // the text that was just written
 	}
-	slices.Sort(keys)
-	kept = map[string]string{}
-	for _, key := range keys {
-		size := room(key) + room(labels[key]) + len(`"":"",`)
-		if used+size > roomForLabels {
+	return s
+}
+
+// applyBounds cuts the strings of spec, leaves out the labels, containers and IPs
+// that have no room, and sets truncated if it did.
+func applyBounds(spec map[string]any) {
+	truncated := boundStrings(spec)
+	if ips := spec["podips"].([]any); len(ips) > maxPodIPs {
+		spec["podips"], truncated = ips[:maxPodIPs], true
+	}
+	labels, used, cut := boundLabels(spec["labels"].(map[string]any))
+	spec["labels"], truncated = labels, truncated || cut
+	containers := spec["containers"].([]any)
+	if n := countFitting(containers, used); n < len(containers) {
+		spec["containers"], truncated = containers[:n], true
+	}
+	if truncated {
+		spec["truncated"] = true
+	}
+}
+
+// boundStrings applies String to all strings but those of labels, which the API
+// server limits to less.
+func boundStrings(object map[string]any) (truncated bool) {
+	shorten := func(s string) string {
+		s, cut := String(s)
+		truncated = truncated || cut
+		return s
+	}
+	for name, value := range object {
+		switch v := value.(type) {
+		case string:
+			object[name] = shorten(v)
+		case []any:
+			for i, item := range v {
+				if s, ok := item.(string); ok {
+					v[i] = shorten(s)
+				} else if inner, ok := item.(map[string]any); ok && boundStrings(inner) {
+					truncated = true
+				}
+			}
+		}
+	}
+	return truncated
+}
+
+// boundLabels returns the labels that have room, in the order of their keys, and
+// the bytes that they take.
+func boundLabels(labels map[string]any) (kept map[string]any, used int, cut bool) {
+	kept = map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		value := toUTF8(labels[key].(string))
+		key = toUTF8(key)
+		size := jsonBytes(key) + jsonBytes(value) + len(`"":"",`)
+		if used+size > maxLabels {
 			return kept, used, true
 		}
 		used += size
-		kept[key] = labels[key]
+		kept[key] = value
 	}
 	return kept, used, false
 }
 
-// Containers returns how many of the containers a Testcr has room for beside its
-// labels, which take used bytes. Each container has its name, image, ID and kind.
-func Containers(containers [][4]string, used int) int {
-	for n, c := range containers {
-		used += len(`{"name":"","image":"","id":"","kind":""},`) + len(c[3])
-		for _, s := range c[:3] {
-			used += room(s)
+// countFitting returns how many of the containers have room beside the labels,
+// which take used bytes.
+func countFitting(containers []any, used int) int {
+	for n, item := range containers {
+		used += len(`{},`) - len(`,`)
+		for name, value := range item.(map[string]any) {
+			text, _ := value.(string)
+			used += jsonBytes(name) + jsonBytes(text) + len(`"":"",`)
 		}
-		if used > roomForLists {
+		if used > maxLists {
 			return n
 		}
 	}
 	return len(containers)
 }
 
-// room is what s takes in JSON when all is escaped that an encoder may escape.
-func room(s string) int {
+// jsonBytes returns how many bytes s takes in JSON, without quotation marks, if
+// every character is escaped that an encoder may escape.
+func jsonBytes(s string) int {
 	const escaped = len(`\u0000`)
 	n := len(s)
 	for _, r := range s {

@@ -1,0 +1,124 @@
+package oracle
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+)
+
+// written returns the Testcr that the controller writes for a Pod.
+func written(t *testing.T, pod *corev1.Pod) *Stored {
+	t.Helper()
+	text, err := podinfolookup.FromPod(pod).Encode().MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(text); err != nil {
+		t.Fatal(err)
+	}
+	spec, _ := u.Object["spec"].(map[string]any)
+	return Read(u, spec)
+}
+
+// The rules are implemented twice. Where the two differ, one of them is wrong.
+func TestFactsFor_AgreesWithTheController(t *testing.T) {
+	source := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // G404: any numbers do
+	for i := range 500 {
+		pod := randomPod(source)
+		got := written(t, pod)
+		if diff := cmp.Diff(FactsFor(pod), &got.Facts); diff != "" || got.Name != NameFor(PodKey(pod)) || got.Validate() != nil {
+			text, _ := yaml.Marshal(pod)
+			t.Fatalf("Pod %d: name %s, %v (-oracle +controller):\n%s\n%s", i, got.Name, got.Validate(), diff, text)
+		}
+	}
+}
+
+func TestFactsFor_BoundsAgreeWithTheController(t *testing.T) {
+	fills := []string{"i", "<", `"`, "\x00", "\xff", "é", "\u2028", "\U0001d11e", "\x7f", "ab\xc3<"}
+	for _, fill := range fills {
+		for _, n := range []int{1, 680, 2040, 2049} {
+			for _, containers := range []int{1, 30, 200} {
+				t.Run(fmt.Sprintf("%q %d %d", fill, n, containers), func(t *testing.T) {
+					long := strings.Repeat(fill, n)
+					pod := fullPod()
+					pod.UID = types.UID(long)
+					pod.OwnerReferences[0].Name, pod.Status.Phase, pod.Status.HostIP = long, corev1.PodPhase(long), long
+					pod.Labels[strings.Repeat(fill, n%64)] = strings.Repeat(fill, n%512)
+					for i := range containers {
+						name := fmt.Sprint("c", i)
+						pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: long})
+						pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: someID + long})
+						pod.Labels[fmt.Sprintf("%04d.example.com/x", i*3)] = strings.Repeat("v", n%512)
+					}
+					if diff := cmp.Diff(FactsFor(pod), &written(t, pod).Facts); diff != "" {
+						t.Errorf("-oracle +controller:\n%.3000s", diff)
+					}
+				})
+			}
+		}
+	}
+}
+
+// randomPod returns a Pod of values that an API server accepts, most of them odd.
+func randomPod(source *rand.Rand) *corev1.Pod {
+	one := func(of ...string) string { return of[source.IntN(len(of))] }
+	yes := source.IntN(2) == 0
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: one("a", "b-c"), Name: one("x", "web-5d9f-abcde"), UID: types.UID(one("u1", "u2")),
+		Labels: map[string]string{"pod-template-hash": one("", "5d9f"), "app": one("", "web")},
+	}}
+	times := []*metav1.Time{nil, {}, {Time: time.Unix(1_700_000_000, 999)}, {Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	if t := times[source.IntN(len(times))]; t != nil {
+		pod.CreationTimestamp = *t
+	}
+	pod.DeletionTimestamp, pod.Status.StartTime = times[source.IntN(2)], times[source.IntN(len(times))]
+	for range source.IntN(3) {
+		controls := source.IntN(2) == 0
+		pod.OwnerReferences = append(pod.OwnerReferences, metav1.OwnerReference{
+			APIVersion: one("apps/v1", "apps", "example.com/v1"), Kind: one("ReplicaSet", "Job"), Controller: &controls,
+			Name: one("web-5d9f", "-5d9f", "web", "w\xfe\xff", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
+		})
+	}
+	pod.Spec.NodeName, pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = one("", "n"), yes, one("", "sa")
+	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running", "Run\xffning")), one("", "192.0.2.1", "\xc3(")
+	for range source.IntN(12) {
+		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: one("10.0.0.1", "10.0.0.01", "fd00::1", "FD00:0::2", "::1", "::",
+			"fe80::1%eth0", "::ffff:10.0.0.2", "", "no IP", fmt.Sprintf("10.0.1.%d", source.IntN(256)))})
+	}
+	pod.Status.PodIP = one("", "10.0.0.1")
+	for range source.IntN(3) {
+		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
+			Type: corev1.PodConditionType(one("Ready", "Initialized")), Status: corev1.ConditionStatus(one("True", "False", "Unknown")),
+		})
+	}
+	names := func() string { return one("c1", "c2", "c3") }
+	image := func() string { return one("", "i:1", "i:\xe2\x82\x00") }
+	id := func() string {
+		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", "c://4f5ca3b2d1e0\xff", "\xff4f5ca3b2d1e0", fmt.Sprintf("c://%016x", source.Uint64()))
+	}
+	for range source.IntN(4) * source.IntN(4) * source.IntN(8) {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: image()})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+	}
+	for range source.IntN(3) {
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: names(), Image: image()})
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: names(), Image: image()},
+		})
+		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+	}
+	return pod
+}
