@@ -51,6 +51,9 @@ func (f *Facts) Text(name string) string {
 	return text
 }
 
+// PodKey returns spec.podkey, whatever it contains.
+func (f *Facts) PodKey() string { return f.Text("podkey") }
+
 // Validate returns an error if Spec has a field that is not in the CRD, or a value
 // of another type than the CRD's.
 func (f *Facts) Validate() error {
@@ -109,9 +112,6 @@ func Read(metadata metav1.Object, spec map[string]any) *Stored {
 		Managed: labels[LabelManagedBy] == ManagedBy, Deleted: metadata.GetDeletionTimestamp() != nil,
 	}
 }
-
-// PodKey returns spec.podkey, whatever it contains.
-func (s *Stored) PodKey() string { return s.Text("podkey") }
 
 // IsNamedForPod reports whether podkey has the form "namespace/name", and the
 // Testcr has the name that belongs to it.

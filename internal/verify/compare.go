@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 // Kind is what a difference is about.
@@ -51,125 +53,77 @@ type Difference struct {
 	Want  any    `json:"want,omitempty"`
 }
 
-// digest stands for facts, of which a cluster has too many to keep.
+// digest identifies Facts, of which a cluster has too many to keep.
 type digest [sha256.Size]byte
 
-func (f *facts) digest() digest {
-	text, _ := json.Marshal(f) // in the order of the keys; what came out of JSON goes into it
-	return sha256.Sum256(text)
-}
+func digestOf(facts *oracle.Facts) digest { return sha256.Sum256(facts.JSON()) }
 
-// observed is a Testcr as it is stored.
-type observed struct {
-	name, uid string
-	podkey    string
-	managed   bool
-	deleted   bool // its deletion was asked for, and waits for finalizers
-	facts
-}
-
-// observe reads a Testcr, whatever is in it. It takes u's spec over.
-func observe(u *unstructured.Unstructured) *observed {
-	o := &observed{name: u.GetName(), uid: string(u.GetUID()), deleted: u.GetDeletionTimestamp() != nil}
-	labels := u.GetLabels()
-	o.managed = labels[labelManagedBy] == managedBy
-	o.Labels = map[string]string{}
-	for key, value := range labels {
-		if key == labelManagedBy || strings.HasPrefix(key, labelOtherPrefix) ||
-			strings.HasPrefix(key, labelIPPrefix) || strings.HasPrefix(key, labelIDPrefix) {
-			o.Labels[key] = value
-		}
-	}
-	o.Spec, _ = u.Object["spec"].(map[string]any)
-	if o.Spec == nil {
-		o.Spec = map[string]any{}
-	}
-	o.podkey, _ = o.Spec["podkey"].(string)
-	for _, field := range []string{"createdat", "startedat"} {
-		if value, ok := o.Spec[field]; ok {
-			o.Spec[field] = instant(value)
-		}
-	}
-	if o.Spec["truncated"] == false {
-		delete(o.Spec, "truncated")
-	}
-	dropEmpty(o.Spec)
-	return o
-}
-
-// named says whether the Testcr has the name that its podkey makes.
-func (o *observed) named() bool {
-	namespace, name, ok := strings.Cut(o.podkey, "/")
-	return ok && namespace != "" && name != "" && !strings.Contains(name, "/") && md5Hex(o.podkey) == o.name
-}
-
-// emptied says whether the Testcr is what is right for one that a finalizer keeps
-// after its Pod: its name and nothing of the Pod.
-func (o *observed) emptied() bool {
-	podkey, namespace, name := "", "", ""
-	if o.named() {
-		podkey = o.podkey
-		namespace, name, _ = strings.Cut(podkey, "/")
-	}
-	want := map[string]any{
-		"podkey": podkey, "podname": name, "namespace": namespace, "hostnetwork": false, "ready": false, "terminating": true,
-	}
-	dropEmpty(want)
-	return o.deleted && reflect.DeepEqual(o.Spec, want) &&
-		maps.Equal(o.Labels, map[string]string{labelManagedBy: managedBy, labelNamespace: namespace})
+// read returns the content of a Testcr. It takes ownership of u's spec.
+func read(u *unstructured.Unstructured) *oracle.Stored {
+	spec, _ := u.Object["spec"].(map[string]any)
+	return oracle.Read(u, spec)
 }
 
 // scope is the namespaces that are compared; nil is all.
 type scope []string
 
-// covers says whether a Testcr of the controller's is one to compare: by its
-// podkey, or, where that does not make its name, by its label and spec.namespace.
-// One without either is everybody's.
-func (s scope) covers(o *observed) bool {
-	if namespace, _, _ := strings.Cut(o.podkey, "/"); len(s) == 0 || o.named() {
+// covers reports whether one of the controller's Testcrs is in these namespaces: by
+// its podkey, or, if it is not named for that, by its label and spec.namespace. A
+// Testcr without either is in all of them.
+func (s scope) covers(have *oracle.Stored) bool {
+	if namespace, _, _ := strings.Cut(have.PodKey(), "/"); len(s) == 0 || have.IsNamedForPod() {
 		return len(s) == 0 || slices.Contains(s, namespace)
 	}
-	spec, _ := o.Spec["namespace"].(string)
-	label := o.Labels[labelNamespace]
+	spec := have.Text("namespace")
+	label := have.Labels[oracle.LabelNamespace]
 	return label == "" && spec == "" || slices.Contains(s, label) || slices.Contains(s, spec)
 }
 
-// compare tells what is wrong between a Pod and the Testcr of its name, either
-// of which may be nil. What is somebody else's, or of another namespace, is not
-// wrong where no Pod needs its name.
-func (s scope) compare(want *expected, have *observed) []Difference {
+// compare returns the differences between a Pod and the Testcr of its name, either
+// of which may be nil. Testcrs of others or of other namespaces are no difference
+// unless a Pod needs their name.
+func (s scope) compare(want *oracle.Facts, have *oracle.Stored) []Difference {
 	switch {
 	case want == nil && have == nil:
 		return nil
 	case have == nil:
-		return []Difference{{Kind: Missing, Pod: want.Pod, Testcr: want.name()}}
-	case want != nil && !have.managed && have.podkey != want.Pod:
-		return []Difference{{Kind: Foreign, Pod: want.Pod, Testcr: have.name, Field: "spec.podkey", Have: have.podkey, Want: want.Pod}}
+		return []Difference{{Kind: Missing, Pod: want.PodKey(), Testcr: oracle.NameFor(want.PodKey())}}
+	case want != nil && !have.Managed && have.PodKey() != want.PodKey():
+		return []Difference{{
+			Kind: Foreign, Pod: want.PodKey(), Testcr: have.Name, Field: "spec.podkey", Have: have.PodKey(), Want: want.PodKey(),
+		}}
 	case want != nil:
 		return differences(want, have)
-	case !have.managed || !s.covers(have) || have.emptied():
+	case !have.Managed || !s.covers(have) || have.IsEmptied():
 		return nil
-	case have.named():
-		return []Difference{{Kind: Orphan, Pod: have.podkey, Testcr: have.name}}
+	case have.IsNamedForPod():
+		return []Difference{{Kind: Orphan, Pod: have.PodKey(), Testcr: have.Name}}
 	default:
-		return []Difference{{Kind: Misnamed, Testcr: have.name, Field: "spec.podkey", Have: have.podkey}}
+		return []Difference{{Kind: Misnamed, Testcr: have.Name, Field: "spec.podkey", Have: have.PodKey()}}
 	}
 }
 
-func differences(want *expected, have *observed) (out []Difference) {
+func differences(want *oracle.Facts, have *oracle.Stored) (out []Difference) {
 	kind := Differs
 	add := func(field string, h, w any) {
-		out = append(out, Difference{Kind: kind, Pod: want.Pod, Testcr: have.name, Field: field, Have: h, Want: w})
+		out = append(out, Difference{Kind: kind, Pod: want.PodKey(), Testcr: have.Name, Field: field, Have: h, Want: w})
 	}
 	walk("spec", have.Spec, want.Spec, add)
 	kind = Label
-	haveLabels, wantLabels := anyMap(have.Labels), anyMap(want.Labels)
-	for _, key := range unionOfKeys(haveLabels, wantLabels) {
-		if h, w := haveLabels[key], wantLabels[key]; h != w { // nil where there is none
+	for _, key := range unionOfKeys(have.Labels, want.Labels) {
+		if h, w := labelOf(have.Labels, key), labelOf(want.Labels, key); h != w {
 			add(key, h, w)
 		}
 	}
 	return out
+}
+
+// labelOf returns the value of a label, or nil if it is absent.
+func labelOf(labels map[string]string, key string) any {
+	if value, ok := labels[key]; ok {
+		return value
+	}
+	return nil
 }
 
 // walk calls add for each leaf in which have and want differ.

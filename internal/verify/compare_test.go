@@ -3,9 +3,7 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 const (
@@ -83,15 +82,15 @@ func testcrOf(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
 // found are the lines of a comparison of pod with u, either of which may be nil.
 func found(pod *corev1.Pod, u *unstructured.Unstructured, namespaces ...string) []string {
 	var (
-		want  *expected
-		have  *observed
+		want  *oracle.Facts
+		have  *oracle.Stored
 		lines []string
 	)
 	if pod != nil {
-		want = expect(pod)
+		want = oracle.FactsFor(pod)
 	}
 	if u != nil {
-		have = observe(u.DeepCopy())
+		have = read(u.DeepCopy())
 	}
 	for _, d := range scope(namespaces).compare(want, have) {
 		lines = append(lines, d.String())
@@ -286,7 +285,7 @@ func emptied(u *unstructured.Unstructured) *unstructured.Unstructured {
 	u.Object["spec"] = map[string]any{
 		"podkey": "shop/cart-5d9f-x", "podname": "cart-5d9f-x", "poduid": "", "namespace": "shop", "hostnetwork": false, "ready": false, "terminating": true,
 	}
-	u.SetLabels(map[string]string{labelManagedBy: managedBy, labelNamespace: "shop"})
+	u.SetLabels(map[string]string{oracle.LabelManagedBy: oracle.ManagedBy, oracle.LabelNamespace: "shop"})
 	return u
 }
 
@@ -316,23 +315,23 @@ func TestKindsOfDifferences(t *testing.T) {
 		}, nil},
 		{"one that is emptied but for a label", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
 			u.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
-			emptied(u).SetLabels(map[string]string{labelManagedBy: managedBy, labelNamespace: "shop", labelIPPrefix + "10.0.0.1": ""})
+			emptied(u).SetLabels(map[string]string{oracle.LabelManagedBy: oracle.ManagedBy, oracle.LabelNamespace: "shop", oracle.LabelPrefixIP + "10.0.0.1": ""})
 			return u
 		}, []string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
 		{"one that is emptied, and not kept by a finalizer", true, nil, emptied,
 			[]string{"orphan    shop/cart-5d9f-x: no such Pod, but Testcr " + fullName}},
 		{"a Testcr without a Pod in another namespace", true, []string{"a"}, func(u *unstructured.Unstructured) *unstructured.Unstructured { return u }, nil},
 		{"somebody else's Testcr without a Pod", true, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
-			setLabel(u, labelManagedBy, none)
+			setLabel(u, oracle.LabelManagedBy, none)
 			return u
 		}, nil},
 		{"somebody else's Testcr on the name of a Pod", false, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
-			setLabel(u, labelManagedBy, none)
+			setLabel(u, oracle.LabelManagedBy, none)
 			setSpec(u, "podkey", "a/b")
 			return u
 		}, []string{"foreign   shop/cart-5d9f-x: Testcr " + fullName + ` is not the controller's and has podkey "a/b": whoever made it must take it away`}},
 		{"somebody else's Testcr that the controller takes over, for its podkey is right", false, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
-			setLabel(u, labelManagedBy, &helm)
+			setLabel(u, oracle.LabelManagedBy, &helm)
 			return u
 		}, []string{`label     shop/cart-5d9f-x: app.kubernetes.io/managed-by: have "helm", want "podinfolookup"`}},
 		{"a label of the controller's that no Pod calls for", false, nil, func(u *unstructured.Unstructured) *unstructured.Unstructured {
@@ -402,70 +401,6 @@ func TestASpecWithoutAnyFieldAndOneTooMany(t *testing.T) {
 	}
 }
 
-// The rules are written down twice. Where they part, one of them is wrong.
-func TestTheControllerKeepsTheRules(t *testing.T) {
-	source := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // G404: any numbers do
-	for i := range 500 {
-		pod := randomPod(source)
-		if lines := found(pod, testcrOf(t, pod)); len(lines) > 0 {
-			text, _ := yaml.Marshal(pod)
-			t.Fatalf("Pod %d: %s\n%s", i, strings.Join(lines, "\n"), text)
-		}
-	}
-}
-
-// randomPod has what an API server lets through, odd values above all.
-func randomPod(source *rand.Rand) *corev1.Pod {
-	one := func(of ...string) string { return of[source.IntN(len(of))] }
-	yes := source.IntN(2) == 0
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: one("a", "b-c"), Name: one("x", "web-5d9f-abcde"), UID: types.UID(one("u1", "u2")),
-		Labels: map[string]string{"pod-template-hash": one("", "5d9f"), "app": one("", "web")},
-	}}
-	times := []*metav1.Time{nil, {}, {Time: time.Unix(1_700_000_000, 999)}, {Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}
-	if t := times[source.IntN(len(times))]; t != nil {
-		pod.CreationTimestamp = *t
-	}
-	pod.DeletionTimestamp, pod.Status.StartTime = times[source.IntN(2)], times[source.IntN(len(times))]
-	for range source.IntN(3) {
-		controls := source.IntN(2) == 0
-		pod.OwnerReferences = append(pod.OwnerReferences, metav1.OwnerReference{
-			APIVersion: one("apps/v1", "apps", "example.com/v1"), Kind: one("ReplicaSet", "Job"), Controller: &controls,
-			Name: one("web-5d9f", "-5d9f", "web", "w\xfe\xff", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
-		})
-	}
-	pod.Spec.NodeName, pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = one("", "n"), yes, one("", "sa")
-	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running", "Run\xffning")), one("", "192.0.2.1", "\xc3(")
-	for range source.IntN(12) {
-		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: one("10.0.0.1", "10.0.0.01", "fd00::1", "FD00:0::2", "::1", "::",
-			"fe80::1%eth0", "::ffff:10.0.0.2", "", "no IP", fmt.Sprintf("10.0.1.%d", source.IntN(256)))})
-	}
-	pod.Status.PodIP = one("", "10.0.0.1")
-	for range source.IntN(3) {
-		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
-			Type: corev1.PodConditionType(one("Ready", "Initialized")), Status: corev1.ConditionStatus(one("True", "False", "Unknown")),
-		})
-	}
-	names := func() string { return one("c1", "c2", "c3") }
-	image := func() string { return one("", "i:1", "i:\xe2\x82\x00") }
-	id := func() string {
-		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", "c://4f5ca3b2d1e0\xff", "\xff4f5ca3b2d1e0", fmt.Sprintf("c://%016x", source.Uint64()))
-	}
-	for range source.IntN(4) * source.IntN(4) * source.IntN(8) {
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: image()})
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
-	}
-	for range source.IntN(3) {
-		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: names(), Image: image()})
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
-		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
-			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: names(), Image: image()},
-		})
-		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
-	}
-	return pod
-}
-
 func TestOutput(t *testing.T) {
 	long := strings.Repeat("ä", 200)
 	drift := Result{Pods: 3, Testcrs: 2, Foreign: 1, Differences: []Difference{
@@ -487,7 +422,7 @@ func TestOutput(t *testing.T) {
 			"unclear   a/v: it never stood still, Testcr t9\nunclear: 1 Pods, 0 Testcrs, 0 differences, 1 unclear\n",
 			`{"kind":"unclear","pod":"a/v","testcr":"t9"}` + "\n" +
 				`{"kind":"summary","verdict":"unclear","pods":1,"testcrs":0,"foreign":0,"differences":0,"unclear":1}` + "\n"},
-		{"differences, in the order of the Pods", drift, `misnamed  Testcr t3: podkey "a/x" is that of Testcr ` + md5Hex("a/x") + `
+		{"differences, in the order of the Pods", drift, `misnamed  Testcr t3: podkey "a/x" is that of Testcr ` + oracle.NameFor("a/x") + `
 missing   a/w: no Testcr t0
 differs   a/x: spec.phase: have "<\x1b>", want "` + long[:shownBytes] + `"... (400 bytes)
 differs   a/x: spec.labels: have {"a":"` + long[:94] + `... (408 bytes), want none
@@ -524,30 +459,5 @@ drift: 3 Pods, 2 Testcrs, 5 differences, 1 unclear, 1 Testcrs of others left asi
 				}
 			}
 		})
-	}
-}
-
-// TestExpect_BoundsAgree holds the two implementations of the bounds together.
-func TestExpect_BoundsAgree(t *testing.T) {
-	fills := []string{"i", "<", `"`, "\x00", "\xff", "é", "\u2028", "\U0001d11e", "\x7f", "ab\xc3<"}
-	for _, fill := range fills {
-		for _, n := range []int{1, 680, 2040, 2049} {
-			for _, containers := range []int{1, 30} {
-				t.Run(fmt.Sprintf("%q %d %d", fill, n, containers), func(t *testing.T) {
-					long := strings.Repeat(fill, n)
-					pod := fullPod()
-					pod.OwnerReferences[0].Name, pod.Status.Phase, pod.Status.HostIP = long, corev1.PodPhase(long), long
-					for i := range containers {
-						name := fmt.Sprint("c", i)
-						pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: long})
-						pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: someID + long})
-						pod.Labels[fmt.Sprintf("%04d.example.com/x", i*3)] = strings.Repeat("v", n%512)
-					}
-					if lines := found(pod, testcrOf(t, pod)); len(lines) > 0 {
-						t.Errorf("differences: %.300s", lines)
-					}
-				})
-			}
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
@@ -76,7 +77,7 @@ func (d Difference) String() string {
 		return fmt.Sprintf("%sTestcr %s is not the controller's and has podkey %s: whoever made it must take it away", head, d.Testcr, show(d.Have))
 	case Misnamed:
 		podkey, _ := d.Have.(string)
-		return fmt.Sprintf("%spodkey %s is that of Testcr %s", head, show(d.Have), md5Hex(podkey))
+		return fmt.Sprintf("%spodkey %s is that of Testcr %s", head, show(d.Have), oracle.NameFor(podkey))
 	case Unclear:
 		return fmt.Sprintf("%sit never stood still, Testcr %s", head, d.Testcr)
 	default:

@@ -1,19 +1,21 @@
 // Package verify compares the Pods of a cluster with its Testcrs. It reads both
-// itself, and it has the rules of a Testcr from the README, not from the
-// controller: of that it uses nothing, so that a mistake there is found here.
+// itself, and has the rules of a Testcr from internal/oracle. It does not import the
+// controller, so that it finds the controller's mistakes.
 package verify
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 const (
@@ -119,30 +121,30 @@ func (c *comparison) first(ctx context.Context) error {
 	}
 	pods := map[string]summary{} // by the name of the Testcr
 	err := c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
-		e := expect(pod)
-		pods[e.name()] = summary{e.Pod, e.digest()}
+		want := oracle.FactsFor(pod)
+		pods[oracle.NameFor(want.PodKey())] = summary{want.PodKey(), digestOf(want)}
 	})
 	if err != nil {
 		return err
 	}
 	c.result.Pods = len(pods)
 	err = c.eachTestcr(ctx, func(u *unstructured.Unstructured) {
-		have := observe(u)
-		pod, needed := pods[have.name]
-		delete(pods, have.name)
+		have := read(u)
+		pod, needed := pods[have.Name]
+		delete(pods, have.Name)
 		switch {
 		case needed:
 			c.result.Testcrs++
-			if have.digest() != pod.want {
-				c.suspects = append(c.suspects, &suspect{name: have.name, pod: pod.pod})
+			if digestOf(&have.Facts) != pod.want {
+				c.suspects = append(c.suspects, &suspect{name: have.Name, pod: pod.pod})
 			}
-		case !have.managed:
+		case !have.Managed:
 			c.result.Foreign++
 		case c.scope.covers(have):
 			c.result.Testcrs++
-			s := &suspect{name: have.name}
-			if have.named() {
-				s.pod = have.podkey
+			s := &suspect{name: have.Name}
+			if have.IsNamedForPod() {
+				s.pod = have.PodKey()
 			}
 			c.suspects = append(c.suspects, s)
 		}
@@ -212,23 +214,23 @@ func (c *comparison) lookAtEach(ctx context.Context) error {
 
 func (c *comparison) lookAt(ctx context.Context, s *suspect) error {
 	asked := time.Now()
-	var want *expected
+	var want *oracle.Facts
 	if s.pod != "" {
 		pod, err := c.pod(ctx, s.pod)
 		if err != nil {
 			return err
 		}
 		if pod != nil {
-			want = expect(pod)
+			want = oracle.FactsFor(pod)
 		}
 	}
 	u, err := c.testcr(ctx, s.name)
 	if err != nil {
 		return err
 	}
-	var have *observed
+	var have *oracle.Stored
 	if u != nil {
-		have = observe(u)
+		have = read(u)
 	}
 	s.judge(c.scope, want, have, asked, time.Now())
 	return nil
@@ -244,20 +246,20 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 	}
 	wants := map[string][]byte{}
 	err := c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
-		e := expect(pod)
-		if s := suspects[e.name()]; s != nil {
-			s.pod = e.Pod
-			wants[s.name], _ = json.Marshal(e) // maps, lists, strings and booleans
+		want := oracle.FactsFor(pod)
+		if s := suspects[oracle.NameFor(want.PodKey())]; s != nil {
+			s.pod = want.PodKey()
+			wants[s.name] = want.JSON()
 		}
 	})
 	if err != nil {
 		return err
 	}
-	judge := func(s *suspect, have *observed) error {
-		var want *expected
+	judge := func(s *suspect, have *oracle.Stored) error {
+		var want *oracle.Facts
 		if text, ok := wants[s.name]; ok {
-			want = &expected{}
-			if err := json.Unmarshal(text, want); err != nil {
+			want = &oracle.Facts{}
+			if err := json.Unmarshal(text, want); err != nil { // integers become int64, as in have
 				return err
 			}
 		}
@@ -268,7 +270,7 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 	var failed error
 	err = c.eachTestcr(ctx, func(u *unstructured.Unstructured) {
 		if s := suspects[u.GetName()]; s != nil && failed == nil {
-			failed = judge(s, observe(u))
+			failed = judge(s, read(u))
 		}
 	})
 	if err != nil {
@@ -283,13 +285,13 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 }
 
 // judge takes note of what a look found that began at asked and ended at answered.
-func (s *suspect) judge(scope scope, want *expected, have *observed, asked, answered time.Time) {
+func (s *suspect) judge(scope scope, want *oracle.Facts, have *oracle.Stored, asked, answered time.Time) {
 	s.differences = scope.compare(want, have)
 	var now state
 	if want != nil {
-		now.want = want.digest()
+		now.want = digestOf(want)
 	} else if have != nil {
-		now.testcr = have.uid
+		now.testcr = have.UID
 	}
 	if !s.seen || now != s.state {
 		s.seen, s.state, s.since, s.stood = true, now, answered, -1

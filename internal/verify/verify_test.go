@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 const (
@@ -195,10 +197,10 @@ func TestCountsAndScope(t *testing.T) {
 			case 1: // an orphan of another namespace
 				return nil, inNamespace(t, pod, "b")
 			case 2: // somebody else's, in nobody's way
-				setLabel(u, labelManagedBy, nil)
+				setLabel(u, oracle.LabelManagedBy, nil)
 				return nil, u
 			case 3: // somebody else's, in the way
-				setLabel(u, labelManagedBy, nil)
+				setLabel(u, oracle.LabelManagedBy, nil)
 				setSpec(u, "podkey", "x/y")
 			case 4: // misnamed, and of namespace a
 				u.SetName("copy")
