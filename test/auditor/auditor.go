@@ -14,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 // Auditor watches a cluster. It needs the rights to list and watch Pods and
@@ -252,7 +254,7 @@ func (a *Auditor) listPods(ctx context.Context) (map[string]state, uint64, error
 	}
 	states := make(map[string]state, len(pods))
 	for i := range pods {
-		states[podKey(&pods[i])] = expect(&pods[i])
+		states[oracle.PodKey(&pods[i])] = expect(&pods[i])
 	}
 	return states, versionOf(all.Metadata.ResourceVersion), nil
 }
@@ -262,7 +264,7 @@ func compare(pods map[string]state, testcrs []testcrOf, heard time.Time) (found 
 	names := make(map[string]string, len(pods))
 	live := make(map[string]string, len(pods)) // the Pod by its UID
 	for key := range pods {
-		names[nameOf(key)] = key
+		names[oracle.NameFor(key)] = key
 		live[pods[key].uid] = key
 	}
 	for i := range testcrs {
@@ -277,7 +279,7 @@ func compare(pods map[string]state, testcrs []testcrOf, heard time.Time) (found 
 		case wanted:
 			continue
 		case live[says.uid] != "":
-			f.Kind, f.Pod, f.Detail = Duplicate, live[says.uid], "the Pod's own is "+nameOf(live[says.uid])
+			f.Kind, f.Pod, f.Detail = Duplicate, live[says.uid], "the Pod's own is "+oracle.NameFor(live[says.uid])
 		case !t.managed() || says.absent():
 			continue // somebody else's, and in nobody's way, or emptied
 		default:

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 const (
@@ -99,8 +101,8 @@ func (c *checker) podEvent(pod *corev1.Pod, at uint64, deleted bool, heard time.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.podsAt = max(c.podsAt, at)
-	h := c.of(nameOf(podKey(pod)))
-	h.pod = podKey(pod)
+	h := c.of(oracle.NameFor(oracle.PodKey(pod)))
+	h.pod = oracle.PodKey(pod)
 	if _, known := h.born[string(pod.UID)]; !known && h.now.uid != string(pod.UID) && !deleted {
 		h.born[string(pod.UID)] = struct{}{}
 		c.count(pod)
@@ -147,10 +149,10 @@ func (c *checker) podList(pods []corev1.Pod, at uint64, heard time.Time) {
 	there := make(map[string]struct{}, len(pods))
 	for i := range pods {
 		pod := &pods[i]
-		name := nameOf(podKey(pod))
+		name := oracle.NameFor(oracle.PodKey(pod))
 		there[name] = struct{}{}
 		h, version := c.of(name), versionOf(pod.ResourceVersion)
-		h.pod = podKey(pod)
+		h.pod = oracle.PodKey(pod)
 		if h.podAt == version {
 			continue // nothing has happened to it
 		}

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
 // logs feeds a checker with two logs by hand. Resource versions count from 10 on;
@@ -40,14 +42,14 @@ func (l logs) says(version uint64, name string, of *corev1.Pod) {
 }
 
 func (l logs) noTestcr(version uint64, name string) {
-	l.testcrEvent(&testcrOf{Metadata: metav1.ObjectMeta{Name: nameOf("default/" + name), UID: "t-" + types.UID(name)}}, version, true, at(version))
+	l.testcrEvent(&testcrOf{Metadata: metav1.ObjectMeta{Name: oracle.NameFor("default/" + name), UID: "t-" + types.UID(name)}}, version, true, at(version))
 }
 
 // emptied has the Testcr of one Pod, which is being deleted, say its name alone.
 func (l logs) emptied(version uint64, name string, of *corev1.Pod) {
 	t := testcr(name, of)
 	t.Metadata.DeletionTimestamp = &metav1.Time{Time: at(version)}
-	t.Metadata.Labels = map[string]string{managedByLabel: managedBy, ownDomain + "namespace": of.Namespace}
+	t.Metadata.Labels = map[string]string{oracle.LabelManagedBy: oracle.ManagedBy, oracle.LabelNamespace: of.Namespace}
 	t.Spec = json.RawMessage(`{"podkey":"default/` + name + `","podname":"` + name + `","namespace":"default","poduid":"",` +
 		`"hostnetwork":false,"ready":false,"terminating":true}`)
 	l.testcrEvent(t, version, false, at(version))
@@ -102,7 +104,7 @@ func testcr(name string, of *corev1.Pod) *testcrOf {
 		panic(err)
 	}
 	return &testcrOf{
-		Metadata: metav1.ObjectMeta{Name: nameOf("default/" + name), UID: "t-" + types.UID(name), Labels: content.Labels},
+		Metadata: metav1.ObjectMeta{Name: oracle.NameFor("default/" + name), UID: "t-" + types.UID(name), Labels: content.Labels},
 		Spec:     content.Spec,
 	}
 }
@@ -320,6 +322,18 @@ func TestOrderOfWritesIsJudged(t *testing.T) {
 			wrong := testcr("web", running)
 			wrong.Spec = json.RawMessage(`{"podkey":"default/web","color":"red"}`)
 			l.testcrEvent(wrong, 11, false, at(11))
+		}, []Kind{NeverHadUID}},
+		{"bug: a gap does not excuse a field that no Testcr has", func(l logs) {
+			l.podList(nil, 15, at(15))
+			wrong := testcr("web", running)
+			wrong.Spec = json.RawMessage(`{"podkey":"default/web","poduid":"u1","color":"red"}`)
+			l.testcrEvent(wrong, 16, false, at(16))
+		}, []Kind{NeverHadUID}},
+		{"bug: a gap does not excuse a Testcr that is emptied under the key of another Pod", func(l logs) {
+			l.podList(nil, 15, at(15))
+			wrong := kept(nil)
+			wrong.Metadata.Name = oracle.NameFor("default/other")
+			l.testcrEvent(wrong, 16, false, at(16))
 		}, []Kind{NeverHadUID}},
 		{"bug: back to the state before", func(l logs) {
 			l.pod(10, bound)
@@ -548,8 +562,8 @@ func kept(change func(*testcrOf)) *testcrOf {
 	deleted := metav1.NewTime(start)
 	t := &testcrOf{
 		Metadata: metav1.ObjectMeta{
-			Name: nameOf("default/web"), UID: "t-web", DeletionTimestamp: &deleted,
-			Labels: map[string]string{managedByLabel: managedBy, "stable.example.com/namespace": "default"},
+			Name: oracle.NameFor("default/web"), UID: "t-web", DeletionTimestamp: &deleted,
+			Labels: map[string]string{oracle.LabelManagedBy: oracle.ManagedBy, oracle.LabelNamespace: "default"},
 		},
 		Spec: json.RawMessage(`{"podkey":"default/web","podname":"web","poduid":"","namespace":"default","hostnetwork":false,"ready":false,"terminating":true}`),
 	}
@@ -647,7 +661,7 @@ func TestChecker_TestcrsKeptByAFinalizer(t *testing.T) {
 		t.Errorf("%d Testcrs are wrong after it is emptied: %s", n, some)
 	}
 	l.testcrList(nil, 20, at(20)) // it went in a gap
-	if l.histories[nameOf("default/web")].uid != "" {
+	if l.histories[oracle.NameFor("default/web")].uid != "" {
 		t.Error("it is still there after a list without it")
 	}
 	if found := compare(nil, []testcrOf{*kept(nil)}, start); len(found) != 0 {
@@ -683,7 +697,7 @@ func TestListsAtRestAreCompared(t *testing.T) {
 	wrongLabel := testcr("web", running)
 	wrongLabel.Metadata.Labels["ip.stable.example.com/10.9.9.9"] = ""
 	foreign := testcr("theirs", pod("theirs", "u9", ""))
-	delete(foreign.Metadata.Labels, managedByLabel)
+	delete(foreign.Metadata.Labels, oracle.LabelManagedBy)
 	tests := []struct {
 		name    string
 		testcrs []testcrOf
@@ -775,10 +789,10 @@ func TestWhatIsLongGoneIsForgotten(t *testing.T) {
 	}
 	l.podsKnown(1 << 20)
 	l.judge(at(100_000))
-	if _, kept := l.histories[nameOf("default/web")]; kept {
+	if _, kept := l.histories[oracle.NameFor("default/web")]; kept {
 		t.Error("what is long gone is kept")
 	}
-	if n := len(l.histories[nameOf("default/busy")].versions); n > 3*keptVersions {
+	if n := len(l.histories[oracle.NameFor("default/busy")].versions); n > 3*keptVersions {
 		t.Errorf("%d versions are kept", n)
 	}
 	if l.found != 0 {

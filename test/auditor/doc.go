@@ -1,7 +1,7 @@
 // Package auditor watches the Pods and the Testcrs of a cluster by itself and
 // tells whether what it saw can be the work of a controller that keeps its
-// promises. It trusts nobody: it has nothing of the controller's code, and the
-// rules of a Testcr are written down here once more, from the README.
+// promises. It imports nothing of the controller. The rules of a Testcr are those of
+// internal/oracle, which implements the README a second time.
 //
 // It rests on one property of Kubernetes: the resource versions of all objects
 // in one etcd are the same counter. So the log of a Pod and the log of its Testcr

@@ -1,9 +1,7 @@
 package auditor
 
 import (
-	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -30,18 +28,10 @@ type write struct {
 	gap     uint64 // the write came after this version and until at; 0 when at is its own
 }
 
-// writeOf is the write of a Testcr that is there. An emptied one is as good as
-// absent, under the name of its own key alone.
+// writeOf returns the write of a Testcr that exists. An emptied one counts as absent.
 func writeOf(t *testcrOf, at uint64, heard time.Time) write {
-	w := write{state: t.state(), at: at, uid: string(t.Metadata.UID), heard: heard}
-	if w.absent() {
-		s := spec{}
-		if err := json.Unmarshal(t.Spec, &s); err != nil || nameOf(s.PodKey) != t.Metadata.Name {
-			w.text = "malformed: " + string(t.Spec)
-		}
-		w.emptied = w.absent()
-	}
-	return w
+	s := t.state()
+	return write{state: s, at: at, uid: string(t.Metadata.UID), heard: heard, emptied: s.absent()}
 }
 
 // history is that of one name: of the Pod, and of the Testcr that is named for it.
@@ -98,7 +88,7 @@ func (h *history) mayBeUnseen(v *version, w *write) bool {
 		return false
 	}
 	_, born := h.born[w.state.uid]
-	return w.absent() || !born && !strings.HasPrefix(w.text, "malformed")
+	return w.absent() || !born && w.state.uid != "" // every Pod has a UID
 }
 
 // judge decides about one write, and returns what is wrong with it.
