@@ -47,28 +47,38 @@ func TestFactsFor_AgreesWithTheController(t *testing.T) {
 
 func TestFactsFor_BoundsAgreeWithTheController(t *testing.T) {
 	fills := []string{"i", "<", `"`, "\x00", "\xff", "é", "\u2028", "\U0001d11e", "\x7f", "ab\xc3<"}
+	sizes := []struct{ bytes, containers int }{
+		{bytes: 1, containers: 1}, {bytes: 1, containers: 3000}, // of the small ones the overhead of each counts
+		{bytes: 680, containers: 1}, {bytes: 680, containers: 200},
+		{bytes: 2040, containers: 30}, {bytes: 2040, containers: 200},
+		{bytes: 2049, containers: 1}, {bytes: 2049, containers: 30},
+	}
 	for _, fill := range fills {
-		for _, n := range []int{1, 680, 2040, 2049} {
-			for _, containers := range []int{1, 30, 200} {
-				t.Run(fmt.Sprintf("%q %d %d", fill, n, containers), func(t *testing.T) {
-					long := strings.Repeat(fill, n)
-					pod := fullPod()
-					pod.UID = types.UID(long)
-					pod.OwnerReferences[0].Name, pod.Status.Phase, pod.Status.HostIP = long, corev1.PodPhase(long), long
-					pod.Labels[strings.Repeat(fill, n%64)] = strings.Repeat(fill, n%512)
-					for i := range containers {
-						name := fmt.Sprint("c", i)
-						pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: long})
-						pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: someID + long})
-						pod.Labels[fmt.Sprintf("%04d.example.com/x", i*3)] = strings.Repeat("v", n%512)
-					}
-					if diff := cmp.Diff(FactsFor(pod), &written(t, pod).Facts); diff != "" {
-						t.Errorf("-oracle +controller:\n%.3000s", diff)
-					}
-				})
-			}
+		for _, size := range sizes {
+			t.Run(fmt.Sprintf("%q %d %d", fill, size.bytes, size.containers), func(t *testing.T) {
+				pod := bigPod(strings.Repeat(fill, size.bytes), size.containers)
+				pod.Labels[strings.Repeat(fill, size.bytes%64)] = strings.Repeat(fill, size.bytes%512)
+				if diff := cmp.Diff(FactsFor(pod), &written(t, pod).Facts); diff != "" {
+					t.Errorf("-oracle +controller:\n%.3000s", diff)
+				}
+			})
 		}
 	}
+}
+
+// bigPod returns fullPod with text in all strings that may be long, and with as many
+// more containers and labels.
+func bigPod(text string, containers int) *corev1.Pod {
+	pod := fullPod()
+	pod.UID, pod.OwnerReferences[0].Name, pod.Status.Phase, pod.Status.HostIP = types.UID(text), text, corev1.PodPhase(text), text
+	for i := range containers {
+		name := fmt.Sprint("c", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: text})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses,
+			corev1.ContainerStatus{Name: name, ContainerID: fmt.Sprintf("containerd://%012x%s", i, text)})
+		pod.Labels[fmt.Sprintf("%04d.example.com/x", i*3)] = strings.Repeat("v", len(text)%512)
+	}
+	return pod
 }
 
 // randomPod returns a Pod of values that an API server accepts, most of them odd.
@@ -93,7 +103,7 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 	}
 	pod.Spec.NodeName, pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = one("", "n"), yes, one("", "sa")
 	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running", "Run\xffning")), one("", "192.0.2.1", "\xc3(")
-	for range source.IntN(12) {
+	for range source.IntN(20) {
 		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: one("10.0.0.1", "10.0.0.01", "fd00::1", "FD00:0::2", "::1", "::",
 			"fe80::1%eth0", "::ffff:10.0.0.2", "", "no IP", fmt.Sprintf("10.0.1.%d", source.IntN(256)))})
 	}
@@ -108,7 +118,7 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 	id := func() string {
 		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", "c://4f5ca3b2d1e0\xff", "\xff4f5ca3b2d1e0", fmt.Sprintf("c://%016x", source.Uint64()))
 	}
-	for range source.IntN(4) * source.IntN(4) * source.IntN(8) {
+	for range source.IntN(4) * source.IntN(4) * source.IntN(10) {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: image()})
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
 	}

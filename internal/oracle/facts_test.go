@@ -147,7 +147,7 @@ func TestRead(t *testing.T) {
 		{
 			name:   "a time in another zone is the same, a fraction of a second is not",
 			labels: own,
-			spec:   map[string]any{"createdat": "2026-11-23T16:54:38+01:00", "startedat": "2026-11-23T15:54:38.5Z"},
+			spec:   map[string]any{"createdat": "2026-11-23T16:54:38+01:00", "startedat": "2026-11-23T16:54:38.5+01:00"},
 			want:   Facts{Spec: map[string]any{"createdat": "2026-11-23T15:54:38Z", "startedat": "2026-11-23T15:54:38.5Z"}, Labels: own},
 		},
 		{
