@@ -134,7 +134,7 @@ func properties(t *testing.T) (spec, container []string) {
 }
 
 // Each field of the CRD is taken away, changed, and emptied.
-func TestAFaultInAnyFieldIsFound(t *testing.T) {
+func TestCompare_FaultInEachField(t *testing.T) {
 	pod := truncatedPod()
 	clean := testcrOf(t, pod)
 	if diff := cmp.Diff([]string(nil), found(pod, clean)); diff != "" {
@@ -146,6 +146,8 @@ func TestAFaultInAnyFieldIsFound(t *testing.T) {
 			return !v
 		case string:
 			return v + "x"
+		case int64:
+			return v + 1
 		case []any:
 			return v[1:]
 		case map[string]any:
@@ -191,7 +193,7 @@ func TestAFaultInAnyFieldIsFound(t *testing.T) {
 	}
 }
 
-func TestAChangeOfThePodIsFound(t *testing.T) {
+func TestCompare_ChangeOfPod(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*corev1.Pod)
@@ -289,7 +291,7 @@ func emptied(u *unstructured.Unstructured) *unstructured.Unstructured {
 	return u
 }
 
-func TestKindsOfDifferences(t *testing.T) {
+func TestCompare_Kinds(t *testing.T) {
 	none, helm := (*string)(nil), "helm"
 	tests := []struct {
 		name       string
@@ -385,7 +387,7 @@ func TestKindsOfDifferences(t *testing.T) {
 	}
 }
 
-func TestASpecWithoutAnyFieldAndOneTooMany(t *testing.T) {
+func TestCompare_MissingAndUnknownFields(t *testing.T) {
 	u := testcrOf(t, truncatedPod())
 	u.Object["spec"] = map[string]any{"podkey": "shop/cart-5d9f-x", "surplus": int64(1)}
 	var got []string
@@ -401,7 +403,7 @@ func TestASpecWithoutAnyFieldAndOneTooMany(t *testing.T) {
 	}
 }
 
-func TestOutput(t *testing.T) {
+func TestResult_Output(t *testing.T) {
 	long := strings.Repeat("ä", 200)
 	drift := Result{Pods: 3, Testcrs: 2, Foreign: 1, Differences: []Difference{
 		{Kind: Differs, Pod: "b/y", Testcr: "t2", Field: "spec.ready", Have: false, Want: true},

@@ -97,7 +97,7 @@ func run(ctx context.Context, source cluster, config *Config) (*Result, error) {
 
 type change = func(int, time.Duration, *corev1.Pod, *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured)
 
-func TestADifferenceCountsWhenItHasLasted(t *testing.T) {
+func TestRun_Settle(t *testing.T) {
 	right := func(_ int, _ time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
 		return pod, u
 	}
@@ -189,7 +189,7 @@ func TestADifferenceCountsWhenItHasLasted(t *testing.T) {
 	}
 }
 
-func TestCountsAndScope(t *testing.T) {
+func TestRun_CountsAndScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{t: t, pods: 6, began: time.Now()}
 		f.change = func(i int, _ time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
@@ -240,7 +240,7 @@ func inNamespace(t *testing.T, pod *corev1.Pod, namespace string) *unstructured.
 	return testcrOf(t, pod)
 }
 
-func TestAFailedReadAndAnEndAreErrors(t *testing.T) {
+func TestRun_Errors(t *testing.T) {
 	lost := func(_ int, _ time.Duration, pod *corev1.Pod, _ *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
 		return pod, nil
 	}
@@ -266,7 +266,7 @@ func TestAFailedReadAndAnEndAreErrors(t *testing.T) {
 }
 
 // What lookAtAll keeps of a Pod comes back the same, or all would differ.
-func TestWhatIsExpectedSurvivesJSON(t *testing.T) {
+func TestRun_FactsSurviveJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{t: t, pods: few + 1, began: time.Now()}
 		f.change = func(_ int, after time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {

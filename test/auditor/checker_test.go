@@ -117,7 +117,7 @@ var (
 	nextRun = pod("web", "u2", "10.0.0.2")
 )
 
-func TestOrderOfWritesIsJudged(t *testing.T) {
+func TestChecker_OrderOfWrites(t *testing.T) {
 	tests := []struct {
 		name string
 		feed func(l logs)
@@ -678,7 +678,7 @@ func withVersion(p *corev1.Pod, version uint64) corev1.Pod {
 	return *p
 }
 
-func TestWritesWaitForTheLogOfPods(t *testing.T) {
+func TestChecker_WritesWaitForPods(t *testing.T) {
 	l := newLogs()
 	l.pod(10, pending)
 	l.says(20, "web", running) // the Pod's next event is on its way
@@ -692,7 +692,7 @@ func TestWritesWaitForTheLogOfPods(t *testing.T) {
 	}
 }
 
-func TestListsAtRestAreCompared(t *testing.T) {
+func TestCompare(t *testing.T) {
 	stale := onNode(pod("web", "u1", "10.0.0.1"), "node-2")
 	wrongLabel := testcr("web", running)
 	wrongLabel.Metadata.Labels["ip.stable.example.com/10.9.9.9"] = ""
@@ -725,7 +725,7 @@ func TestListsAtRestAreCompared(t *testing.T) {
 	}
 }
 
-func TestStalenessIsThatOfEachChange(t *testing.T) {
+func TestChecker_Staleness(t *testing.T) {
 	l := newLogs()
 	l.pod(10, pending)
 	l.pod(11, bound)
@@ -749,7 +749,7 @@ func TestStalenessIsThatOfEachChange(t *testing.T) {
 	}
 }
 
-func TestForeignTestcrsAreNoDrift(t *testing.T) {
+func TestChecker_ForeignIsNoDrift(t *testing.T) {
 	l := newLogs()
 	foreign := testcr("theirs", pending)
 	foreign.Metadata.Labels = nil
@@ -763,7 +763,7 @@ func TestForeignTestcrsAreNoDrift(t *testing.T) {
 	}
 }
 
-func TestDriftHasAnAge(t *testing.T) {
+func TestChecker_DriftAge(t *testing.T) {
 	l := newLogs()
 	l.pod(10, pending)
 	l.pod(12, bound)
@@ -774,7 +774,7 @@ func TestDriftHasAnAge(t *testing.T) {
 	}
 }
 
-func TestWhatIsLongGoneIsForgotten(t *testing.T) {
+func TestChecker_Forgets(t *testing.T) {
 	l := newLogs()
 	l.pod(10, pending)
 	l.says(11, "web", pending)
