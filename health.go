@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// stuckAfter is when a worker in one and the same sync counts as stuck: more
-// than the 3 minutes that all requests of one sync can take, each to its timeout.
+// stuckAfter is the duration of one sync at which its worker counts as stuck: more
+// than the 3 minutes that all requests of a sync can take, each until its timeout.
 const stuckAfter = 5 * time.Minute
 
-// Ready returns nil while the API server serves Testcrs and the caches are Synced.
+// Ready returns nil while the API server serves Testcrs and the caches are synced.
 func (c *Controller) Ready() error {
-	if err := c.testcrs.Missing(); err != nil {
+	if err := c.testcrs.Unavailable(); err != nil {
 		return err
 	}
 	return c.Synced()
 }
 
-// Synced returns nil once the caches hold all Pods and Testcrs and every handler
-// has heard of them; also when Run has not been called yet.
+// Synced returns nil once the handlers have handled all Pods and Testcrs of the first
+// lists, also before Run is called.
 func (c *Controller) Synced() error {
-	for _, handler := range c.synced {
+	for _, handler := range c.handlersSynced {
 		select {
 		case <-handler.Done():
 		default:
@@ -31,17 +31,16 @@ func (c *Controller) Synced() error {
 	return nil
 }
 
-// Healthy returns an error when a worker makes no progress. It asks nobody: an
-// outage of the API server must not restart this program.
+// Healthy returns an error if a worker is stuck. It makes no request: an outage of the
+// API server must not restart this program.
 func (c *Controller) Healthy() error {
-	for id := range c.busy {
-		if since := c.busy[id].Load(); since != 0 && time.Since(time.Unix(0, since)) > stuckAfter {
+	for id := range c.syncStarted {
+		if start := c.syncStarted[id].Load(); start != 0 && time.Since(time.Unix(0, start)) > stuckAfter {
 			return fmt.Errorf("worker %d has been in one sync for over %s", id, stuckAfter)
 		}
 	}
 	return nil
 }
 
-// Settled reports whether the first lists are in the caches and nothing waits to
-// be written.
+// Settled reports whether the first lists are in the caches and no key is queued.
 func (c *Controller) Settled() bool { return c.Synced() == nil && c.queue.Len() == 0 }

@@ -8,15 +8,33 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// runQueue is the workqueue of one Run. A workqueue cannot be used again after it
-// was shut down, so each Run opens a new one. Keys that are added between two Runs
-// are dropped, because nothing drains them.
+const (
+	// A failing key is retried after 5 ms, 10 ms, 20 ms ... and from the 14th time on
+	// each half minute, or when others succeed again. Each key has its own backoff:
+	// there is no token bucket that one failing key could empty for the others.
+	retryMin = 5 * time.Millisecond
+	retryMax = 30 * time.Second
+
+	// A key whose Testcr the API server refuses as too large or invalid waits longer,
+	// because only a change of the Pod or of the API server helps. A change of the Pod
+	// is synced at once.
+	refusedRetryMin = time.Second
+	refusedRetryMax = 5 * time.Minute
+)
+
+func newRefusedRateLimiter() workqueue.TypedRateLimiter[cache.ObjectName] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax)
+}
+
+// runQueue is the workqueue of one Run. A workqueue cannot be used again after it was
+// shut down, so each Run opens a new one. Keys that are added between two Runs are
+// dropped, because nothing drains them.
 type runQueue struct {
 	mu    sync.RWMutex
 	queue workqueue.TypedRateLimitingInterface[cache.ObjectName] // nil before the first Run
 }
 
-// open begins with an empty queue and without the backoff of earlier failures.
+// open makes an empty queue without the backoff of earlier failures.
 func (q *runQueue) open() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -31,9 +49,7 @@ func (q *runQueue) get() workqueue.TypedRateLimitingInterface[cache.ObjectName] 
 	return q.queue
 }
 
-// Handlers and probes call Add, AddAfter, Forget and Len at any time.
-
-// Add queues key.
+// Add queues key. Like AddAfter, Forget and Len it may be called between two Runs.
 func (q *runQueue) Add(key cache.ObjectName) {
 	if queue := q.get(); queue != nil {
 		queue.Add(key)
@@ -54,7 +70,7 @@ func (q *runQueue) Forget(key cache.ObjectName) {
 	}
 }
 
-// Len returns how many keys wait.
+// Len returns the number of queued keys.
 func (q *runQueue) Len() int {
 	if queue := q.get(); queue != nil {
 		return queue.Len()
@@ -62,14 +78,14 @@ func (q *runQueue) Len() int {
 	return 0
 }
 
-// ShutDown has the workers end; keys that are added from then on are dropped.
+// ShutDown makes the workers end. Keys that are added afterwards are dropped.
 func (q *runQueue) ShutDown() {
 	if queue := q.get(); queue != nil {
 		queue.ShutDown()
 	}
 }
 
-// Get and the ones below are for the workers, which run while the queue is open.
+// Get blocks until a key is queued. Like the methods below it is only for workers.
 func (q *runQueue) Get() (cache.ObjectName, bool) { return q.get().Get() }
 
 // Done ends the processing of key.

@@ -1,5 +1,6 @@
-// Package index finds Testcrs by any fact of their Pods without asking the API
-// server.
+// Package index finds Pods by any fact without calling the API server. It replaces
+// cache.Indexers, which keep a set per value: here a fact takes 8 bytes and an entry in
+// a map, and a search allocates nothing.
 package index
 
 import (
@@ -10,41 +11,39 @@ import (
 	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/util/resourceversion"
-	"k8s.io/client-go/tools/cache"
-
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// Index holds Testcrs by every fact that a query.Term can be. Only those are in
-// it that are ours and named for the Pod that they tell of. Many may use it at
-// once; the Testcrs that it returns are shared and must not be changed.
+// Index contains the specs of Testcrs by every fact that a query.Term can be. It may be
+// used by several goroutines. The specs that it returns must not be changed.
 type Index struct {
 	mu      sync.RWMutex
 	version string
 	all     []*entry
 
-	// Postings are kept by the hash of a fact, which takes 8 bytes and holds no
-	// string of a Testcr in memory. Each answer is held against the fact itself,
-	// so that two facts of one hash cost a comparison and nothing else. Most
-	// facts are of one Pod: the others of a fact are in more.
-	seed maphash.Seed
-	mask uint64 // all bits; with fewer, a test has facts share their hashes
-	one  map[uint64]*entry
-	more map[uint64][]*entry
+	// Postings are kept by the hash of a fact, which keeps no string in memory. Each
+	// result is compared with the fact itself, so a shared hash costs a comparison.
+	// Most facts belong to one Pod, in first. The others of a fact are in rest.
+	seed  maphash.Seed
+	mask  uint64 // all bits; a test uses fewer, so that facts share hashes
+	first map[uint64]*entry
+	rest  map[uint64][]*entry
 
-	before, after []uint64 // what put works with
+	before, after []uint64 // the hashes of an update, reused
 }
 
-// entry is a Testcr as it is now, and where in Index.all it stands. The postings
-// hold entries, so that an update leaves alone what it does not change.
+// entry is a record and its position in Index.all. The postings hold entries, so that
+// an update does not touch the postings of unchanged facts.
 type entry struct {
-	testcr *podinfolookup.Testcr
+	record Record
 	at     int
 }
 
-// fact is what is hashed: a kind and the text that a query.Term of it has.
+func (e *entry) spec() *v1.TestcrSpec { return e.record.Spec() }
+
+// fact is hashed: a kind, and the text of a query.Term of this kind.
 type fact struct {
 	kind query.Kind
 	text string
@@ -52,90 +51,66 @@ type fact struct {
 
 // New returns an empty Index.
 func New() *Index {
-	return &Index{seed: maphash.MakeSeed(), mask: math.MaxUint64, one: map[uint64]*entry{}, more: map[uint64][]*entry{}}
+	return &Index{seed: maphash.MakeSeed(), mask: math.MaxUint64, first: map[uint64]*entry{}, rest: map[uint64][]*entry{}}
 }
 
-// Handler returns the handler that keeps the index true to an informer whose
-// objects are *podinfolookup.Testcr.
-func (x *Index) Handler() cache.ResourceEventHandler { return Handler(x.Set) }
+// Record is a cached object with a spec. The spec may be replaced by an equal one at
+// any time, so the index keeps the object.
+type Record interface{ Spec() *v1.TestcrSpec }
 
-// Handler returns a handler that calls set with two states of one
-// *podinfolookup.Testcr for each event, nil standing for absent.
-func Handler(set func(was, now *podinfolookup.Testcr)) cache.ResourceEventHandler {
-	testcr := func(obj any) *podinfolookup.Testcr {
-		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tombstone.Obj
-		}
-		t, _ := obj.(*podinfolookup.Testcr)
-		return t
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { set(nil, testcr(obj)) },
-		UpdateFunc: func(old, obj any) { set(testcr(old), testcr(obj)) },
-		DeleteFunc: func(obj any) { set(testcr(obj), nil) },
-	}
-}
-
-// Set takes now for was, two states of one Testcr; nil stands for absent.
-func (x *Index) Set(was, now *podinfolookup.Testcr) {
+// Put adds a record, in place of the one with the same podkey. version is the resource
+// version of the event.
+func (x *Index) Put(r Record, version string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, t := range []*podinfolookup.Testcr{was, now} {
-		if t != nil && isNewer(t.ResourceVersion, x.version) {
-			x.version = t.ResourceVersion
-		}
-	}
-	switch {
-	case isTrue(now):
-		x.put(now)
-	case isTrue(was):
-		x.drop(was)
+	x.observe(version)
+	x.put(r)
+}
+
+// Remove removes the record with a podkey, "" for none.
+func (x *Index) Remove(podKey, version string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.observe(version)
+	if podKey != "" {
+		x.remove(podKey)
 	}
 }
 
-// Back sets the version of the index, also to an older one: etcd was restored
-// from a backup. The Testcrs follow as events.
-func (x *Index) Back(version string) {
+func (x *Index) observe(version string) {
+	if x.version == "" || informer.IsNewer(version, x.version) {
+		x.version = version
+	}
+}
+
+// SetVersion sets the version of the index, also to an older one: etcd was restored
+// from a backup. The changes follow as events.
+func (x *Index) SetVersion(version string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.version = version
 }
 
-func isNewer(version, than string) bool {
-	order, err := resourceversion.CompareResourceVersion(version, than)
-	return than == "" || err == nil && order > 0
-}
-
-// isTrue tells our Testcrs from what was put between them or changed by hand, and
-// from those whose Pods are gone.
-func isTrue(t *podinfolookup.Testcr) bool {
-	if t == nil || !t.Managed() || t.Emptied() {
-		return false
-	}
-	_, ok := t.PodKey()
-	return ok
-}
-
-func (x *Index) put(t *podinfolookup.Testcr) {
+func (x *Index) put(r Record) {
 	x.before = x.before[:0]
-	x.after = x.facts(x.after[:0], t)
-	e := x.entryOf(t.Spec.PodKey)
+	x.after = x.facts(x.after[:0], r.Spec())
+	e := x.entryOf(r.Spec().PodKey)
 	if e == nil {
 		e = &entry{at: len(x.all)}
 		x.all = append(x.all, e)
 	} else {
-		x.before = x.facts(x.before, e.testcr)
+		x.before = x.facts(x.before, e.spec())
 	}
-	e.testcr = t
+	e.record = r
 	x.post(e)
 }
 
-func (x *Index) drop(t *podinfolookup.Testcr) {
-	e := x.entryOf(t.Spec.PodKey)
+func (x *Index) remove(podKey string) {
+	e := x.entryOf(podKey)
 	if e == nil {
 		return
 	}
-	x.before, x.after = x.facts(x.before[:0], e.testcr), x.after[:0]
+	x.before, x.after = x.facts(x.before[:0], e.spec()), x.after[:0]
 	x.post(e)
 	end := len(x.all) - 1
 	x.all[e.at], x.all[end].at = x.all[end], e.at
@@ -145,25 +120,24 @@ func (x *Index) drop(t *podinfolookup.Testcr) {
 
 func (x *Index) entryOf(key string) *entry {
 	h := x.hash(query.Key, key)
-	if e := x.one[h]; e == nil || e.testcr.Spec.PodKey == key {
+	if e := x.first[h]; e == nil || e.spec().PodKey == key {
 		return e
 	}
-	for _, e := range x.more[h] {
-		if e.testcr.Spec.PodKey == key {
+	for _, e := range x.rest[h] {
+		if e.spec().PodKey == key {
 			return e
 		}
 	}
 	return nil
 }
 
-// facts appends the hashes of all that t can be found by, each of them once.
-func (x *Index) facts(hashes []uint64, t *podinfolookup.Testcr) []uint64 {
+// facts appends the hashes of all facts of s, each of them once.
+func (x *Index) facts(hashes []uint64, s *v1.TestcrSpec) []uint64 {
 	add := func(kind query.Kind, text string) {
 		if h := x.hash(kind, text); text != "" && !slices.Contains(hashes, h) {
 			hashes = append(hashes, h)
 		}
 	}
-	s := &t.Spec
 	add(query.Key, s.PodKey)
 	add(query.UID, s.PodUID)
 	add(query.Name, s.PodName)
@@ -193,10 +167,10 @@ func canonical(ip string) string {
 	return query.Canonical(addr).String()
 }
 
-// idPrefix returns what container IDs are filed by, so that longer beginnings
-// of an ID find it, too.
+// idPrefix returns the part of a container ID that is hashed, so that any longer prefix
+// of the ID finds it.
 func idPrefix(id string) string {
-	return id[:min(len(id), podinfolookup.ContainerIDPrefix)]
+	return id[:min(len(id), v1.ContainerIDPrefix)]
 }
 
 func (x *Index) hash(kind query.Kind, text string) uint64 {
@@ -207,53 +181,53 @@ func (x *Index) hash(kind query.Kind, text string) uint64 {
 func (x *Index) post(e *entry) {
 	for _, h := range x.before {
 		if !slices.Contains(x.after, h) {
-			x.remove(h, e)
+			x.unpost(h, e)
 		}
 	}
 	for _, h := range x.after {
 		switch {
 		case slices.Contains(x.before, h):
-		case x.one[h] == nil:
-			x.one[h] = e
+		case x.first[h] == nil:
+			x.first[h] = e
 		default:
-			x.more[h] = append(x.more[h], e)
+			x.rest[h] = append(x.rest[h], e)
 		}
 	}
 }
 
-func (x *Index) remove(h uint64, e *entry) {
-	more := x.more[h]
+func (x *Index) unpost(h uint64, e *entry) {
+	more := x.rest[h]
 	end := len(more) - 1
 	switch {
 	case end < 0:
-		delete(x.one, h)
+		delete(x.first, h)
 		return
-	case x.one[h] == e:
-		x.one[h] = more[end]
+	case x.first[h] == e:
+		x.first[h] = more[end]
 	default:
 		more[slices.Index(more, e)] = more[end]
 	}
 	more[end] = nil
-	if x.more[h] = more[:end]; end == 0 {
-		delete(x.more, h)
+	if x.rest[h] = more[:end]; end == 0 {
+		delete(x.rest, h)
 	}
 }
 
-// Query says which Testcrs are wanted.
+// Query selects and orders specs.
 type Query struct {
-	// Terms must all match; without any, every Testcr does.
+	// Terms must all match; without any, every spec matches.
 	Terms []query.Term
-	// Filter must allow what matches; nil allows all.
-	Filter func(*podinfolookup.Testcr) bool
-	// Compare orders the answer; nil is query.Compare. No two Testcrs may be equal.
-	Compare func(a, b *podinfolookup.Testcr) int
-	// After is the last Testcr of the page before, or any that Compare takes for it; nil starts at the first.
-	After *podinfolookup.Testcr
+	// Filter must return true for a result; nil allows all.
+	Filter func(*v1.TestcrSpec) bool
+	// Compare orders the results; nil is query.Compare. No two specs may be equal.
+	Compare func(a, b *v1.TestcrSpec) int
+	// After is the last result of the page before, or one that Compare finds equal to it; nil starts at the first.
+	After *v1.TestcrSpec
 	// Limit is the length of a page; 0 is all.
 	Limit int
 }
 
-// View is how much of the cluster's history an answer rests on.
+// View is the state of the index that a result is based on.
 type View struct {
 	// ResourceVersion of the newest Testcr event in the index, "" before the first.
 	ResourceVersion string
@@ -261,18 +235,17 @@ type View struct {
 	Testcrs int
 }
 
-// View returns what an answer would rest on now.
+// View returns the present state of the index.
 func (x *Index) View() View {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return View{ResourceVersion: x.version, Testcrs: len(x.all)}
 }
 
-// Find appends the page that q asks for to page, in order, and returns it with
-// the number of Testcrs that match in all. It takes time in proportion to the
-// fewest Testcrs that one of the terms matches, and allocates nothing where
-// page has room.
-func (x *Index) Find(page []*podinfolookup.Testcr, q Query) (_ []*podinfolookup.Testcr, total int, view View) {
+// Find appends the results of q to page, in order, and returns it with the total number
+// of matches. Its time is proportional to the fewest specs that match one of the terms.
+// It allocates nothing if page has the capacity.
+func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total int, view View) {
 	if q.Compare == nil {
 		q.Compare = query.Compare
 	}
@@ -281,14 +254,14 @@ func (x *Index) Find(page []*podinfolookup.Testcr, q Query) (_ []*podinfolookup.
 	view = View{ResourceVersion: x.version, Testcrs: len(x.all)}
 	first, rest := x.candidates(q.Terms)
 	start := len(page)
-	if first != nil && q.matches(first.testcr) {
+	if first != nil && q.matches(first.spec()) {
 		total++
-		page = q.insert(page, start, first.testcr)
+		page = q.insert(page, start, first.spec())
 	}
 	for _, e := range rest {
-		if q.matches(e.testcr) {
+		if q.matches(e.spec()) {
 			total++
-			page = q.insert(page, start, e.testcr)
+			page = q.insert(page, start, e.spec())
 		}
 	}
 	if q.Limit == 0 {
@@ -308,38 +281,38 @@ func (x *Index) candidates(terms []query.Term) (first *entry, rest []*entry) {
 			text = idPrefix(text)
 		}
 		h := x.hash(terms[i].Kind, text)
-		if i == 0 || len(x.more[h]) < len(rest) || x.one[h] == nil {
-			first, rest = x.one[h], x.more[h]
+		if i == 0 || len(x.rest[h]) < len(rest) || x.first[h] == nil {
+			first, rest = x.first[h], x.rest[h]
 		}
 	}
 	return first, rest
 }
 
-func (q *Query) matches(t *podinfolookup.Testcr) bool {
+func (q *Query) matches(s *v1.TestcrSpec) bool {
 	for i := range q.Terms {
-		if !q.Terms[i].Matches(t) {
+		if !q.Terms[i].Matches(s) {
 			return false
 		}
 	}
-	return q.Filter == nil || q.Filter(t)
+	return q.Filter == nil || q.Filter(s)
 }
 
-// insert keeps page[start:] the first Limit of what it was given, in order. Of n
-// Testcrs in no order only about Limit * ln(n/Limit) are ever inserted.
-func (q *Query) insert(page []*podinfolookup.Testcr, start int, t *podinfolookup.Testcr) []*podinfolookup.Testcr {
-	if q.After != nil && q.Compare(t, q.After) <= 0 {
+// insert keeps the first Limit specs in page[start:], in order. Of n specs in random
+// order about Limit * ln(n/Limit) are inserted.
+func (q *Query) insert(page []*v1.TestcrSpec, start int, s *v1.TestcrSpec) []*v1.TestcrSpec {
+	if q.After != nil && q.Compare(s, q.After) <= 0 {
 		return page
 	}
 	if q.Limit == 0 {
-		return append(page, t) // sorted at the end
+		return append(page, s) // sorted at the end
 	}
 	full := len(page)-start == q.Limit
-	if full && q.Compare(t, page[len(page)-1]) >= 0 {
+	if full && q.Compare(s, page[len(page)-1]) >= 0 {
 		return page
 	}
-	at, _ := slices.BinarySearchFunc(page[start:], t, q.Compare)
+	at, _ := slices.BinarySearchFunc(page[start:], s, q.Compare)
 	if full {
 		page = page[:len(page)-1]
 	}
-	return slices.Insert(page, start+at, t)
+	return slices.Insert(page, start+at, s)
 }

@@ -23,7 +23,7 @@ import (
 // term reads s as kind.
 func term(t testing.TB, kind query.Kind, s string) query.Term {
 	t.Helper()
-	got, err := query.As(kind, s)
+	got, err := query.ParseAs(kind, s)
 	if err != nil {
 		t.Fatal(err)
 	}

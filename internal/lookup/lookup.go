@@ -17,21 +17,22 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// Informer is what a Lookup needs of a *podinfolookup.TestcrInformer.
+// Informer is what a Lookup needs of a *testcrcache.Cache.
 type Informer interface {
 	AddEventHandlerWithOptions(cache.ResourceEventHandler, cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error)
-	Missing() error
-	Heard() time.Time
-	OnBack(func(version string))
+	Unavailable() error
+	AsOf() time.Time
+	OnRollback(func(version string))
 }
 
 // Lookup is the HTTP API and the page.
@@ -48,11 +49,11 @@ type Lookup struct {
 func New(ctx context.Context, testcrs Informer, version string) (*Lookup, error) {
 	l := &Lookup{version: version, testcrs: testcrs, index: index.New()}
 	logger := klog.FromContext(ctx)
-	handle, err := testcrs.AddEventHandlerWithOptions(l.changes.after(l.index.Handler()), cache.HandlerOptions{Logger: &logger})
+	handle, err := testcrs.AddEventHandlerWithOptions(l.changes.after(indexer{l.index}.handler()), cache.HandlerOptions{Logger: &logger})
 	if err != nil {
 		return nil, fmt.Errorf("lookup: %w", err)
 	}
-	testcrs.OnBack(l.index.Back)
+	testcrs.OnRollback(l.index.SetVersion)
 	l.synced = handle.HasSyncedChecker().Done()
 	return l, nil
 }
@@ -84,7 +85,7 @@ func (l *Lookup) Handler() http.Handler {
 
 // ready returns why there is no view of the cluster to answer from, or nil.
 func (l *Lookup) ready() error {
-	if err := l.testcrs.Missing(); err != nil {
+	if err := l.testcrs.Unavailable(); err != nil {
 		return err
 	}
 	return l.Synced()
@@ -123,7 +124,7 @@ type View struct {
 }
 
 func (l *Lookup) view(v index.View) View {
-	age := max(0, time.Since(l.testcrs.Heard()).Milliseconds())
+	age := max(0, time.Since(l.testcrs.AsOf()).Milliseconds())
 	return View{ResourceVersion: v.ResourceVersion, AgeSeconds: float64(age) / 1000, Testcrs: v.Testcrs}
 }
 
@@ -134,11 +135,12 @@ type Pod struct {
 	Note   string `json:"note,omitempty"` // why it may not be the Pod that is meant
 	// Omitted are the fields that the Testcr has and this row of a list lacks.
 	Omitted []string `json:"omitted,omitempty"`
-	podinfolookup.TestcrSpec
+	v1.TestcrSpec
 }
 
-func podOf(t *podinfolookup.Testcr) Pod {
-	return Pod{Testcr: t.Name, Live: query.Rank(t) == 0, Note: query.Note(t), TestcrSpec: t.Spec}
+func podOf(s *v1.TestcrSpec) Pod {
+	name := v1.NameFor(types.NamespacedName{Namespace: s.Namespace, Name: s.PodName})
+	return Pod{Testcr: name, Live: query.Rank(s) == 0, Note: query.Note(s), TestcrSpec: *s}
 }
 
 // shortened returns p without the fields that can be long.

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
@@ -46,7 +46,7 @@ type podList struct {
 	Ambiguous bool `json:"ambiguous"`
 
 	// found is encoded last, as "items" and "continue": see send.
-	found []*podinfolookup.Testcr
+	found []*v1.TestcrSpec
 	whole bool // the Pods may have labels and containers
 	more  bool // there is another page
 }
@@ -60,7 +60,7 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 	var q index.Query
 	for _, kind := range query.Kinds {
 		for _, value := range params[string(kind)] {
-			term, err := query.As(kind, value)
+			term, err := query.ParseAs(kind, value)
 			if err != nil {
 				refuse(w, r, fmt.Errorf("%s: %w", kind, err))
 				return
@@ -90,7 +90,7 @@ func (l *Lookup) pod(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
-	term, err := query.As(query.Key, key)
+	term, err := query.ParseAs(query.Key, key)
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -118,7 +118,7 @@ func (l *Lookup) find(q index.Query) podList {
 	list := podList{View: l.view(view), Total: total}
 	list.more = len(found) > limit
 	list.found = found[:min(len(found), limit)]
-	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, func(t query.Term) bool { return t.Kind.One() })
+	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, func(t query.Term) bool { return t.Kind.IsUnique() })
 	return list
 }
 
@@ -162,7 +162,7 @@ func (l podList) send(w http.ResponseWriter, status int, head []byte) {
 
 // row returns the JSON of a Pod, with labels and containers if it is not longer
 // than room then.
-func (l podList) row(t *podinfolookup.Testcr, room int) ([]byte, error) {
+func (l podList) row(t *v1.TestcrSpec, room int) ([]byte, error) {
 	p := podOf(t)
 	if l.whole && leastBytes(t) <= room {
 		if row, err := encode(p); err != nil || len(row) <= room {
@@ -179,12 +179,12 @@ func (l podList) row(t *podinfolookup.Testcr, room int) ([]byte, error) {
 
 // leastBytes is less than what labels and containers take in JSON: what does not
 // fit in any case need not be encoded.
-func leastBytes(t *podinfolookup.Testcr) (n int) {
-	for key, value := range t.Spec.Labels {
+func leastBytes(t *v1.TestcrSpec) (n int) {
+	for key, value := range t.Labels {
 		n += len(key) + len(value)
 	}
-	for i := range t.Spec.Containers {
-		c := &t.Spec.Containers[i]
+	for i := range t.Containers {
+		c := &t.Containers[i]
 		n += len(c.Name) + len(c.Image) + len(c.ID)
 	}
 	return n
@@ -238,7 +238,7 @@ func paged(q *index.Query, params url.Values) error {
 		q.Limit = n
 	}
 	if phase := params.Get("phase"); phase != "" {
-		q.Filter = func(t *podinfolookup.Testcr) bool { return strings.EqualFold(t.Spec.Phase, phase) }
+		q.Filter = func(t *v1.TestcrSpec) bool { return strings.EqualFold(t.Phase, phase) }
 	}
 	if s := params.Get("continue"); s != "" {
 		after, err := parseToken(s)
@@ -274,8 +274,8 @@ func ordered(s string) string {
 
 // token returns where a page ended. It holds the values themselves, so that the
 // next page is right even if that Pod has gone or changed meanwhile.
-func token(t *podinfolookup.Testcr) string {
-	s := &t.Spec
+func token(t *v1.TestcrSpec) string {
+	s := t
 	text, err := json.Marshal(cursor{
 		s.PodKey, ordered(s.Phase), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
 	})
@@ -285,46 +285,46 @@ func token(t *podinfolookup.Testcr) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-func parseToken(s string) (*podinfolookup.Testcr, error) {
+func parseToken(s string) (*v1.TestcrSpec, error) {
 	text, err := base64.RawURLEncoding.DecodeString(s)
 	var c cursor
 	if err != nil || json.Unmarshal(text, &c) != nil || c.PodKey == "" {
 		return nil, errors.New("continue: not what an answer gave: ask again without it")
 	}
 	namespace, _, _ := strings.Cut(c.PodKey, "/")
-	return &podinfolookup.Testcr{Spec: podinfolookup.TestcrSpec{
+	return &v1.TestcrSpec{
 		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Terminating: c.Terminating, PodIP: c.PodIP,
 		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt,
-	}}, nil
+	}, nil
 }
 
 // orders are what search can sort by, "" being the default.
-var orders = map[string]func(a, b *podinfolookup.Testcr) int{
+var orders = map[string]func(a, b *v1.TestcrSpec) int{
 	"":          query.Compare,
 	"pod":       byKey,
 	"namespace": byKey,
-	"ip":        func(a, b *podinfolookup.Testcr) int { return cmp.Or(compareIP(a, b), byKey(a, b)) },
-	"node": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(ordered(a.Spec.NodeName), ordered(b.Spec.NodeName)), byKey(a, b))
+	"ip":        func(a, b *v1.TestcrSpec) int { return cmp.Or(compareIP(a, b), byKey(a, b)) },
+	"node": func(a, b *v1.TestcrSpec) int {
+		return cmp.Or(strings.Compare(ordered(a.NodeName), ordered(b.NodeName)), byKey(a, b))
 	},
-	"phase": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(ordered(a.Spec.Phase), ordered(b.Spec.Phase)), byKey(a, b))
+	"phase": func(a, b *v1.TestcrSpec) int {
+		return cmp.Or(strings.Compare(ordered(a.Phase), ordered(b.Phase)), byKey(a, b))
 	},
-	"workload": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(strings.Compare(ordered(a.Spec.WorkloadName), ordered(b.Spec.WorkloadName)), byKey(a, b))
+	"workload": func(a, b *v1.TestcrSpec) int {
+		return cmp.Or(strings.Compare(ordered(a.WorkloadName), ordered(b.WorkloadName)), byKey(a, b))
 	},
 	// The youngest first, as a smaller age is.
-	"age": func(a, b *podinfolookup.Testcr) int {
-		return cmp.Or(b.Spec.CreatedAt.Compare(a.Spec.CreatedAt.Time), byKey(a, b))
+	"age": func(a, b *v1.TestcrSpec) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt.Time), byKey(a, b))
 	},
 }
 
-func byKey(a, b *podinfolookup.Testcr) int { return strings.Compare(a.Spec.PodKey, b.Spec.PodKey) }
+func byKey(a, b *v1.TestcrSpec) int { return strings.Compare(a.PodKey, b.PodKey) }
 
 // compareIP orders addresses by value, and puts Pods without one first.
-func compareIP(a, b *podinfolookup.Testcr) int {
-	x, _ := netip.ParseAddr(ordered(a.Spec.PodIP))
-	y, _ := netip.ParseAddr(ordered(b.Spec.PodIP))
+func compareIP(a, b *v1.TestcrSpec) int {
+	x, _ := netip.ParseAddr(ordered(a.PodIP))
+	y, _ := netip.ParseAddr(ordered(b.PodIP))
 	return x.Compare(y)
 }
 

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
@@ -108,7 +108,7 @@ func readings(q, by string) ([]query.Term, error) {
 		terms, _ := query.Parse(q) // what cannot be read is searched as text
 		return terms, nil
 	}
-	term, err := query.As(query.Kind(by), q)
+	term, err := query.ParseAs(query.Kind(by), q)
 	return []query.Term{term}, err
 }
 
@@ -117,7 +117,7 @@ func searched(params url.Values) (index.Query, error) {
 	var q index.Query
 	for _, kind := range []query.Kind{query.Namespace, query.Node} {
 		if value := params.Get(string(kind)); value != "" {
-			term, err := query.As(kind, value)
+			term, err := query.ParseAs(kind, value)
 			if err != nil {
 				return q, fmt.Errorf("%s: %w", kind, err)
 			}
@@ -135,26 +135,26 @@ func searched(params url.Values) (index.Query, error) {
 	}
 	q.Compare = order
 	if desc {
-		q.Compare = func(a, b *podinfolookup.Testcr) int { return order(b, a) }
+		q.Compare = func(a, b *v1.TestcrSpec) int { return order(b, a) }
 	}
 	return q, paged(&q, params)
 }
 
-func both(a, b func(*podinfolookup.Testcr) bool) func(*podinfolookup.Testcr) bool {
+func both(a, b func(*v1.TestcrSpec) bool) func(*v1.TestcrSpec) bool {
 	if a == nil {
 		return b
 	}
-	return func(t *podinfolookup.Testcr) bool { return a(t) && b(t) }
+	return func(t *v1.TestcrSpec) bool { return a(t) && b(t) }
 }
 
 // contains looks for text, in lower case, in all that a Pod can be found by.
-func contains(text string) func(*podinfolookup.Testcr) bool {
+func contains(text string) func(*v1.TestcrSpec) bool {
 	in := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
-	return func(t *podinfolookup.Testcr) bool {
-		s := &t.Spec
+	return func(t *v1.TestcrSpec) bool {
+		s := t
 		return in(s.PodKey) || in(s.NodeName) || in(s.WorkloadName) || in(s.PodUID) || in(s.HostIP) ||
 			slices.ContainsFunc(s.PodIPs, in) ||
-			slices.ContainsFunc(s.Containers, func(c podinfolookup.Container) bool { return in(c.ID) })
+			slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return in(c.ID) })
 	}
 }
 
@@ -207,10 +207,10 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 
 func (l *Lookup) count(q index.Query) summary {
 	phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}
-	q.Filter = func(t *podinfolookup.Testcr) bool {
-		phases[t.Spec.Phase]++
-		nodes[t.Spec.NodeName]++
-		namespaces[t.Spec.Namespace]++
+	q.Filter = func(t *v1.TestcrSpec) bool {
+		phases[t.Phase]++
+		nodes[t.NodeName]++
+		namespaces[t.Namespace]++
 		return false // counted, not wanted
 	}
 	_, _, view := l.index.Find(nil, q)

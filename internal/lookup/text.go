@@ -12,7 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
@@ -83,7 +83,7 @@ func cellOf(value string) string {
 	return cmp.Or(string(text), none)
 }
 
-func table(out *bytes.Buffer, testcrs []*podinfolookup.Testcr) {
+func table(out *bytes.Buffer, testcrs []*v1.TestcrSpec) {
 	w := columns(out)
 	fmt.Fprintln(w, "POD\tIP\tNODE\tPHASE\tAGE\tWORKLOAD\tUID\tNOTE")
 	for _, t := range testcrs {

@@ -13,10 +13,11 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // blockSize is how much is read at once. A longer line is annotated in parts.
@@ -66,16 +67,16 @@ func (o *options) annotate(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	informer, err := clients.informer(selection{labels: inNamespace(o.namespace())})
+	testcrs, err := clients.cache(selection{labels: inNamespace(o.namespace())})
 	if err != nil {
 		return err
 	}
 	names := newNames()
-	handle, err := informer.AddEventHandler(index.Handler(names.set))
+	handle, err := testcrs.AddEventHandler(names.handler())
 	if err != nil {
 		return err
 	}
-	running.Go(func() { informer.RunWithContext(background) })
+	running.Go(func() { testcrs.RunWithContext(background) })
 	if !cache.WaitForCacheSync(ctx.Done(), handle.HasSynced) {
 		return nil // interrupted
 	}
@@ -103,25 +104,43 @@ func newNames() *names {
 	return &names{index: index.New(), labels: map[key]string{}}
 }
 
-// set takes now for was, two states of one Testcr; nil stands for absent.
-func (n *names) set(was, now *podinfolookup.Testcr) {
-	n.index.Set(was, now)
-	for _, t := range []*podinfolookup.Testcr{was, now} {
-		if t == nil {
-			continue
-		}
-		for _, ip := range t.Spec.PodIPs {
-			if addr, err := netip.ParseAddr(ip); err == nil {
-				n.label(query.Canonical(addr))
+func (n *names) handler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { n.update(nil, obj.(*testcrcache.Entry)) },
+		UpdateFunc: func(old, obj any) { n.update(old.(*testcrcache.Entry), obj.(*testcrcache.Entry)) },
+		DeleteFunc: func(obj any) {
+			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = tombstone.Obj
 			}
+			n.update(obj.(*testcrcache.Entry), nil)
+		},
+	}
+}
+
+// update replaces one state of a Testcr by the next; nil stands for absent.
+func (n *names) update(old, entry *testcrcache.Entry) {
+	if old != nil && old.DescribesPod() {
+		n.index.Remove(old.Spec().PodKey, old.ResourceVersion)
+		defer n.labelAll(old.Spec())
+	}
+	if entry != nil && entry.DescribesPod() {
+		n.index.Put(entry, entry.ResourceVersion)
+		n.labelAll(entry.Spec())
+	}
+}
+
+func (n *names) labelAll(s *v1.TestcrSpec) {
+	for _, ip := range s.PodIPs {
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			n.label(query.Canonical(addr))
 		}
 	}
 }
 
 func (n *names) label(addr netip.Addr) {
 	term := query.Term{Kind: query.IP, Text: addr.String(), Addr: addr}
-	testcrs, _, _ := n.index.Find(nil, index.Query{Terms: []query.Term{term}})
-	label := labelOf(testcrs)
+	pods, _, _ := n.index.Find(nil, index.Query{Terms: []query.Term{term}})
+	label := labelOf(pods)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if label == "" {
@@ -134,23 +153,23 @@ func (n *names) label(addr netip.Addr) {
 // labelOf names the Pods that have one IP, which come in the order of
 // query.Compare. Those that have completed count only where no other has it:
 // the IP has been given away since.
-func labelOf(testcrs []*podinfolookup.Testcr) string {
-	if len(testcrs) == 0 {
+func labelOf(pods []*v1.TestcrSpec) string {
+	if len(pods) == 0 {
 		return ""
 	}
-	first, others := testcrs[0], 0
+	first, others := pods[0], 0
 	completed := query.Rank(first) == rankCompleted
-	for _, t := range testcrs[1:] {
+	for _, t := range pods[1:] {
 		if completed || query.Rank(t) != rankCompleted {
 			others++
 		}
 	}
 	var label strings.Builder
 	label.WriteByte('[')
-	if first.Spec.HostNetwork && first.Spec.NodeName != "" {
-		label.WriteString("node/" + printable.Text(first.Spec.NodeName) + " ")
+	if first.HostNetwork && first.NodeName != "" {
+		label.WriteString("node/" + printable.Text(first.NodeName) + " ")
 	}
-	label.WriteString(printable.Text(first.Spec.PodKey))
+	label.WriteString(printable.Text(first.PodKey))
 	if others > 0 {
 		fmt.Fprintf(&label, " +%d", others)
 	}

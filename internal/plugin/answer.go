@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -90,7 +90,7 @@ func (o *options) question(text string) question {
 		q.terms, q.err = query.Parse(text)
 		return q
 	}
-	term, err := query.As(query.Kind(o.by), text)
+	term, err := query.ParseAs(query.Kind(o.by), text)
 	if err == nil {
 		err = checkName(term)
 	}
@@ -121,19 +121,19 @@ func checkName(t query.Term) error {
 type answer struct {
 	question
 	term    query.Term
-	testcrs []*podinfolookup.Testcr
+	testcrs []*v1.Testcr
 }
 
 // row is one Pod of an answer.
 type row struct {
 	query  string
 	term   query.Term
-	testcr *podinfolookup.Testcr
+	testcr *v1.Testcr
 	event  string // what became of it: for --output-watch-events
 }
 
 func (o *options) answer(ctx context.Context, clients *clients, printer printer, questions []question) error {
-	var f finder = &server{testcrs: clients.testcrs(), namespace: o.namespace(), lists: map[selection][]*podinfolookup.Testcr{}}
+	var f finder = &server{testcrs: clients.testcrs(), namespace: o.namespace(), lists: map[selection][]*v1.Testcr{}}
 	if len(questions) > fewQueries {
 		var err error
 		if f, err = list(ctx, clients.testcrs(), o.namespace()); err != nil {
@@ -155,7 +155,7 @@ func (o *options) answer(ctx context.Context, clients *clients, printer printer,
 		missing = missing || len(a.testcrs) == 0
 	}
 	// Whether one object or a list is printed hangs on the question, as with kubectl get.
-	single := len(answers) == 1 && len(rows) <= 1 && (len(rows) == 0 || answers[0].term.Kind.One())
+	single := len(answers) == 1 && len(rows) <= 1 && (len(rows) == 0 || answers[0].term.Kind.IsUnique())
 	if err := printer.print(rows, shape{several: len(answers) > 1, single: single, watch: o.watch}); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (o *options) read(ctx context.Context, f finder, q question) (answer, error
 	if err != nil {
 		return a, err
 	}
-	taken := slices.IndexFunc(found, func(list []*podinfolookup.Testcr) bool { return len(list) > 0 })
+	taken := slices.IndexFunc(found, func(list []*v1.Testcr) bool { return len(list) > 0 })
 	if taken < 0 {
 		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
 			q.text, o.whereabouts(), readings(q.terms))
@@ -201,9 +201,9 @@ func (o *options) read(ctx context.Context, f finder, q question) (answer, error
 // over all Testcrs, so a fact that looks like nothing else is first looked up as
 // that alone: a Pod may be called 10.0.0.7, but nobody means it who has an IP.
 // An IP of a Pod can be that of a node only on the host network.
-func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*podinfolookup.Testcr, error) {
+func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
 	first := 0
-	var found [][]*podinfolookup.Testcr
+	var found [][]*v1.Testcr
 	switch terms[0].Kind {
 	case query.IP, query.UID, query.Container:
 		first = 1
@@ -219,12 +219,12 @@ func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*podin
 	return append(found, rest...), err
 }
 
-func onHostNetwork(t *podinfolookup.Testcr) bool { return t.Spec.HostNetwork }
+func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 
 // tell says in one line how a was read and of how many Pods it is, unless that
 // is as plain as one Pod.
 func (o *options) tell(a answer, also []string) {
-	several := len(a.testcrs) > 1 && a.term.Kind.One()
+	several := len(a.testcrs) > 1 && a.term.Kind.IsUnique()
 	if len(also) == 0 && !several {
 		return
 	}
@@ -238,7 +238,7 @@ func (o *options) tell(a answer, also []string) {
 	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", a.text, verb, nouns[a.term.Kind], pods(len(a.testcrs)), hint, rest)
 }
 
-func samePod(a, b *podinfolookup.Testcr) bool { return a.Name == b.Name }
+func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
 
 func (o *options) whereabouts() string {
 	if o.namespace() == "" {

@@ -10,17 +10,16 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // every way to log in that kubectl has
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 type clients struct {
@@ -41,7 +40,7 @@ func (o *options) newClients() (*clients, error) {
 }
 
 func (c *clients) testcrs() dynamic.ResourceInterface {
-	return c.Resource(podinfolookup.GroupVersionResource)
+	return c.Resource(v1.GroupVersionResource)
 }
 
 // mayWatch reports early what an informer would try again for ever: no CRD, no
@@ -65,7 +64,7 @@ func (c *clients) mayWatch(ctx context.Context, namespace string) error {
 // that are not there it would be empty.
 func explain(err error) error {
 	if apierrors.IsNotFound(err) {
-		return podinfolookup.ErrCRDMissing
+		return testcrcache.ErrCRDMissing
 	}
 	return err
 }
@@ -81,47 +80,26 @@ func inNamespace(namespace string) string {
 	if namespace == "" {
 		return ""
 	}
-	return podinfolookup.LabelNamespace + "=" + namespace
+	return v1.LabelNamespace + "=" + namespace
 }
 
-// informer returns an informer of the selected Testcrs, which sees outages and
-// expired watches through.
-func (c *clients) informer(s selection) (*podinfolookup.TestcrInformer, error) {
+// cache returns a cache of the selected Testcrs, which outlasts outages and expired
+// watches.
+func (c *clients) cache(s selection) (*testcrcache.Cache, error) {
 	client, err := discovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, err
 	}
-	return podinfolookup.NewTestcrInformer(selecting{c.Interface, s}, nil, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(client))
+	reader, err := wire.NewTestcrReader(c.config)
+	if err != nil {
+		return nil, err
+	}
+	return testcrcache.New(testcrcache.Config{
+		Client: c.Interface, Reader: reader, LabelSelector: s.labels, FieldSelector: s.fields,
+		Check: func(ctx context.Context) error {
+			return testcrcache.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(client))
+		},
 	})
-}
-
-// selecting is a client that lists and watches no more than its selection.
-type selecting struct {
-	dynamic.Interface
-	selection selection
-}
-
-// Resource returns the resource to list and watch.
-func (s selecting) Resource(gvr schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
-	return selectingResource{s.Interface.Resource(gvr), s.selection}
-}
-
-type selectingResource struct {
-	dynamic.NamespaceableResourceInterface
-	selection selection
-}
-
-// List lists what is selected.
-func (r selectingResource) List(ctx context.Context, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
-	r.selection.apply(&options)
-	return r.NamespaceableResourceInterface.List(ctx, options)
-}
-
-// Watch watches what is selected.
-func (r selectingResource) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	r.selection.apply(&options)
-	return r.NamespaceableResourceInterface.Watch(ctx, options)
 }
 
 // warnings is a log sink that tells people of errors, each of them once in a

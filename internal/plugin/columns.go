@@ -85,10 +85,12 @@ func (c *customColumns) print(rows []row, _ shape) error {
 		c.headers = nil
 	}
 	for i := range rows {
-		u := object(rows[i].testcr)
+		u, err := object(rows[i].testcr)
+		if err != nil {
+			return err
+		}
 		cells := make([]string, len(c.paths))
 		for j, path := range c.paths {
-			var err error
 			if cells[j], err = valuesAt(path, u.Object); err != nil {
 				return err
 			}

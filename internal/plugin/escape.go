@@ -11,21 +11,24 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 // object returns what is printed of t. JSON and YAML have escape sequences of
 // their own; in every other format the values themselves are escaped, because
 // line feeds and colors of the user's own template must stay.
-func (p *objects) object(t *podinfolookup.Testcr) *unstructured.Unstructured {
-	u := object(t)
+func (p *objects) object(t *v1.Testcr) (*unstructured.Unstructured, error) {
+	u, err := object(t)
+	if err != nil {
+		return nil, err
+	}
 	switch p.format {
 	case "json", "jsonpath-as-json", "yaml", "kyaml":
-		return u
+		return u, nil
 	}
 	u.Object, _ = escaped(u.Object).(map[string]any)
-	return u
+	return u, nil
 }
 
 // escaped returns a copy of a JSON value whose strings are printable.

@@ -17,9 +17,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 // What query.Rank returns.
@@ -80,12 +81,20 @@ func (p *objects) print(rows []row, s shape) error {
 			"apiVersion": "v1", "kind": "List", "metadata": map[string]any{"resourceVersion": ""},
 		}}
 		for i := range rows {
-			list.Items = append(list.Items, *p.object(rows[i].testcr))
+			u, err := p.object(rows[i].testcr)
+			if err != nil {
+				return err
+			}
+			list.Items = append(list.Items, *u)
 		}
 		return p.write(list)
 	}
 	for i := range rows {
-		var obj runtime.Object = p.object(rows[i].testcr)
+		u, err := p.object(rows[i].testcr)
+		if err != nil {
+			return err
+		}
+		var obj runtime.Object = u
 		if p.events {
 			obj = &metav1.WatchEvent{Type: rows[i].event, Object: runtime.RawExtension{Object: obj}}
 		}
@@ -97,12 +106,13 @@ func (p *objects) print(rows []row, s shape) error {
 }
 
 // object returns t as kubectl get prints it, without managed fields.
-func object(t *podinfolookup.Testcr) *unstructured.Unstructured {
-	u := t.Encode()
-	u.SetCreationTimestamp(t.CreationTimestamp)
-	u.SetDeletionTimestamp(t.DeletionTimestamp)
-	u.SetManagedFields(nil)
-	return u
+func object(t *v1.Testcr) (*unstructured.Unstructured, error) {
+	u, err := wire.ToUnstructured(t)
+	if err == nil {
+		u.SetManagedFields(nil)
+		u.SetGeneration(0)
+	}
+	return u, err
 }
 
 // table prints Testcrs for people.
@@ -184,7 +194,7 @@ func colored(text []byte, rows []row) []byte {
 		color := ""
 		if r := i - (len(lines) - len(rows)); r < 0 {
 			color = "\x1b[1m"
-		} else if rank := query.Rank(rows[r].testcr); rank == rankCompleted || rows[r].event == eventDeleted {
+		} else if rank := query.Rank(&rows[r].testcr.Spec); rank == rankCompleted || rows[r].event == eventDeleted {
 			color = "\x1b[2m"
 		} else if rank == rankTerminating {
 			color = "\x1b[33m"
@@ -213,7 +223,7 @@ func cell(column string, r row, wide bool) string {
 	case "Name":
 		value = s.PodName
 	case "Status":
-		if value = s.Phase; query.Rank(r.testcr) == rankTerminating {
+		if value = s.Phase; query.Rank(&r.testcr.Spec) == rankTerminating {
 			value = "Terminating"
 		}
 	case "IP":
@@ -276,5 +286,5 @@ func note(r row) string {
 	if r.event == eventDeleted {
 		return "no longer found"
 	}
-	return query.Note(r.testcr)
+	return query.Note(&r.testcr.Spec)
 }

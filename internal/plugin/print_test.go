@@ -59,7 +59,7 @@ func TestPrint(t *testing.T) {
 	a, b := testcr("a", []string{"10.0.0.7", "fd00::7"}, workload), testcr("long-name", nil)
 	gone := testcr("c", []string{"10.0.0.7"}, completed)
 	byIPv6 := rowsOf(a)
-	byIPv6[0].term, _ = query.As(query.IP, "FD00:0::7")
+	byIPv6[0].term, _ = query.ParseAs(query.IP, "FD00:0::7")
 	deleted := rowsOf(a)
 	deleted[0].event = eventDeleted
 	columns := filepath.Join(t.TempDir(), "columns")

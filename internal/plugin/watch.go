@@ -5,12 +5,13 @@ import (
 	"slices"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // What --output-watch-events tells.
@@ -45,16 +46,16 @@ func (o *options) follow(ctx context.Context, clients *clients, printer printer,
 		if store, ok := stores[s]; ok {
 			return store, nil
 		}
-		informer, err := clients.informer(s)
+		testcrs, err := clients.cache(s)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := informer.AddEventHandler(telling(background, changed)); err != nil {
+		if _, err := testcrs.AddEventHandler(telling(background, changed)); err != nil {
 			return nil, err
 		}
-		running.Go(func() { informer.RunWithContext(background) })
-		stores[s], synced = informer.GetStore(), append(synced, informer.HasSynced)
-		return informer.GetStore(), nil
+		running.Go(func() { testcrs.RunWithContext(background) })
+		stores[s], synced = testcrs.GetStore(), append(synced, testcrs.HasSynced)
+		return testcrs.GetStore(), nil
 	}
 	var all []*followed
 	for i := range answers {
@@ -159,7 +160,7 @@ func (f *followed) change(name, namespace string) (row, bool) {
 		if err != nil || !ok {
 			continue
 		}
-		t, _ := obj.(*podinfolookup.Testcr)
+		t := obj.(*testcrcache.Entry).Testcr()
 		i := slices.IndexFunc(f.terms, func(term query.Term) bool { return fits(t, term, namespace) })
 		if i >= 0 && (now.testcr == nil || isNewer(t, now.testcr)) {
 			now.term, now.testcr = f.terms[i], t
@@ -183,7 +184,6 @@ func (f *followed) change(name, namespace string) (row, bool) {
 	return now, true
 }
 
-func isNewer(t, than *podinfolookup.Testcr) bool {
-	order, err := resourceversion.CompareResourceVersion(t.ResourceVersion, than.ResourceVersion)
-	return err == nil && order > 0
+func isNewer(t, than *v1.Testcr) bool {
+	return informer.IsNewer(t.ResourceVersion, than.ResourceVersion)
 }

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // Kind is what a fact is: the parameter of the HTTP API, and --by of the plugin.
@@ -36,9 +36,9 @@ const (
 // Kinds are all kinds, in the order in which they are told of.
 var Kinds = []Kind{IP, UID, Container, Key, Name, Node, HostIP, Workload, Namespace}
 
-// One reports whether a fact of this kind is meant to name one Pod, so that
-// several answers are worth a word.
-func (k Kind) One() bool {
+// IsUnique reports whether a fact of this kind should identify one Pod, so that
+// several answers are ambiguous.
+func (k Kind) IsUnique() bool {
 	return k == IP || k == UID || k == Container || k == Key || k == Name
 }
 
@@ -106,11 +106,11 @@ func Parse(s string) ([]Term, error) {
 		return append([]Term{{Kind: UID, Text: lower}}, named(s, Name, Node)...), nil
 	}
 	if runtime, id, ok := strings.Cut(lower, "://"); ok && runtime != "" {
-		if t, err := As(Container, id); err == nil {
+		if t, err := ParseAs(Container, id); err == nil {
 			return []Term{t}, nil
 		}
 	}
-	if isHex(lower) && len(lower) >= podinfolookup.ContainerIDPrefix && len(lower) <= 64 {
+	if isHex(lower) && len(lower) >= v1.ContainerIDPrefix && len(lower) <= 64 {
 		terms = append(terms, Term{Kind: Container, Text: lower})
 		if len(lower) == 32 {
 			terms = append(terms, Term{Kind: UID, Text: dashed(lower)})
@@ -127,8 +127,8 @@ func Parse(s string) ([]Term, error) {
 	return terms, nil
 }
 
-// As returns s read as kind. The error says what such a fact looks like.
-func As(kind Kind, s string) (Term, error) {
+// ParseAs returns s read as kind. The error says what such a fact looks like.
+func ParseAs(kind Kind, s string) (Term, error) {
 	s = strings.TrimSpace(s)
 	if err := checkText(s); err != nil {
 		return Term{}, err
@@ -152,8 +152,8 @@ func As(kind Kind, s string) (Term, error) {
 		if at := strings.LastIndex(s, "://"); at >= 0 {
 			s = s[at+len("://"):]
 		}
-		if s = strings.ToLower(s); len(s) < podinfolookup.ContainerIDPrefix {
-			return Term{}, fmt.Errorf("%q is not a container ID: at least its first %d characters are needed", s, podinfolookup.ContainerIDPrefix)
+		if s = strings.ToLower(s); len(s) < v1.ContainerIDPrefix {
+			return Term{}, fmt.Errorf("%q is not a container ID: at least its first %d characters are needed", s, v1.ContainerIDPrefix)
 		}
 		if !idForm.MatchString(s) {
 			return Term{}, fmt.Errorf("%q is not a container ID", s)
@@ -301,9 +301,8 @@ func dashed(s string) string {
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
-// Matches reports whether what t says is so of the Pod of c.
-func (t Term) Matches(c *podinfolookup.Testcr) bool {
-	s := &c.Spec
+// Matches reports whether a Testcr with the spec s has the fact t.
+func (t Term) Matches(s *v1.TestcrSpec) bool {
 	switch t.Kind {
 	case IP:
 		return slices.ContainsFunc(s.PodIPs, func(ip string) bool { return isAddr(ip, t.Addr) })
@@ -312,7 +311,7 @@ func (t Term) Matches(c *podinfolookup.Testcr) bool {
 	case UID:
 		return s.PodUID == t.Text
 	case Container:
-		return slices.ContainsFunc(s.Containers, func(c podinfolookup.Container) bool { return hasID(c.ID, t.Text) })
+		return slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return hasID(c.ID, t.Text) })
 	case Key:
 		return s.PodKey == t.Text
 	case Name:
@@ -346,32 +345,31 @@ func hasID(id, prefix string) bool {
 
 // Rank orders answers: 0 for a live Pod, 1 for one that is being deleted, 2 for
 // one that has completed, whose IP may be another Pod's by now.
-func Rank(c *podinfolookup.Testcr) int {
+func Rank(s *v1.TestcrSpec) int {
 	switch {
-	case c.Spec.Phase == string(corev1.PodSucceeded) || c.Spec.Phase == string(corev1.PodFailed):
+	case s.Phase == string(corev1.PodSucceeded) || s.Phase == string(corev1.PodFailed):
 		return 2
-	case c.Spec.Terminating:
+	case s.Terminating:
 		return 1
 	}
 	return 0
 }
 
-// Compare orders Testcrs for people and programs alike: live ones first, then by
-// namespace and name.
-func Compare(a, b *podinfolookup.Testcr) int {
-	return cmp.Or(cmp.Compare(Rank(a), Rank(b)), strings.Compare(a.Spec.PodKey, b.Spec.PodKey))
+// Compare orders Pods: live ones first, then by namespace and name.
+func Compare(a, b *v1.TestcrSpec) int {
+	return cmp.Or(cmp.Compare(Rank(a), Rank(b)), strings.Compare(a.PodKey, b.PodKey))
 }
 
-// Note returns why c may not be the Pod that is meant, "" for a live Pod with an
+// Note returns why s may not be the Pod that is meant, "" for a live Pod with an
 // IP of its own.
-func Note(c *podinfolookup.Testcr) string {
+func Note(s *v1.TestcrSpec) string {
 	var notes []string
-	if rank := Rank(c); rank == 2 {
-		notes = append(notes, "completed ("+c.Spec.Phase+"): its IP may be another Pod's by now")
+	if rank := Rank(s); rank == 2 {
+		notes = append(notes, "completed ("+s.Phase+"): its IP may be another Pod's by now")
 	} else if rank == 1 {
 		notes = append(notes, "terminating")
 	}
-	if c.Spec.HostNetwork {
+	if s.HostNetwork {
 		notes = append(notes, "host network: shares the IP of its node")
 	}
 	return strings.Join(notes, "; ")

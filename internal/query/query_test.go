@@ -225,7 +225,7 @@ func TestAs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := query.As(test.kind, test.of)
+			got, err := query.ParseAs(test.kind, test.of)
 			if test.wantErr == "" {
 				test.want.Kind = test.kind
 			}
@@ -254,14 +254,14 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: %d readings, error %v", s, len(terms), err)
 		}
 		for _, kind := range query.Kinds {
-			if term, err := query.As(kind, s); err == nil {
+			if term, err := query.ParseAs(kind, s); err == nil {
 				terms = append(terms, term)
 			} else if !oneLine(err) {
 				t.Errorf("%q as %s: error %v", s, kind, err)
 			}
 		}
 		for _, term := range terms {
-			again, err := query.As(term.Kind, term.String())
+			again, err := query.ParseAs(term.Kind, term.String())
 			if err != nil || again != term {
 				t.Errorf("%q read as %#v, then as %#v, %v", s, term, again, err)
 			}
@@ -356,7 +356,7 @@ func TestMatches(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			term, err := query.As(test.kind, test.of)
+			term, err := query.ParseAs(test.kind, test.of)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -370,7 +370,7 @@ func TestMatches(t *testing.T) {
 	}
 	empty := podinfolookup.FromPod(&corev1.Pod{})
 	for _, kind := range query.Kinds {
-		if term, err := query.As(kind, map[query.Kind]string{query.IP: "::", query.HostIP: "0.0.0.0", query.Key: "a/b", query.Container: id}[kind]+"a"); err == nil && term.Matches(empty) {
+		if term, err := query.ParseAs(kind, map[query.Kind]string{query.IP: "::", query.HostIP: "0.0.0.0", query.Key: "a/b", query.Container: id}[kind]+"a"); err == nil && term.Matches(empty) {
 			t.Errorf("%#v matches a Pod that has nothing", term)
 		}
 	}

@@ -1,0 +1,155 @@
+// Package podcache caches Pods as the specs that their Testcrs must have, and reports
+// whether a cached Pod may be older than what another replica has seen.
+package podcache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+)
+
+// Cache contains the Pods of all namespaces, or of some. It has an informer for each
+// namespace.
+type Cache struct {
+	informers map[string]*namespaceInformer // by namespace; one under metav1.NamespaceAll for all
+	pool      dedup.Pool
+}
+
+// New returns a cache of the Pods in these namespaces, or in all without any. The
+// caller runs it.
+func New(client kubernetes.Interface, namespaces ...string) (*Cache, error) {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	c := &Cache{informers: map[string]*namespaceInformer{}}
+	for _, namespace := range namespaces {
+		i, err := newNamespaceInformer(client, namespace, transform(&c.pool))
+		if err != nil {
+			return nil, err
+		}
+		c.informers[namespace] = i
+	}
+	return c, nil
+}
+
+// RunWithContext runs the informers until ctx ends.
+func (c *Cache) RunWithContext(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, i := range c.informers {
+		running.Go(func() { i.RunWithContext(ctx) })
+	}
+	running.Wait()
+}
+
+// AddEventHandler registers a handler of *Pod with each informer, and returns what
+// reports that it has handled the first lists.
+func (c *Cache) AddEventHandler(handler cache.ResourceEventHandler, options cache.HandlerOptions) ([]cache.DoneChecker, error) {
+	var synced []cache.DoneChecker
+	for _, i := range c.informers {
+		registration, err := i.AddEventHandlerWithOptions(handler, options)
+		if err != nil {
+			return nil, err
+		}
+		synced = append(synced, registration.HasSyncedChecker())
+	}
+	return synced, nil
+}
+
+// OnRollback registers f, which is called after a restore of etcd: see
+// informer.OnRollback.
+func (c *Cache) OnRollback(f func(version string)) {
+	for _, i := range c.informers {
+		i.OnRollback(f)
+	}
+}
+
+// Watches reports whether the cache has the Pods of a namespace.
+func (c *Cache) Watches(namespace string) bool { return c.informerFor(namespace) != nil }
+
+func (c *Cache) informerFor(namespace string) *namespaceInformer {
+	if i, ok := c.informers[namespace]; ok {
+		return i
+	}
+	return c.informers[metav1.NamespaceAll]
+}
+
+// Pod returns a cached Pod, or nil.
+func (c *Cache) Pod(key cache.ObjectName) *Pod {
+	if i := c.informerFor(key.Namespace); i != nil {
+		return i.cached(key)
+	}
+	return nil
+}
+
+// Pods calls yield for each cached Pod until it returns false.
+func (c *Cache) Pods(yield func(*Pod) bool) {
+	for _, i := range c.informers {
+		for _, obj := range i.GetStore().List() {
+			if !yield(obj.(*Pod)) {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the Testcr that the Pod calls for, or nil without the Pod. isFresh
+// reports that the cache is not older than what another replica or Live has seen.
+// Pods in namespaces that are not watched do not exist.
+func (c *Cache) Get(key cache.ObjectName) (want *v1.Testcr, isFresh bool) {
+	i := c.informerFor(key.Namespace)
+	if i == nil {
+		return nil, true
+	}
+	isFresh = i.reached(key) // before the read, which then includes what was reached
+	return testcrOf(i.cached(key)), isFresh
+}
+
+// Live returns the Testcr that the Pod calls for, or nil without the Pod, as the API
+// server has it now. Later reads of the cache are not fresh until it has caught up.
+func (c *Cache) Live(ctx context.Context, key cache.ObjectName) (*v1.Testcr, error) {
+	i := c.informerFor(key.Namespace)
+	if i == nil {
+		return nil, nil
+	}
+	pod, err := i.live(ctx, key)
+	return testcrOf(pod), err
+}
+
+func testcrOf(p *Pod) *v1.Testcr {
+	if p == nil {
+		return nil
+	}
+	return desired.FromSpec(&p.spec)
+}
+
+// RequireCurrent makes reads of the cache fresh only after it has reached the present
+// version of the API server. A watch may be behind, that of a dead connection by up
+// to 15 s. The error is that of ctx.
+func (c *Cache) RequireCurrent(ctx context.Context) error {
+	var errs []error
+	for _, i := range c.informers {
+		errs = append(errs, i.requireCurrent(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// AsOf returns a time up to which the whole cache is known to be current: see
+// informer.AsOf.
+func (c *Cache) AsOf() time.Time {
+	oldest := time.Now()
+	for _, i := range c.informers {
+		if asOf := i.AsOf(); asOf.Before(oldest) {
+			oldest = asOf
+		}
+	}
+	return oldest
+}
