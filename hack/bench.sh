@@ -7,7 +7,7 @@ export GOWORK=off
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; BENCH_PODS=100000 goes on to as many Pods, in some 90
-       bench.sh NAME [flag...]   one of firstsync, churn, lookup, coldstart; (cd bench && go run ./NAME --help) lists its flags
+       bench.sh NAME [flag...]   one of firstsync, churn, lookup; (cd bench && go run ./NAME --help) lists its flags
        bench.sh keep             put the raw output into docs/benchmarks, where `make plots` takes it from
 USAGE
   exit 2
@@ -25,13 +25,6 @@ measure() { # name flags...
   (cd bench && "../bin/$name" "$@") | tee "bench/out/$name.md.new"
   mv "bench/out/$name.md.new" "bench/out/$name.md"
   echo "raw output: bench/out/$name.jsonl" >&2
-}
-
-# On the cluster of `make cluster`, whose scheduler and nodes play their parts.
-coldstart() {
-  hack/cluster/cluster.sh up
-  apply_crd .cluster/kubeconfig
-  measure coldstart "$@"
 }
 
 # On a cluster of its own that has nothing but etcd and the API server: a controller manager would delete Pods whose
@@ -87,7 +80,7 @@ case ${1:-} in
     keep
     exit
     ;;
-  "" | firstsync | churn | coldstart | lookup) ;;
+  "" | firstsync | churn | lookup) ;;
   *) usage ;;
 esac
 make --no-print-directory build

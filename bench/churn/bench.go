@@ -307,6 +307,6 @@ func (b *bench) measure(ctx context.Context, p *harness.Process, r *record, samp
 	case raw:
 		agent = harness.UserAgent
 	}
-	r.Writes, err = log.WritesOf(agent, harness.Any)
+	r.Writes, err = log.Writes(agent)
 	return err
 }

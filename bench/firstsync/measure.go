@@ -149,7 +149,7 @@ func (b *bench) countWrites(log *harness.Audit, r *record) (err error) {
 	if r.Program == ours {
 		agent = podinfolookup.ManagedBy + "/"
 	}
-	if r.Writes, err = log.WritesOf(agent, harness.Any); err != nil {
+	if r.Writes, err = log.Writes(agent); err != nil {
 		return err
 	}
 	if r.Program == ours && (len(r.Writes) != 1 || r.Writes["create"] != len(b.bodies)) {

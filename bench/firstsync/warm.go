@@ -140,7 +140,7 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 	if r.SteadyKiB, _, err = p.Memory(); err != nil {
 		return err
 	}
-	if r.Writes, err = log.WritesOf(podinfolookup.ManagedBy+"/", harness.Any); err != nil {
+	if r.Writes, err = log.Writes(podinfolookup.ManagedBy+"/"); err != nil {
 		return err
 	}
 	if len(r.Writes) > 0 {

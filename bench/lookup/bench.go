@@ -30,8 +30,8 @@ const (
 	pollEvery   = 100 * time.Millisecond
 	stepTimeout = 15 * time.Minute // of a busy machine
 
-	// Every bareEach-th Pod is as coldstart has them all, bare and without a
-	// container ID; the others are of a Deployment.
+	// Every bareEach-th Pod has no owner and no container ID. The others belong
+	// to a Deployment.
 	bareEach = 4
 )
 
@@ -216,7 +216,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if err := harness.Verify(ctx, b.Testcrs, want); err != nil {
 		return err
 	}
-	if r.Writes, err = log.Writes(harness.Any); err != nil {
+	if r.Writes, err = log.Writes(podinfolookup.ManagedBy+"/"); err != nil {
 		return err
 	}
 	if len(r.Writes) != 1 || r.Writes["create"] != len(b.pods) {

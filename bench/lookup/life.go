@@ -58,7 +58,7 @@ func (b *bench) life(ctx context.Context, v version) (err error) {
 	if err := p.Stop(); err != nil {
 		return err
 	}
-	if r.Writes, err = log.Writes(harness.Any); err != nil {
+	if r.Writes, err = log.Writes(podinfolookup.ManagedBy+"/"); err != nil {
 		return err
 	}
 	if want := map[string]int{"create": 1, "update": 4, "delete": 1}; v.suffix == "" && !maps.Equal(r.Writes, want) {

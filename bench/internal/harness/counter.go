@@ -29,15 +29,14 @@ type Counter struct {
 
 	mu      sync.Mutex
 	present int
-	total   int // events ever
 	err     error
 	goal    *Goal
 }
 
 // Goal is a number of Testcrs, and what happened on the way there.
 type Goal struct {
-	Reached     chan struct{}
-	First, Last time.Time // of the events that count, as they arrived here
+	Reached chan struct{}
+	Last    time.Time // arrival of the last event that counts
 
 	number          int
 	modified, wrong int // events that should not have been
@@ -102,7 +101,6 @@ func (c *Counter) Ended() <-chan struct{} { return c.ended }
 func (c *Counter) event(line []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.total++
 	step := 0
 	switch {
 	case bytes.HasPrefix(line, []byte(`{"type":"ADDED"`)):
@@ -129,20 +127,10 @@ func (c *Counter) event(line []byte) {
 		g.wrong++
 	}
 	g.Last = time.Now()
-	if g.First.IsZero() {
-		g.First = g.Last
-	}
 	if c.present == g.number {
 		c.goal = nil
 		close(g.Reached)
 	}
-}
-
-// Events returns how many there were ever.
-func (c *Counter) Events() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.total
 }
 
 // Present returns how many Testcrs there are.

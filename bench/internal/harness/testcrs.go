@@ -52,24 +52,16 @@ func Verify(ctx context.Context, testcrs dynamic.ResourceInterface, want map[str
 	return err
 }
 
-// SizeOf returns the bytes of a Testcr in etcd: compact JSON, a line's end, and
-// no resource version, which etcd keeps by itself.
-func SizeOf(u *unstructured.Unstructured) (map[string]float64, error) {
-	bytes := map[string]float64{}
+// SizeOf returns the bytes of a Testcr in etcd, with and without its managed
+// fields. etcd stores compact JSON and a line break. It keeps the
+// resourceVersion outside the value.
+func SizeOf(u *unstructured.Unstructured) (stored, withoutManagedFields int, err error) {
 	unstructured.RemoveNestedField(u.Object, "metadata", "resourceVersion")
-	for _, what := range []string{"stored", "without managedFields", "spec"} {
-		var object any = u.Object
-		switch what {
-		case "without managedFields":
-			u.SetManagedFields(nil)
-		case "spec":
-			object = u.Object["spec"]
-		}
-		data, err := json.Marshal(object)
-		if err != nil {
-			return nil, err
-		}
-		bytes[what] = float64(len(data) + 1)
+	full, err := json.Marshal(u.Object)
+	if err != nil {
+		return 0, 0, err
 	}
-	return bytes, nil
+	u.SetManagedFields(nil)
+	short, err := json.Marshal(u.Object)
+	return len(full) + 1, len(short) + 1, err
 }
