@@ -60,8 +60,8 @@ func (a *Audit) Writes(agent string) (map[string]int, error) {
 			continue
 		}
 		var event struct {
-			Verb      string `json:"verb"`
-			UserAgent string `json:"userAgent"`
+			Verb           string `json:"verb"`
+			UserAgent      string `json:"userAgent"`
 			ResponseStatus struct {
 				Code int `json:"code"`
 			} `json:"responseStatus"`
