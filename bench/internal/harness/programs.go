@@ -68,7 +68,7 @@ type ServerOptions struct {
 func (o *ServerOptions) Flags(fs *pflag.FlagSet, name string) {
 	o.Options.Flags(fs, name)
 	fs.StringVar(&o.Root, "root", "..", "Checkout that contains .cluster/bin and yaml/testcrd.yaml.")
-	fs.BoolVar(&o.Peers, "peers", true, "Measure the peers too: the controllers of `bench peers`.")
+	fs.BoolVar(&o.Peers, "peers", true, "Measure the peers too (see peers --help).")
 }
 
 // StartProgram runs podinfolookup, or a peer as a process of this binary.
