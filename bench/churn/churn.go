@@ -16,7 +16,8 @@ import (
 
 // Run runs `bench churn`.
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
-	return harness.Execute(ctx, "churn", &options{}, args, stdout)
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "churn", Flags: o.flags, Validate: o.validate, Run: o.run}, args, stdout)
 }
 
 type options struct {
@@ -36,8 +37,8 @@ type options struct {
 	graceful  time.Duration
 }
 
-func (o *options) Flags(fs *pflag.FlagSet) {
-	o.ServerOptions.Flags(fs, "churn")
+func (o *options) flags(fs *pflag.FlagSet) {
+	o.Flags(fs, "churn")
 	fs.IntVar(&o.standing, "standing", 3000, "Running Pods that do not change meanwhile.")
 	fs.IntVar(&o.rate, "rate", 50, "Pods a second.")
 	fs.DurationVar(&o.duration, "duration", 20*time.Second, "Time during which Pods are created at that rate.")
@@ -53,7 +54,7 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.graceful, "graceful", time.Second, "Time from the deletion of a Pod to its end.")
 }
 
-func (o *options) Validate() error {
+func (o *options) validate() error {
 	if o.rate < 1 || o.rounds < 1 || o.duration <= 0 || o.surge < 1 || o.standing < 0 || o.deletes < 0 || o.restarts < 0 {
 		return errors.New("--rate, --rounds, --duration and --surge must be positive; --standing, --deletes and --restarts not negative")
 	}
@@ -63,7 +64,7 @@ func (o *options) Validate() error {
 	return nil
 }
 
-func (o *options) Run(ctx context.Context, stdout io.Writer) (err error) {
+func (o *options) run(ctx context.Context, stdout io.Writer) (err error) {
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return err

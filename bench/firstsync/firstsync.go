@@ -17,7 +17,8 @@ import (
 
 // Run runs `bench firstsync`.
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
-	return harness.Execute(ctx, "firstsync", &options{}, args, stdout)
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "firstsync", Flags: o.flags, Validate: o.validate, Run: o.run}, args, stdout)
 }
 
 type options struct {
@@ -34,8 +35,8 @@ type options struct {
 	creates    int
 }
 
-func (o *options) Flags(fs *pflag.FlagSet) {
-	o.ServerOptions.Flags(fs, "firstsync")
+func (o *options) flags(fs *pflag.FlagSet) {
+	o.Flags(fs, "firstsync")
 	fs.IntSliceVar(&o.pods, "pods", []int{1000, 3000, 10000, 20000}, "Numbers of running Pods, measured in ascending order on one cluster.")
 	fs.IntSliceVar(&o.most, "most", []int{3000, 20000}, "Numbers of Pods that are measured in all --rounds. Others are measured in one.")
 	fs.IntVar(&o.rounds, "rounds", 5, "Rounds of the raw loop and the programs. With 0 only the first sync before the restarts is measured.")
@@ -48,7 +49,7 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.creates, "creates", 20, "Concurrent creates of the raw loop.")
 }
 
-func (o *options) Validate() error {
+func (o *options) validate() error {
 	if o.rounds < 0 || o.creates < 1 || len(o.pods) == 0 || slices.Min(o.pods) < 1 || slices.Max(o.pods) > 1<<20 {
 		return errors.New("--creates and --pods must be positive, --rounds not negative, and --pods at most 1048576")
 	}
@@ -56,7 +57,7 @@ func (o *options) Validate() error {
 	return nil
 }
 
-func (o *options) Run(ctx context.Context, stdout io.Writer) (err error) {
+func (o *options) run(ctx context.Context, stdout io.Writer) (err error) {
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return err

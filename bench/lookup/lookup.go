@@ -17,7 +17,8 @@ import (
 
 // Run runs `bench lookup`.
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
-	return harness.Execute(ctx, "lookup", &options{}, args, stdout)
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "lookup", Flags: o.flags, Validate: o.validate, Run: o.run}, args, stdout)
 }
 
 type options struct {
@@ -36,8 +37,8 @@ type options struct {
 	restarts   int
 }
 
-func (o *options) Flags(fs *pflag.FlagSet) {
-	o.Options.Flags(fs, "lookup")
+func (o *options) flags(fs *pflag.FlagSet) {
+	o.Flags(fs, "lookup")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "../.cluster/bench/kubeconfig", "Kubeconfig file of an empty cluster without nodes and controllers, as hack/bench.sh starts it. Its Pods are not deleted at the end.")
 	fs.StringVar(&o.clusterDir, "cluster-dir", "../.cluster/bench/.kwok/clusters/podinfolookup", "Folder that contains logs/audit.log and pids/ of that cluster.")
 	fs.StringVar(&o.before, "before", "", "Another version of podinfolookup, whose writes and memory are measured too.")
@@ -52,7 +53,7 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.restarts, "restarts", 3, "Restarts with every Testcr up to date.")
 }
 
-func (o *options) Validate() error {
+func (o *options) validate() error {
 	if o.pods < 2*manyQueries || o.pods > 1<<16 {
 		return fmt.Errorf("--pods=%d must be from %d to %d", o.pods, 2*manyQueries, 1<<16)
 	}
@@ -62,7 +63,7 @@ func (o *options) Validate() error {
 	return nil
 }
 
-func (o *options) Run(ctx context.Context, stdout io.Writer) error {
+func (o *options) run(ctx context.Context, stdout io.Writer) error {
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return err

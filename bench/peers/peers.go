@@ -36,7 +36,8 @@ var peers = map[string]func(context.Context, *rest.Config) error{
 // packages of bench that a peer does not use cost it 5,000 allocations, 10 ms
 // and 20 MiB at its start. No table contains the memory of peers.
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
-	return harness.Execute(ctx, "peers", &options{}, args, stdout)
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "peers", Flags: o.flags, Validate: o.validate, Run: o.run}, args, stdout)
 }
 
 type options struct {
@@ -45,7 +46,7 @@ type options struct {
 	bindAddress string
 }
 
-func (o *options) Flags(fs *pflag.FlagSet) {
+func (o *options) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.peer, "peer", "", "Controller to run: "+names()+".")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig file.")
 	fs.StringVar(&o.bindAddress, "bind-address", "127.0.0.1:0", "Address of /metrics.")
@@ -53,14 +54,14 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 
 func names() string { return strings.Join(slices.Sorted(maps.Keys(peers)), "; ") }
 
-func (o *options) Validate() error {
+func (o *options) validate() error {
 	if peers[o.peer] == nil {
 		return fmt.Errorf("--peer=%q must be one of: %s", o.peer, names())
 	}
 	return nil
 }
 
-func (o *options) Run(ctx context.Context, _ io.Writer) error {
+func (o *options) run(ctx context.Context, _ io.Writer) error {
 	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
 	if err != nil {
 		return err

@@ -21,19 +21,18 @@ import (
 
 // Run runs `bench plot`.
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
-	return harness.Execute(ctx, "plot", &options{}, args, stdout)
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "plot", Flags: o.flags, Run: o.run}, args, stdout)
 }
 
 type options struct{ in, out string }
 
-func (o *options) Flags(fs *pflag.FlagSet) {
+func (o *options) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.in, "in", "../docs/benchmarks", "Folder of firstsync.jsonl, churn.jsonl and soak.jsonl, each with or without .gz.")
 	fs.StringVar(&o.out, "out", "../docs/benchmarks", "Folder for the plots.")
 }
 
-func (o *options) Validate() error { return nil }
-
-func (o *options) Run(context.Context, io.Writer) error {
+func (o *options) run(context.Context, io.Writer) error {
 	syncs, err := read[syncRecord](o.in, "firstsync")
 	if err != nil {
 		return err

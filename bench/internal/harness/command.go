@@ -9,22 +9,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Command is a subcommand of bench.
-type Command interface {
-	Flags(fs *pflag.FlagSet)
-	// Validate returns an error for flags that contradict each other or are out
-	// of range.
-	Validate() error
-	// Run writes results to stdout. Progress goes to standard error.
-	Run(ctx context.Context, stdout io.Writer) error
+// Command is a subcommand of bench. Validate, unless it is nil, checks the flags.
+// Run writes results to stdout, and progress to standard error.
+type Command struct {
+	Name     string
+	Flags    func(fs *pflag.FlagSet)
+	Validate func() error
+	Run      func(ctx context.Context, stdout io.Writer) error
 }
 
 // Execute parses args into the flags of c and runs it.
-func Execute(ctx context.Context, name string, c Command, args []string, stdout io.Writer) error {
-	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+func Execute(ctx context.Context, c Command, args []string, stdout io.Writer) error {
+	fs := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	c.Flags(fs)
-	fs.Usage = func() { _, _ = fmt.Fprintf(stdout, "usage: bench %s [flags]\n%s", name, fs.FlagUsages()) } // help has no other place to go
+	fs.Usage = func() { _, _ = fmt.Fprintf(stdout, "usage: bench %s [flags]\n%s", c.Name, fs.FlagUsages()) } // help has no other place to go
 	err := fs.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
 		return nil
@@ -32,11 +31,11 @@ func Execute(ctx context.Context, name string, c Command, args []string, stdout 
 	if err == nil && fs.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
-	if err == nil {
+	if err == nil && c.Validate != nil {
 		err = c.Validate()
 	}
 	if err != nil {
-		return fmt.Errorf("%w: see bench %s --help", err, name)
+		return fmt.Errorf("%w: see bench %s --help", err, c.Name)
 	}
 	return c.Run(ctx, stdout)
 }
