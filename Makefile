@@ -92,7 +92,7 @@ release: cluster-build ## make all of a release in dist/ (VERSION=v1.2.3, IMAGE=
 
 .PHONY: plots
 plots: ## draw docs/benchmarks/*.svg again, from the raw output kept beside them (hack/bench.sh keep)
-	cd bench && go run ./plot
+	cd bench && go run . plot
 
 .PHONY: clean
 clean: cluster-down ## delete all that was built, the cluster too

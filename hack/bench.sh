@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes the tables of docs/benchmarks.md again. Raw output is under bench/out/.
+# Measures the tables of docs/benchmarks.md. The raw output is in bench/out/.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 export GOWORK=off
 
 usage() {
   cat >&2 <<'USAGE'
-usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; BENCH_PODS=100000 goes on to as many Pods, in some 90
-       bench.sh NAME [flag...]   one of firstsync, churn, lookup, coldstart; (cd bench && go run ./NAME --help) lists its flags
-       bench.sh keep             put the raw output into docs/benchmarks, where `make plots` takes it from
+usage: bench.sh                  firstsync, churn and lookup, in 25 minutes; with BENCH_PODS=100000 up to as many Pods, in 90
+       bench.sh NAME [flag...]   one of firstsync, churn, lookup; (cd bench && go run . NAME --help) lists its flags
+       bench.sh keep             copy the raw output to docs/benchmarks, from which `make plots` draws
 USAGE
   exit 2
 }
@@ -21,25 +21,17 @@ apply_crd() { # kubeconfig
 measure() { # name flags...
   local name=$1
   shift
-  go build -C bench -trimpath -o "../bin/$name" "./$name"
-  (cd bench && "../bin/$name" "$@") | tee "bench/out/$name.md.new"
+  (cd bench && ../bin/bench "$name" "$@") | tee "bench/out/$name.md.new"
   mv "bench/out/$name.md.new" "bench/out/$name.md"
   echo "raw output: bench/out/$name.jsonl" >&2
 }
 
-# On the cluster of `make cluster`, whose scheduler and nodes play their parts.
-coldstart() {
-  hack/cluster/cluster.sh up
-  apply_crd .cluster/kubeconfig
-  measure coldstart "$@"
-}
-
-# On a cluster of its own that has nothing but etcd and the API server: a controller manager would delete Pods whose
-# nodes are not there. kwokctl can start only all, so the others are ended, as well as their pid files.
+# lookup needs a cluster of etcd and the API server alone, because a controller manager deletes Pods without nodes.
+# kwokctl cannot start less than all components, so the others are ended and their pid files deleted.
 lookup() {
   local c pid
   export CLUSTER_DIR=.cluster/bench
-  hack/cluster/cluster.sh down # of a run that was killed
+  hack/cluster/cluster.sh down # after a run that was killed
   trap 'hack/cluster/cluster.sh down' EXIT
   NODES=0 hack/cluster/cluster.sh up
   for c in kube-controller-manager kube-scheduler kwok-controller; do
@@ -48,23 +40,15 @@ lookup() {
     rm "$pid"
   done
   apply_crd "$CLUSTER_DIR/kubeconfig"
-  go build -C bench -trimpath -o ../bin/timed ./lookup/timed
   measure lookup "$@"
   go test -run '^$' -bench 'Find|IndexMemory' -benchmem ./internal/index | tee bench/out/index.txt
 }
 
-# On an etcd and an API server of their own, which they start themselves.
-firstsync() {
-  go build -C bench -trimpath -o ../bin/peers ./peers
-  measure firstsync "$@"
-}
+# firstsync and churn start an etcd and an API server themselves.
+firstsync() { measure firstsync "$@"; }
+churn() { measure churn "$@"; }
 
-churn() {
-  go build -C bench -trimpath -o ../bin/peers ./peers
-  measure churn "$@"
-}
-
-# The sizes of the growth series, up to as many Pods as BENCH_PODS says; without it those that fit into 25 minutes.
+# sizes prints the numbers of Pods for firstsync, up to BENCH_PODS. Without it they take 25 minutes in all.
 sizes() {
   local n list=""
   [[ -n ${BENCH_PODS:-} ]] || { echo 1000,3000,20000 && return; }
@@ -87,11 +71,12 @@ case ${1:-} in
     keep
     exit
     ;;
-  "" | firstsync | churn | coldstart | lookup) ;;
+  "" | firstsync | churn | lookup) ;;
   *) usage ;;
 esac
 make --no-print-directory build
 mkdir -p bench/out bin
+go build -C bench -trimpath -o ../bin/ . ./timed
 rm -f bench/out/podinfolookup.log bench/out/peers.log
 if (($#)); then
   "$@"

@@ -1,29 +1,27 @@
-package main
+package churn
 
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 const (
 	stepTimeout = 10 * time.Minute
-	// idleAfter is how long nothing must happen for everything to have happened.
-	idleAfter = 2 * time.Second
+	// idleTime is the time without events after which a measurement ends.
+	idleTime = 2 * time.Second
 
-	raw   = "raw loop"
-	ours  = "podinfolookup"
-	tuned = "controller-runtime, tuned"
-
-	agentPeers = "peer-"
+	// Values of record.Measure.
+	alone          = "alone"
+	aloneAtOnce    = "alone, at once" // without a grace period
+	evenRate       = "churn"
+	massDelete     = "mass delete"
+	rollingRestart = "rolling restart"
 )
 
 // bench is one run.
@@ -33,29 +31,31 @@ type bench struct {
 	o            *options
 	track        *tracker
 	stopTracking context.CancelFunc
-	next         int // the number of the next Pod
+	next         int // number of the next Pod
 }
 
-// record is one line of churn.jsonl. Times are in seconds unless they say otherwise.
+// record is one line of churn.jsonl. Times are in seconds
+// unless the name of the field has another unit.
 type record struct {
 	Measure string `json:"measure"`
 	Program string `json:"program"`
 	Round   int    `json:"round,omitempty"`
-	Pods    int    `json:"pods"` // that lived, or went
+	Pods    int    `json:"pods"` // created or deleted
 	Rate    int    `json:"rate,omitempty"`
 
 	Seconds  float64                 `json:"seconds,omitempty"` // from the first step to the last change of a Pod
-	Behind   float64                 `json:"behindSeconds"`     // from the last change of a Pod to that of its Testcr
+	Behind   float64                 `json:"behindSeconds"`     // from the last change of a Pod to that of a Testcr
 	Lag      map[string]distribution `json:"lagMs,omitempty"`   // by kind of change, and of "all"
 	Request  *distribution           `json:"requestMs,omitempty"`
 	Late     *distribution           `json:"driverLateMs,omitempty"`
 	Writes   map[string]int          `json:"writes,omitempty"` // by verb, from the audit log
-	Needless int                     `json:"needlessWrites"`   // that changed nothing
+	Needless int                     `json:"needlessWrites"`   // without a change
 	CPU      harness.CPU             `json:"cpuSeconds,omitempty"`
 	Samples  []sample                `json:"samples,omitempty"`
 }
 
-// distribution is of some times in milliseconds; the curve has one a percent.
+// distribution describes durations in milliseconds. Curve has a quantile for
+// each half percent.
 type distribution struct {
 	N     int       `json:"n"`
 	P50   float64   `json:"p50"`
@@ -64,12 +64,12 @@ type distribution struct {
 	Curve []float64 `json:"curve,omitempty"`
 }
 
-// sample is one look at a burst.
+// sample is the state at one moment of a burst.
 type sample struct {
 	At      float64 `json:"at"`
 	Pods    int     `json:"pods"`
 	Testcrs int     `json:"testcrs"`
-	Waiting int     `json:"waiting"` // changes that no Testcr tells yet
+	Waiting int     `json:"waiting"` // changes that no Testcr contains yet
 	Oldest  float64 `json:"oldestMs"`
 	Depth   float64 `json:"queueDepth"`
 }
@@ -80,8 +80,8 @@ func distributionOf(took []time.Duration, curve bool) *distribution {
 	}
 	took = slices.Sorted(slices.Values(took))
 	d := &distribution{N: len(took), P50: harness.Quantile(took, 0.5), P99: harness.Quantile(took, 0.99), Max: harness.Quantile(took, 1)}
-	for percent := 0; curve && percent <= 1000; percent += 5 { // 99.5 and 100 are where it matters
-		d.Curve = append(d.Curve, harness.Quantile(took, float64(percent)/1000))
+	for permille := 0; curve && permille <= 1000; permille += 5 {
+		d.Curve = append(d.Curve, harness.Quantile(took, float64(permille)/1000))
 	}
 	return d
 }
@@ -104,7 +104,7 @@ func lagsOf(lags []lag) map[string]distribution {
 
 func newBench(ctx context.Context, o *options) (b *bench, err error) {
 	b = &bench{o: o, stopTracking: func() {}}
-	if b.Server, err = harness.StartServer(ctx, o.root); err != nil {
+	if b.Server, err = harness.StartServer(ctx, o.Root); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -113,50 +113,40 @@ func newBench(ctx context.Context, o *options) (b *bench, err error) {
 			_ = b.Stop() // err is the cause
 		}
 	}()
-	version, err := b.Alone(ctx)
+	podVersion, testcrVersion, err := b.CheckEmpty(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pods, err := b.Kube.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	if b.Records, err = harness.NewRecords[record](o.out, "churn"); err != nil {
+	if b.Records, err = harness.NewRecords[record](o.Out, "churn"); err != nil {
 		return nil, err
 	}
 	tracking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stopTracking = stop
-	if b.track, err = newTracker(tracking, b.Cluster, pods.ResourceVersion, version); err != nil {
+	if b.track, err = newTracker(tracking, b.Cluster, podVersion, testcrVersion); err != nil {
 		return nil, err
 	}
 	b.next = o.standing
 	if err := b.Fill(ctx, 0, o.standing); err != nil {
 		return nil, err
 	}
-	return b, b.Seen(ctx, o.standing)
+	return b, b.WaitForPods(ctx, o.standing)
 }
 
-// numbers returns the first of n Pods that were not there before.
+// numbers reserves n numbers of Pods and returns the first.
 func (b *bench) numbers(n int) int {
 	first := b.next
 	b.next += n
 	return first
 }
 
-// running runs a program until f returns, once it has told of all Pods and
-// followed one through its life: where nothing is to be written at its start,
-// only that shows that it has its caches. Nothing runs as the raw loop.
-func (b *bench) running(ctx context.Context, program string, f func(p *harness.Process) error) (err error) {
-	if program == raw {
+// withProgram calls f while a program runs; RawLoop has no process. First it waits
+// until the program has followed one Pod through its life, which shows that its
+// caches are synced even if its start needs no write.
+func (b *bench) withProgram(ctx context.Context, program string, f func(p *harness.Process) error) (err error) {
+	if program == harness.RawLoop {
 		return f(nil)
 	}
-	var p *harness.Process
-	if program == ours {
-		p, err = harness.Start(b.o.binary, filepath.Join(b.o.out, "podinfolookup.log"),
-			"--kubeconfig="+b.Kubeconfig, "--print-list=false", "--print-changes=false")
-	} else {
-		p, err = harness.Start(b.o.peers, filepath.Join(b.o.out, "peers.log"), "--kubeconfig="+b.Kubeconfig, "--peer="+program)
-	}
+	p, err := b.o.StartProgram(program, b.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -165,7 +155,7 @@ func (b *bench) running(ctx context.Context, program string, f func(p *harness.P
 			err = stopped
 		}
 	}()
-	d := &driver{Cluster: b.Cluster, o: b.o, wrote: wroteNothing}
+	d := &driver{Cluster: b.Cluster, o: b.o, changed: noWrite}
 	if err := d.life(ctx, b.numbers(1), time.Now()); err != nil {
 		return err
 	}
@@ -176,38 +166,38 @@ func (b *bench) running(ctx context.Context, program string, f func(p *harness.P
 	return f(p)
 }
 
-// idle waits until every change is told and nothing happens any more.
+// idle waits until each change of a Pod is in its Testcr, and then for idleTime.
 func (b *bench) idle(ctx context.Context) error {
 	var now stats
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, stepTimeout, true, func(context.Context) (bool, error) {
 		var err error
-		now, _, err = b.track.look()
+		now, _, err = b.track.state()
 		last := now.lastPod
-		if now.lastTold.After(last) {
-			last = now.lastTold
+		if now.lastTestcr.After(last) {
+			last = now.lastTestcr
 		}
-		return now.waiting == 0 && time.Since(last) > idleAfter, err
+		return now.waiting == 0 && time.Since(last) > idleTime, err
 	})
 	if err != nil {
-		return fmt.Errorf("%d changes of Pods are in no Testcr: %w", now.waiting, err)
+		return fmt.Errorf("%d changes of Pods are missing in Testcrs: %w", now.waiting, err)
 	}
 	return nil
 }
 
-// alone counts the writes for Pods that live one after the other.
+// alone counts the writes for Pods that live one after another.
 func (b *bench) alone(ctx context.Context) error {
-	return b.running(ctx, ours, func(p *harness.Process) error {
+	return b.withProgram(ctx, harness.PodInfoLookup, func(p *harness.Process) error {
 		for _, graceful := range []bool{true, false} {
-			r := record{Measure: "alone, at once", Program: ours, Pods: b.o.alone}
+			r := record{Measure: aloneAtOnce, Program: harness.PodInfoLookup, Pods: b.o.alone}
 			o := *b.o
 			if graceful {
-				r.Measure = "alone"
+				r.Measure = alone
 			} else {
 				o.graceful = 0
 			}
-			d := &driver{Cluster: b.Cluster, o: &o, wrote: wroteNothing}
+			d := &driver{Cluster: b.Cluster, o: &o, changed: noWrite}
 			first := b.numbers(b.o.alone)
-			err := b.measure(ctx, p, &r, nil, func() error {
+			err := b.measure(ctx, p, &r, false, func() error {
 				for n := range b.o.alone {
 					if err := d.life(ctx, first+n, time.Now()); err != nil {
 						return err
@@ -226,10 +216,10 @@ func (b *bench) alone(ctx context.Context) error {
 	})
 }
 
-// rounds measures churn at an even rate, with the program and the raw loop in
-// turns, and once with the peer.
+// rounds measures churn at an even rate: the program and the raw loop in turns,
+// and one round of the peer.
 func (b *bench) rounds(ctx context.Context) error {
-	programs := []string{ours, raw}
+	programs := []string{harness.PodInfoLookup, harness.RawLoop}
 	for round := range b.o.rounds {
 		for i := range programs {
 			if err := b.churnOnce(ctx, programs[(round+i)%len(programs)], round+1); err != nil {
@@ -237,27 +227,27 @@ func (b *bench) rounds(ctx context.Context) error {
 			}
 		}
 	}
-	if b.o.peers == "" {
+	if !b.o.Peers {
 		return nil
 	}
-	return b.churnOnce(ctx, tuned, 1)
+	return b.churnOnce(ctx, harness.TunedControllerRuntime, 1)
 }
 
 func (b *bench) churnOnce(ctx context.Context, program string, round int) error {
-	err := b.running(ctx, program, func(p *harness.Process) error {
+	err := b.withProgram(ctx, program, func(p *harness.Process) error {
 		number := int(b.o.duration.Seconds() * float64(b.o.rate))
-		r := record{Measure: "churn", Program: program, Round: round, Pods: number, Rate: b.o.rate}
-		d := &driver{Cluster: b.Cluster, o: b.o, wrote: wroteNothing}
+		r := record{Measure: evenRate, Program: program, Round: round, Pods: number, Rate: b.o.rate}
+		d := &driver{Cluster: b.Cluster, o: b.o, changed: noWrite}
 		var w *rawWriter
-		if program == raw {
+		if program == harness.RawLoop {
 			client, err := harness.NewRaw(b.Config)
 			if err != nil {
 				return err
 			}
 			w = &rawWriter{raw: client, versions: map[int]string{}}
-			d.wrote = w.wrote
+			d.changed = w.write
 		}
-		if err := b.measure(ctx, p, &r, nil, func() error { return d.churn(ctx, b.numbers(number), number) }); err != nil {
+		if err := b.measure(ctx, p, &r, false, func() error { return d.churn(ctx, b.numbers(number), number) }); err != nil {
 			return err
 		}
 		r.Late = distributionOf(d.late, false)
@@ -272,8 +262,11 @@ func (b *bench) churnOnce(ctx context.Context, program string, round int) error 
 	return nil
 }
 
-// measure takes what happens while f runs and until all of it is told.
-func (b *bench) measure(ctx context.Context, p *harness.Process, r *record, samples *sampler, f func() error) error {
+// measure completes r with the events from the start of f until b is idle.
+func (b *bench) measure(ctx context.Context, p *harness.Process, r *record, sampled bool, f func() error) error {
+	if err := harness.Quiet(ctx, b.Dir, p, b.o.Patience); err != nil {
+		return err
+	}
 	log, err := harness.AuditFrom(b.Dir)
 	if err != nil {
 		return err
@@ -284,7 +277,10 @@ func (b *bench) measure(ctx context.Context, p *harness.Process, r *record, samp
 		return err
 	}
 	start := time.Now()
-	stop := samples.begin(ctx, b.track, p, start)
+	stop := func() []sample { return nil }
+	if sampled {
+		stop = b.track.sample(ctx, p, start)
+	}
 	err = f()
 	if err == nil {
 		err = b.idle(ctx)
@@ -299,14 +295,7 @@ func (b *bench) measure(ctx context.Context, p *harness.Process, r *record, samp
 	}
 	taken := b.track.take()
 	r.CPU, r.Lag, r.Needless = after.Since(before), lagsOf(taken.lags), taken.needless
-	r.Seconds, r.Behind = taken.lastPod.Sub(start).Seconds(), max(0, taken.lastTold.Sub(taken.lastPod).Seconds())
-	agent := agentPeers
-	switch r.Program {
-	case ours:
-		agent = podinfolookup.ManagedBy + "/"
-	case raw:
-		agent = harness.UserAgent
-	}
-	r.Writes, err = log.WritesOf(agent, harness.Any)
+	r.Seconds, r.Behind = taken.lastPod.Sub(start).Seconds(), max(0, taken.lastTestcr.Sub(taken.lastPod).Seconds())
+	r.Writes, err = log.Writes(harness.AgentOf(r.Program))
 	return err
 }

@@ -1,8 +1,9 @@
-package main
+package churn
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,25 +17,19 @@ import (
 )
 
 const (
-	sampleEvery = 200 * time.Millisecond
-	kubelets    = 20 // that end Pods at once
-	queueDepth  = `workqueue_depth{name="pods"}`
+	sampleInterval = 200 * time.Millisecond
+	kubelets       = 20 // that end Pods concurrently
+	queueDepth     = `workqueue_depth{name="pods"}`
 )
 
-// sampler looks at a burst while it goes on; nil does not.
-type sampler struct{}
-
-// begin looks from now on, until the function that it returns is called.
-func (s *sampler) begin(ctx context.Context, t *tracker, p *harness.Process, start time.Time) (stop func() []sample) {
-	if s == nil {
-		return func() []sample { return nil }
-	}
+// sample takes samples until stop is called.
+func (t *tracker) sample(ctx context.Context, p *harness.Process, start time.Time) (stop func() []sample) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan []sample)
 	go func() {
 		var samples []sample
-		for tick := time.NewTicker(sampleEvery); ; {
-			now, oldest, _ := t.look() // its error ends the measurement elsewhere
+		for tick := time.NewTicker(sampleInterval); ; {
+			now, oldest, _ := t.state() // bench.idle returns the error
 			one := sample{At: time.Since(start).Seconds(), Pods: now.pods, Testcrs: now.testcrs, Waiting: now.waiting, Oldest: oldest.Seconds() * 1000}
 			if url, err := p.URL(ctx); err == nil {
 				if found, err := harness.Scrape(ctx, url, queueDepth); err == nil {
@@ -57,8 +52,8 @@ func (s *sampler) begin(ctx context.Context, t *tracker, p *harness.Process, sta
 	}
 }
 
-// massDeletes deletes the Pods of a namespace as its deletion does: all are told
-// to terminate by one request, and their kubelets end each.
+// massDeletes deletes the Pods of a namespace as the namespace controller does:
+// one request sets all to terminating, and kubelets then end each of them.
 func (b *bench) massDeletes(ctx context.Context) error {
 	for round := range b.o.bursts {
 		if b.o.deletes == 0 {
@@ -87,13 +82,13 @@ func (b *bench) massDelete(ctx context.Context, round int) error {
 		}
 	})
 	defer b.track.watchTerminating(nil)
-	return b.running(ctx, ours, func(p *harness.Process) error {
-		r := record{Measure: "mass delete", Program: ours, Round: round, Pods: b.o.deletes}
+	return b.withProgram(ctx, harness.PodInfoLookup, func(p *harness.Process) error {
+		r := record{Measure: massDelete, Program: harness.PodInfoLookup, Round: round, Pods: b.o.deletes}
 		pods := b.Kube.CoreV1().Pods(namespace)
-		err := b.measure(ctx, p, &r, &sampler{}, func() error {
+		err := b.measure(ctx, p, &r, true, func() error {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
-			// One goroutine more than kubelets: the request that all wait for.
+			// One goroutine more than kubelets, for the request that deletes all.
 			return harness.Parallel(kubelets+1, b.o.deletes+1, func(i int) error {
 				if i == 0 {
 					err := deleteAll(ctx, pods)
@@ -105,14 +100,14 @@ func (b *bench) massDelete(ctx context.Context, round int) error {
 				select {
 				case name := <-terminating:
 					err := pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
-					if apierrors.IsNotFound(err) { // a request that client-go makes twice, on a busy machine
+					if apierrors.IsNotFound(err) { // client-go repeated the request
 						return nil
 					}
 					return err
 				case <-ctx.Done():
 					return context.Cause(ctx)
 				case <-time.After(stepTimeout):
-					return fmt.Errorf("no Pod terminates")
+					return errors.New("no Pod terminates")
 				}
 			})
 		})
@@ -129,8 +124,8 @@ func (t *tracker) watchTerminating(f func(namespace, name string)) {
 	t.onTerminating = f
 }
 
-// rollingRestarts replaces Pods, some at a time: the next one is begun when the
-// old one is gone.
+// rollingRestarts replaces Pods, a limited number at a time. The next is created
+// when an old one is gone.
 func (b *bench) rollingRestarts(ctx context.Context) error {
 	if b.o.restarts == 0 {
 		return nil
@@ -150,10 +145,10 @@ func (b *bench) rollingRestarts(ctx context.Context) error {
 }
 
 func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error {
-	return b.running(ctx, ours, func(p *harness.Process) error {
-		r := record{Measure: "rolling restart", Program: ours, Round: round, Pods: b.o.restarts}
-		d := &driver{Cluster: b.Cluster, o: b.o, wrote: wroteNothing}
-		err := b.measure(ctx, p, &r, &sampler{}, func() error {
+	return b.withProgram(ctx, harness.PodInfoLookup, func(p *harness.Process) error {
+		r := record{Measure: rollingRestart, Program: harness.PodInfoLookup, Round: round, Pods: b.o.restarts}
+		d := &driver{Cluster: b.Cluster, o: b.o, changed: noWrite}
+		err := b.measure(ctx, p, &r, true, func() error {
 			return harness.Parallel(b.o.surge, b.o.restarts, func(i int) error {
 				if _, err := d.begin(ctx, fresh+i, time.Now()); err != nil {
 					return err
@@ -168,16 +163,16 @@ func (b *bench) rollingRestart(ctx context.Context, old, fresh, round int) error
 	})
 }
 
-// deleteAll asks again as long as it is refused, as the namespace controller
-// does: a request for so many Pods takes longer than the API server gives it.
+// deleteAll repeats the request until it succeeds, as the namespace controller
+// does. For so many Pods it exceeds the request timeout of the API server.
 func deleteAll(ctx context.Context, pods typedcorev1.PodInterface) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, sampleEvery, stepTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, sampleInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
 		last = pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
 		return last == nil, nil
 	})
 	if err != nil {
-		return fmt.Errorf("the deletion of all: %w", cmp.Or(last, err))
+		return fmt.Errorf("delete all Pods: %w", cmp.Or(last, err))
 	}
 	return nil
 }

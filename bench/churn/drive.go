@@ -1,4 +1,4 @@
-package main
+package churn
 
 import (
 	"context"
@@ -14,22 +14,22 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// driver leads Pods through their lives as the scheduler and kubelets do, each
-// step at its moment whatever the others do.
+// driver changes Pods as the scheduler and kubelets do. Each step is due at a
+// fixed time, whether or not other steps are late.
 type driver struct {
 	*harness.Cluster
 	o *options
-	// wrote is called after each step with the Pod as it then is, nil at last.
-	wrote func(ctx context.Context, i int, pod *corev1.Pod) error
+	// changed is called after each step with the Pod, or nil once it is gone.
+	changed func(ctx context.Context, i int, pod *corev1.Pod) error
 
 	mu   sync.Mutex
-	late []time.Duration // how long after its moment a step began
+	late []time.Duration // delays of steps
 }
 
-// wroteNothing is for a driver whose Pods another program writes the Testcrs of.
-func wroteNothing(context.Context, int, *corev1.Pod) error { return nil }
+// noWrite leaves the Testcrs to the program that is measured.
+func noWrite(context.Context, int, *corev1.Pod) error { return nil }
 
-// step waits for its moment.
+// step waits until a step is due.
 func (d *driver) step(ctx context.Context, due time.Time) error {
 	if err := harness.Pause(ctx, time.Until(due)); err != nil {
 		return err
@@ -40,7 +40,7 @@ func (d *driver) step(ctx context.Context, due time.Time) error {
 	return nil
 }
 
-// life leads the i-th Pod from its creation at start to its end.
+// life creates the i-th Pod at start, runs it and ends it.
 func (d *driver) life(ctx context.Context, i int, start time.Time) error {
 	pod, err := d.begin(ctx, i, start)
 	if err != nil {
@@ -49,7 +49,7 @@ func (d *driver) life(ctx context.Context, i int, start time.Time) error {
 	return d.end(ctx, i, pod, start.Add(d.o.life))
 }
 
-// begin creates a Pod at start, binds it and makes it Running and ready.
+// begin creates a Pod at start, binds it and sets it Running and ready.
 func (d *driver) begin(ctx context.Context, i int, start time.Time) (*corev1.Pod, error) {
 	pod := harness.Pod(i)
 	pods := d.Kube.CoreV1().Pods(pod.Namespace)
@@ -60,7 +60,7 @@ func (d *driver) begin(ctx context.Context, i int, start time.Time) (*corev1.Pod
 	if err != nil {
 		return nil, err
 	}
-	if err := d.wrote(ctx, i, pod); err != nil {
+	if err := d.changed(ctx, i, pod); err != nil {
 		return nil, err
 	}
 	if err := d.step(ctx, start.Add(d.o.scheduled)); err != nil {
@@ -73,22 +73,21 @@ func (d *driver) begin(ctx context.Context, i int, start time.Time) (*corev1.Pod
 		return nil, err
 	}
 	pod.Spec.NodeName = harness.NodeName(i)
-	if err := d.wrote(ctx, i, pod); err != nil {
+	if err := d.changed(ctx, i, pod); err != nil {
 		return nil, err
 	}
 	if err := d.step(ctx, start.Add(d.o.ready)); err != nil {
 		return nil, err
 	}
 	harness.SetRunning(pod, i, metav1.NewTime(time.Now().Truncate(time.Second)))
-	pod.ResourceVersion = "" // whatever it is now
+	pod.ResourceVersion = "" // no precondition
 	if pod, err = pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
 		return nil, err
 	}
-	return pod, d.wrote(ctx, i, pod)
+	return pod, d.changed(ctx, i, pod)
 }
 
-// end deletes a Pod at start, and ends it once its grace is over; without grace
-// it goes at once.
+// end deletes a Pod at start, and ends it after its grace period.
 func (d *driver) end(ctx context.Context, i int, pod *corev1.Pod, start time.Time) error {
 	pods := d.Kube.CoreV1().Pods(pod.Namespace)
 	if err := d.step(ctx, start); err != nil {
@@ -99,7 +98,7 @@ func (d *driver) end(ctx context.Context, i int, pod *corev1.Pod, start time.Tim
 			return err
 		}
 		pod.DeletionTimestamp = new(metav1.Now())
-		if err := d.wrote(ctx, i, pod); err != nil {
+		if err := d.changed(ctx, i, pod); err != nil {
 			return err
 		}
 		if err := d.step(ctx, start.Add(d.o.graceful)); err != nil {
@@ -107,14 +106,14 @@ func (d *driver) end(ctx context.Context, i int, pod *corev1.Pod, start time.Tim
 		}
 	}
 	err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
-	if err != nil && !apierrors.IsNotFound(err) { // a request that client-go makes twice, on a busy machine
+	if err != nil && !apierrors.IsNotFound(err) { // not found: client-go repeated the request
 		return err
 	}
-	return d.wrote(ctx, i, nil)
+	return d.changed(ctx, i, nil)
 }
 
-// churn begins lives at an even rate, numbered from first on, and returns once
-// all have ended.
+// churn starts lives at an even rate, numbered from first, and waits for their
+// end.
 func (d *driver) churn(ctx context.Context, first, number int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -124,7 +123,7 @@ func (d *driver) churn(ctx context.Context, first, number int) error {
 	for n := range number {
 		due := start.Add(time.Duration(n) * every)
 		if harness.Pause(ctx, time.Until(due)) != nil {
-			break // the cause is told below
+			break // the cause is returned below
 		}
 		lives.Go(func() {
 			if err := d.life(ctx, first+n, due); err != nil {
@@ -139,8 +138,8 @@ func (d *driver) churn(ctx context.Context, first, number int) error {
 	return ctx.Err()
 }
 
-// rawWriter writes the Testcr of a Pod after each of its changes, encoded
-// before, and takes the time of the request alone.
+// rawWriter is the raw loop: it writes the Testcr of a Pod after each change. It
+// measures the requests alone, without the encoding.
 type rawWriter struct {
 	raw *harness.Raw
 
@@ -149,7 +148,7 @@ type rawWriter struct {
 	took     []time.Duration
 }
 
-func (w *rawWriter) wrote(ctx context.Context, i int, pod *corev1.Pod) error {
+func (w *rawWriter) write(ctx context.Context, i int, pod *corev1.Pod) error {
 	w.mu.Lock()
 	version, exists := w.versions[i]
 	w.mu.Unlock()

@@ -1,122 +1,120 @@
-package main
+package churn
 
 import (
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// report prints the tables of docs/benchmarks.md.
-func (b *bench) report(w io.Writer) error {
-	out := &strings.Builder{}
+// report returns the tables of docs/benchmarks.md.
+func (b *bench) report() *harness.Report {
+	out := &harness.Report{}
 	b.reportWrites(out)
 	b.reportLag(out)
 	b.reportKinds(out)
 	b.reportBursts(out)
-	_, err := io.WriteString(w, out.String())
-	return err
+	return out
 }
 
-func (b *bench) of(measure, program string) []record {
-	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure || r.Program != program })
+func (b *bench) measured(measure, program string) []record {
+	return b.Select(func(r *record) bool { return r.Measure == measure && r.Program == program })
 }
 
-var programs = []string{ours, raw, tuned}
+var programs = []string{harness.PodInfoLookup, harness.RawLoop, harness.TunedControllerRuntime}
 
-// reportWrites tells the writes of one life of a Pod.
-func (b *bench) reportWrites(w io.Writer) {
-	fmt.Fprint(w, "| writes a Pod | program | Pods | create | update | delete | all | refused | that changed nothing |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, measure := range []string{"alone", "alone, at once", "churn"} {
+// writes returns the number of writes, without those that were refused.
+func writes(byVerb map[string]int) int {
+	return byVerb["create"] + byVerb["update"] + byVerb["patch"] + byVerb["delete"]
+}
+
+// reportWrites prints the writes for the life of a Pod.
+func (b *bench) reportWrites(out *harness.Report) {
+	out.Table("writes a Pod", "program", "Pods", "create", "update", "delete", "all", "refused", "that changed nothing")
+	for _, measure := range []string{alone, aloneAtOnce, evenRate} {
 		for _, program := range programs {
-			records, pods, needless, writes := b.of(measure, program), 0, 0, map[string]int{}
-			for _, r := range records {
+			pods, needless, byVerb := 0, 0, map[string]int{}
+			for _, r := range b.measured(measure, program) {
 				pods, needless = pods+r.Pods, needless+r.Needless
 				for verb, n := range r.Writes {
-					writes[verb] += n
+					byVerb[verb] += n
 				}
 			}
 			if pods == 0 {
 				continue
 			}
-			a := func(n int) float64 { return float64(n) / float64(pods) }
-			all := writes["create"] + writes["update"] + writes["patch"] + writes["delete"]
-			fmt.Fprintf(w, "| %s | %s | %d | %.2f | %.2f | %.2f | %.2f | %.3f | %d |\n", measure, program, pods,
-				a(writes["create"]), a(writes["update"]+writes["patch"]), a(writes["delete"]), a(all), a(writes["refused"]), needless)
+			perPod := func(n int) float64 { return float64(n) / float64(pods) }
+			out.Row(measure, program, pods, harness.Decimal(2, perPod(byVerb["create"])), harness.Decimal(2, perPod(byVerb["update"]+byVerb["patch"])),
+				harness.Decimal(2, perPod(byVerb["delete"])), harness.Decimal(2, perPod(writes(byVerb))), harness.Decimal(3, perPod(byVerb["refused"])), needless)
 		}
 	}
 }
 
-// reportLag tells how far Testcrs are behind while Pods come at an even rate.
-func (b *bench) reportLag(w io.Writer) {
-	fmt.Fprintf(w, "\n| Pods/s | program | rounds | changes | p50, ms | p99, ms | max, ms | its request alone: p50, p99, max, ms | its processor time, s a 1,000 Pods | "+
-		"kube-apiserver, s a 1,000 Pods | the driver was late: p99, ms | others, s |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+// reportLag prints the lag of Testcrs while Pods are created at an even rate.
+func (b *bench) reportLag(out *harness.Report) {
+	out.Table("Pods/s", "program", "rounds", "changes", "p50, ms", "p99, ms", "max, ms", "its request alone: p50, p99, max, ms", "its processor time, s a 1,000 Pods",
+		"kube-apiserver, s a 1,000 Pods", "the driver was late: p99, ms", "others, s")
 	for _, program := range programs {
-		records := b.of("churn", program)
+		records := b.measured(evenRate, program)
 		if len(records) == 0 {
 			continue
 		}
 		lag := func(f func(distribution) float64) string {
-			return harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return f(r.Lag["all"]) }))
+			return harness.SpreadOf("%.1f", records, func(r *record) float64 { return f(r.Lag["all"]) })
 		}
 		cpu := func(program string) string {
-			return harness.Spread("%.2f", harness.Each(records, func(r *record) float64 { return r.CPU[program] / float64(r.Pods) * 1000 }))
+			return harness.SpreadOf("%.2f", records, func(r *record) float64 { return r.CPU[program] / float64(r.Pods) * 1000 })
 		}
-		request, own := "", cpu("podinfolookup")
-		if records[0].Request != nil {
-			of := func(f func(*distribution) float64) string {
-				return fmt.Sprintf("%.1f", harness.Median(harness.Each(records, func(r *record) float64 { return f(r.Request) })))
-			}
-			request, own = strings.Join([]string{
-				of(func(d *distribution) float64 { return d.P50 }), of(func(d *distribution) float64 { return d.P99 }), of(func(d *distribution) float64 { return d.Max }),
-			}, ", "), ""
+		request, own := "", cpu(harness.PodInfoLookup)
+		if program == harness.RawLoop {
+			request, own = quantiles(", ", records, func(r *record) distribution { return *r.Request }), ""
 		}
-		fmt.Fprintf(w, "| %d | %s | %d | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", records[0].Rate, program, len(records), records[0].Lag["all"].N,
-			lag(func(d distribution) float64 { return d.P50 }), lag(func(d distribution) float64 { return d.P99 }), lag(func(d distribution) float64 { return d.Max }),
+		out.Row(records[0].Rate, program, len(records), records[0].Lag["all"].N, lag(distribution.p50), lag(distribution.p99), lag(distribution.max),
 			request, own, cpu("kube-apiserver"),
-			harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return r.Late.P99 })),
-			harness.Spread("%.1f", harness.Each(records, func(r *record) float64 { return r.CPU["others"] })))
+			harness.SpreadOf("%.1f", records, func(r *record) float64 { return r.Late.P99 }),
+			harness.SpreadOf("%.1f", records, func(r *record) float64 { return r.CPU["others"] }))
 	}
 }
 
-func (b *bench) reportKinds(w io.Writer) {
-	fmt.Fprintf(w, "\n| p50 / p99 / max, ms, medians | %s |\n|---|%s\n", strings.Join(kinds, " | "), strings.Repeat("---|", len(kinds)))
+func (d distribution) p50() float64 { return d.P50 }
+func (d distribution) p99() float64 { return d.P99 }
+func (d distribution) max() float64 { return d.Max }
+
+// quantiles formats the medians of p50, p99 and max over records.
+func quantiles(separator string, records []record, of func(*record) distribution) string {
+	median := func(f func(distribution) float64) float64 {
+		return harness.MedianOf(records, func(r *record) float64 { return f(of(r)) })
+	}
+	return fmt.Sprintf("%.1f%s%.1f%s%.1f", median(distribution.p50), separator, median(distribution.p99), separator, median(distribution.max))
+}
+
+// reportKinds prints the lag by kind of change.
+func (b *bench) reportKinds(out *harness.Report) {
+	out.Table(append([]string{"p50 / p99 / max, ms, medians"}, kinds...)...)
 	for _, program := range programs {
-		records := b.of("churn", program)
+		records := b.measured(evenRate, program)
 		if len(records) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "| %s |", program)
+		row := []any{program}
 		for _, kind := range kinds {
-			of := func(f func(distribution) float64) float64 {
-				return harness.Median(harness.Each(records, func(r *record) float64 { return f(r.Lag[kind]) }))
-			}
-			fmt.Fprintf(w, " %.1f / %.1f / %.1f |", of(func(d distribution) float64 { return d.P50 }),
-				of(func(d distribution) float64 { return d.P99 }), of(func(d distribution) float64 { return d.Max }))
+			row = append(row, quantiles(" / ", records, func(r *record) distribution { return r.Lag[kind] }))
 		}
-		fmt.Fprintln(w)
+		out.Row(row...)
 	}
 }
 
-// reportBursts tells of the mass delete and the rolling restart.
-func (b *bench) reportBursts(w io.Writer) {
-	fmt.Fprint(w, "\n| burst | Pods | they took, s | Testcrs are right after that, s | lag p50, ms | p99, ms | max, ms | deepest queue | writes a Pod |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, measure := range []string{"mass delete", "rolling restart"} {
-		for _, r := range b.of(measure, ours) {
-			depth, writes := 0.0, 0
+// reportBursts prints the lag in the mass delete and the rolling restart.
+func (b *bench) reportBursts(out *harness.Report) {
+	out.Table("burst", "Pods", "they took, s", "Testcrs are right after that, s", "lag p50, ms", "p99, ms", "max, ms", "deepest queue", "writes a Pod")
+	for _, measure := range []string{massDelete, rollingRestart} {
+		for _, r := range b.measured(measure, harness.PodInfoLookup) {
+			depth, lag := 0.0, r.Lag["all"]
 			for _, s := range r.Samples {
 				depth = max(depth, s.Depth)
 			}
-			for verb, n := range r.Writes {
-				if verb != "refused" {
-					writes += n
-				}
-			}
-			lag := r.Lag["all"]
-			fmt.Fprintf(w, "| %s | %d | %.1f | %.2f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", measure, r.Pods, r.Seconds, r.Behind,
-				lag.P50, lag.P99, lag.Max, depth, float64(writes)/float64(r.Pods))
+			out.Row(measure, r.Pods, harness.Decimal(1, r.Seconds), harness.Decimal(2, r.Behind),
+				harness.Decimal(0, lag.P50), harness.Decimal(0, lag.P99), harness.Decimal(0, lag.Max), harness.Decimal(0, depth),
+				harness.Decimal(2, float64(writes(r.Writes))/float64(r.Pods)))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package churn
 
 import (
 	"context"
@@ -17,17 +17,16 @@ import (
 )
 
 const (
-	podsPath    = "/api/v1/pods"
-	testcrsPath = "/apis/stable.example.com/v1/testcrs"
-	// absent is what a Pod or Testcr that is not there says.
+	// absent is the digest of a Pod or Testcr that does not exist.
 	absent = uint64(0)
-	// ahead is how many events may wait to be decoded; a burst has 20,000.
-	ahead = 1 << 17
+	// maxEvents is the number of events that can wait for decoding. A burst has
+	// 20,000.
+	maxEvents = 1 << 17
 )
 
-// tracker follows Pods and Testcrs by a plain watch of each, and tells how long
-// after a change of a Pod its Testcr says as much, both as they arrived here. A
-// change that another one overtakes waits for what the other calls for.
+// tracker measures the time from the event of a Pod to the first event of its
+// Testcr that contains the change or a newer one. It has a watch of each kind
+// and records arrival times before it decodes events.
 type tracker struct {
 	events chan event
 	seed   maphash.Seed
@@ -39,15 +38,15 @@ type tracker struct {
 	onTerminating func(namespace, name string)
 }
 
-// stats are what is counted between two calls of take.
+// stats are the counts since the last call of take, and the present state.
 type stats struct {
-	lags     []lag
-	needless int // writes of what was there already
-	pods     int // there now
-	testcrs  int
-	waiting  int // changes that no Testcr tells yet
-	lastPod  time.Time
-	lastTold time.Time
+	lags       []lag
+	needless   int // writes without a change
+	pods       int // that exist
+	testcrs    int
+	waiting    int // changes that no Testcr contains yet
+	lastPod    time.Time
+	lastTestcr time.Time
 }
 
 type event struct {
@@ -56,16 +55,16 @@ type event struct {
 	pod  bool
 }
 
-// life is one Pod and its Testcr, by digests of what they say.
+// life is the state of a Pod and its Testcr, by digests of the Testcr.
 type life struct {
 	pod, testcr uint64
 	waiting     []change
 }
 
 type change struct {
-	at   time.Time
-	what uint64
-	kind string
+	at     time.Time
+	digest uint64
+	kind   string
 }
 
 type lag struct {
@@ -74,7 +73,7 @@ type lag struct {
 }
 
 func newTracker(ctx context.Context, c *harness.Cluster, podVersion, testcrVersion string) (*tracker, error) {
-	t := &tracker{events: make(chan event, ahead), seed: maphash.MakeSeed(), lives: map[string]*life{}}
+	t := &tracker{events: make(chan event, maxEvents), seed: maphash.MakeSeed(), lives: map[string]*life{}}
 	ended := func(err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -85,8 +84,8 @@ func newTracker(ctx context.Context, c *harness.Cluster, podVersion, testcrVersi
 	for _, w := range []struct {
 		path, version string
 		pod           bool
-	}{{podsPath, podVersion, true}, {testcrsPath, testcrVersion, false}} {
-		err := c.Lines(ctx, w.path, w.version, func(at time.Time, line []byte) {
+	}{{harness.PodsPath, podVersion, true}, {harness.TestcrsPath, testcrVersion, false}} {
+		err := c.Watch(ctx, w.path, w.version, func(at time.Time, line []byte) {
 			t.events <- event{at: at, line: slices.Clone(line), pod: w.pod}
 		}, ended)
 		if err != nil {
@@ -97,7 +96,7 @@ func newTracker(ctx context.Context, c *harness.Cluster, podVersion, testcrVersi
 		for {
 			select {
 			case e := <-t.events:
-				if err := t.follow(e); err != nil {
+				if err := t.observe(e); err != nil {
 					ended(err)
 				}
 			case <-ctx.Done():
@@ -108,48 +107,48 @@ func newTracker(ctx context.Context, c *harness.Cluster, podVersion, testcrVersi
 	return t, nil
 }
 
-func (t *tracker) follow(e event) error {
-	var told struct {
+func (t *tracker) observe(e event) error {
+	var decoded struct {
 		Type   watch.EventType `json:"type"`
 		Object json.RawMessage `json:"object"`
 	}
-	if err := json.Unmarshal(e.line, &told); err != nil {
+	if err := json.Unmarshal(e.line, &decoded); err != nil {
 		return err
 	}
-	if told.Type == watch.Error || told.Type == watch.Bookmark {
-		return fmt.Errorf("a watch says %.200s", e.line)
+	if decoded.Type == watch.Error || decoded.Type == watch.Bookmark {
+		return fmt.Errorf("unexpected event %.200s", e.line)
 	}
 	if !e.pod {
 		u := &unstructured.Unstructured{}
-		if err := json.Unmarshal(told.Object, &u.Object); err != nil {
+		if err := json.Unmarshal(decoded.Object, &u.Object); err != nil {
 			return err
 		}
-		what, err := t.digest(u)
-		if told.Type == watch.Deleted {
-			what = absent
+		digest, err := t.digest(u)
+		if decoded.Type == watch.Deleted {
+			digest = absent
 		}
-		t.testcrTold(e.at, u.GetName(), what)
+		t.observeTestcr(e.at, u.GetName(), digest)
 		return err
 	}
 	pod := &corev1.Pod{}
-	if err := json.Unmarshal(told.Object, pod); err != nil {
+	if err := json.Unmarshal(decoded.Object, pod); err != nil {
 		return err
 	}
 	u := harness.TestcrOf(pod)
-	what, err := t.digest(u)
-	if told.Type == watch.Deleted {
-		what = absent
+	digest, err := t.digest(u)
+	if decoded.Type == watch.Deleted {
+		digest = absent
 	}
-	t.podTold(e.at, u.GetName(), what, kindOf(told.Type, pod), pod)
+	t.observePod(e.at, u.GetName(), digest, kindOf(decoded.Type, pod), pod)
 	return err
 }
 
 func (t *tracker) digest(u *unstructured.Unstructured) (uint64, error) {
 	data, err := json.Marshal([]any{u.Object["spec"], u.GetLabels()})
-	return maphash.Bytes(t.seed, data) | 1, err // never absent
+	return maphash.Bytes(t.seed, data) | 1, err // not absent
 }
 
-// The kinds of changes in the life of a Pod.
+// kinds are the changes in the life of a Pod.
 var kinds = []string{"created", "scheduled", "ready", "terminating", "gone"}
 
 func kindOf(event watch.EventType, pod *corev1.Pod) string {
@@ -176,18 +175,18 @@ func (t *tracker) of(name string) *life {
 	return l
 }
 
-func (t *tracker) podTold(at time.Time, name string, what uint64, kind string, pod *corev1.Pod) {
+func (t *tracker) observePod(at time.Time, name string, digest uint64, kind string, pod *corev1.Pod) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.of(name)
-	if what == l.pod {
+	if digest == l.pod {
 		return
 	}
-	t.pods += present(what) - present(l.pod)
-	l.pod, t.lastPod = what, at
-	l.waiting = append(l.waiting, change{at, what, kind})
+	t.pods += present(digest) - present(l.pod)
+	l.pod, t.lastPod = digest, at
+	l.waiting = append(l.waiting, change{at, digest, kind})
 	t.waiting++
-	if what == l.testcr { // the other watch was faster
+	if digest == l.testcr { // its event arrived first
 		t.settle(l, len(l.waiting)-1, at)
 	}
 	t.forget(name, l)
@@ -196,17 +195,17 @@ func (t *tracker) podTold(at time.Time, name string, what uint64, kind string, p
 	}
 }
 
-func (t *tracker) testcrTold(at time.Time, name string, what uint64) {
+func (t *tracker) observeTestcr(at time.Time, name string, digest uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.of(name)
-	if what == l.testcr && what != absent {
+	if digest == l.testcr && digest != absent {
 		t.needless++
 	}
-	t.testcrs += present(what) - present(l.testcr)
-	l.testcr, t.lastTold = what, at
+	t.testcrs += present(digest) - present(l.testcr)
+	l.testcr, t.lastTestcr = digest, at
 	for i, c := range slices.Backward(l.waiting) {
-		if c.what == what {
+		if c.digest == digest {
 			t.settle(l, i, at)
 			break
 		}
@@ -214,14 +213,14 @@ func (t *tracker) testcrTold(at time.Time, name string, what uint64) {
 	t.forget(name, l)
 }
 
-func present(what uint64) int {
-	if what == absent {
+func present(digest uint64) int {
+	if digest == absent {
 		return 0
 	}
 	return 1
 }
 
-// settle records the changes up to the i-th as told.
+// settle records the lag of the changes up to the i-th.
 func (t *tracker) settle(l *life, i int, at time.Time) {
 	for _, c := range l.waiting[:i+1] {
 		t.lags = append(t.lags, lag{c.kind, max(0, at.Sub(c.at))})
@@ -236,7 +235,7 @@ func (t *tracker) forget(name string, l *life) {
 	}
 }
 
-// take returns what was counted since the last call.
+// take returns the stats and resets the counts.
 func (t *tracker) take() stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -245,8 +244,9 @@ func (t *tracker) take() stats {
 	return taken
 }
 
-// look returns the counts as they are, and for how long the oldest change waits.
-func (t *tracker) look() (now stats, oldest time.Duration, err error) {
+// state returns the stats without lags, and the age of the oldest change that no
+// Testcr contains.
+func (t *tracker) state() (now stats, oldest time.Duration, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := time.Now()

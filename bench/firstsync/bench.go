@@ -1,10 +1,9 @@
-package main
+package firstsync
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -14,20 +13,18 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// stepTimeout is for 100,000 Testcrs on a busy machine.
+// stepTimeout is enough for 100,000 Testcrs on a busy machine.
 const stepTimeout = 15 * time.Minute
 
-// The programs that are measured. The peers' names are those of bin/peers.
+// Values of record.Measure.
 const (
-	raw        = "raw loop"
-	ours       = "podinfolookup"
-	tuned      = "controller-runtime, tuned"
-	untuned    = "controller-runtime"
-	sample     = "sample-controller"
-	article    = "article"
-	agentPeers = "peer-"
-
-	kept = "first sync, kept" // its Testcrs stay for what comes after
+	firstSync     = "first sync"
+	firstSyncKept = "first sync, kept" // its Testcrs stay for the restarts
+	window        = "window"           // of a first sync that is not completed
+	restart       = "restart"
+	verify        = "verify"
+	lookupBeside  = "lookup"
+	lookupAlone   = "lookup, API server stopped"
 )
 
 // bench is one run.
@@ -47,38 +44,35 @@ type record struct {
 	Round   int    `json:"round,omitempty"`
 	Pods    int    `json:"pods"`
 
-	Testcrs    int                `json:"testcrs,omitempty"` // that were made in Seconds
-	Seconds    float64            `json:"seconds,omitempty"` // from the start of the process to the last Testcr; of the raw loop, the loop
+	Testcrs    int                `json:"testcrs,omitempty"` // created in Seconds
+	Seconds    float64            `json:"seconds,omitempty"` // from the start of the process to the last Testcr; of RawLoop, of the loop
 	CPU        harness.CPU        `json:"cpuSeconds,omitempty"`
 	Etcd       map[string]float64 `json:"etcd,omitempty"`
 	Mallocs    float64            `json:"mallocs,omitempty"`
 	AllocBytes float64            `json:"allocBytes,omitempty"`
 	Writes     map[string]int     `json:"writes,omitempty"` // of the program, by verb, from the audit log
 
-	RSSKiB     int `json:"rssKiB,omitempty"`
-	PeakRSSKiB int `json:"peakRSSKiB,omitempty"`
-	SteadyKiB  int `json:"steadyRSSKiB,omitempty"` // some seconds later
+	harness.Memory
+	SteadyKiB int `json:"steadyRSSKiB,omitempty"` // after options.settle
 
-	Lists     map[string]float64 `json:"listSeconds,omitempty"`
-	PerSecond float64            `json:"perSecond,omitempty"`
-	P50Ms     float64            `json:"p50Ms,omitempty"`
-	P99Ms     float64            `json:"p99Ms,omitempty"`
+	Lists map[string]float64 `json:"listSeconds,omitempty"`
+	harness.Load
 }
 
 func newBench(ctx context.Context, o *options) (b *bench, err error) {
 	b = &bench{o: o}
-	if b.Server, err = harness.StartServer(ctx, o.root); err != nil {
+	if b.Server, err = harness.StartServer(ctx, o.Root); err != nil {
 		return nil, err
 	}
-	version, err := b.Alone(ctx)
+	_, version, err := b.CheckEmpty(ctx)
 	if err == nil {
-		b.Records, err = harness.NewRecords[record](o.out, "firstsync")
+		b.Records, err = harness.NewRecords[record](o.Out, "firstsync")
 	}
 	if err == nil {
 		b.raw, err = harness.NewRaw(b.Config)
 	}
 	if err == nil {
-		b.watch, err = b.Count(ctx, version, stepTimeout, b.Note)
+		b.watch, err = b.Count(ctx, version, stepTimeout)
 	}
 	if err != nil {
 		_ = b.Stop() // err is the cause
@@ -99,14 +93,14 @@ func (b *bench) grow(ctx context.Context, n int) error {
 		}
 		b.bodies = append(b.bodies, body)
 	}
-	if err := b.Seen(ctx, n); err != nil {
+	if err := b.WaitForPods(ctx, n); err != nil {
 		return err
 	}
-	b.Note("made %d Pods in %s", n-before, time.Since(start).Round(time.Second))
+	b.Note("created %d Pods in %s", n-before, time.Since(start).Round(time.Second))
 	return b.Compact(ctx)
 }
 
-// verify compares every Testcr with its Pod.
+// verify compares every Testcr with the desired one.
 func (b *bench) verify(ctx context.Context) error {
 	want := make(map[string]*unstructured.Unstructured, len(b.bodies))
 	for _, body := range b.bodies {
@@ -119,8 +113,8 @@ func (b *bench) verify(ctx context.Context) error {
 	return harness.Verify(ctx, b.Testcrs, want)
 }
 
-// clear deletes every Testcr and returns once the watch has told so and the
-// API server and this process have settled.
+// clear deletes every Testcr, waits until the watch has observed it, and collects
+// garbage here and in etcd before the next measurement.
 func (b *bench) clear(ctx context.Context) error {
 	gone := b.watch.Until(0)
 	if err := b.Wipe(ctx); err != nil {
@@ -129,25 +123,16 @@ func (b *bench) clear(ctx context.Context) error {
 	if _, err := b.watch.Wait(ctx, gone); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
-	runtime.GC() // so that none runs for this in the next measurement
+	runtime.GC()
 	return b.Compact(ctx)
 }
 
-// start runs a program; its log is added to NAME.log.
-func (b *bench) start(program string) (*harness.Process, error) {
-	if program == ours {
-		return harness.Start(b.o.binary, filepath.Join(b.o.out, "podinfolookup.log"),
-			"--kubeconfig="+b.Kubeconfig, "--print-list=false", "--print-changes=false")
-	}
-	return harness.Start(b.o.peers, filepath.Join(b.o.out, "peers.log"), "--kubeconfig="+b.Kubeconfig, "--peer="+program)
-}
-
-// rounds measures the raw loop and the programs in turns; each round begins
-// with another one, so that none always meets the fresher server.
+// rounds measures the raw loop and the programs in turns. Each round starts with
+// another one, so that none always runs on the fresher server.
 func (b *bench) rounds(ctx context.Context) error {
-	programs := []string{raw, ours}
-	if b.o.peers != "" && len(b.bodies) == b.o.peerPods {
-		programs = append(programs, tuned)
+	programs := []string{harness.RawLoop, harness.PodInfoLookup}
+	if b.o.Peers && len(b.bodies) == b.o.peerPods {
+		programs = append(programs, harness.TunedControllerRuntime)
 	}
 	rounds := min(1, b.o.rounds)
 	if slices.Contains(b.o.most, len(b.bodies)) {
@@ -168,26 +153,26 @@ func (b *bench) rounds(ctx context.Context) error {
 }
 
 func (b *bench) once(ctx context.Context, program string, round int) error {
-	if err := harness.Quiet(ctx, b.Dir, nil, b.o.patience); err != nil {
+	if err := harness.Quiet(ctx, b.Dir, nil, b.o.Patience); err != nil {
 		return err
 	}
-	if program == raw {
+	if program == harness.RawLoop {
 		return b.rawOnce(ctx, round)
 	}
-	p, err := b.sync(ctx, record{Measure: "first sync", Program: program, Round: round})
+	p, err := b.sync(ctx, record{Measure: firstSync, Program: program, Round: round})
 	if err != nil {
 		return err
 	}
 	return p.Stop()
 }
 
-// slow measures the peers that are too slow to be waited for.
+// slow measures the peers that are too slow for a complete first sync.
 func (b *bench) slow(ctx context.Context) error {
-	if b.o.peers == "" || len(b.bodies) != b.o.peerPods {
+	if !b.o.Peers || len(b.bodies) != b.o.peerPods {
 		return nil
 	}
 	for round := range b.o.slowRounds {
-		for _, peer := range []string{untuned, sample, article} {
+		for _, peer := range []string{harness.ControllerRuntime, harness.SampleController, harness.Article} {
 			if err := b.slowOnce(ctx, peer, round+1); err != nil {
 				return fmt.Errorf("%s: %w", peer, err)
 			}

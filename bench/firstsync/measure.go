@@ -1,25 +1,24 @@
-package main
+package firstsync
 
 import (
 	"context"
 	"fmt"
 	"time"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// Go's own metrics, which the program and the peers serve alike.
+// Metrics of the Go runtime, which podinfolookup and the peers serve.
 const (
 	mallocs    = "go_memstats_mallocs_total"
 	allocBytes = "go_memstats_alloc_bytes_total"
 )
 
-// usage is what has been used so far.
+// usage is what the components and a program have used so far.
 type usage struct {
 	cpu  harness.CPU
 	etcd map[string]float64
-	heap map[string]float64 // of the program, where one runs
+	heap map[string]float64 // of the program, unless there is none
 }
 
 func (b *bench) usage(ctx context.Context, p *harness.Process) (u usage, err error) {
@@ -37,7 +36,7 @@ func (b *bench) usage(ctx context.Context, p *harness.Process) (u usage, err err
 	return u, err
 }
 
-// since puts what was used between before and now into r.
+// since sets the difference to before in r.
 func (u usage) since(before usage, r *record) {
 	r.CPU = u.cpu.Since(before.cpu)
 	r.Etcd = map[string]float64{}
@@ -70,7 +69,7 @@ func (b *bench) rawOnce(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	r := record{Measure: "first sync", Program: raw, Round: round, Pods: len(b.bodies), Testcrs: len(b.bodies), Seconds: took.Seconds()}
+	r := record{Measure: firstSync, Program: harness.RawLoop, Round: round, Pods: len(b.bodies), Testcrs: len(b.bodies), Seconds: took.Seconds()}
 	after.since(before, &r)
 	if err := b.verify(ctx); err != nil {
 		return err
@@ -78,8 +77,8 @@ func (b *bench) rawOnce(ctx context.Context, round int) error {
 	return b.Add(r)
 }
 
-// sync measures a program from its start until every Testcr is there, and
-// leaves it running.
+// sync measures a program from its start until there is a Testcr for each Pod.
+// The program keeps running.
 func (b *bench) sync(ctx context.Context, r record) (p *harness.Process, err error) {
 	log, err := harness.AuditFrom(b.Dir)
 	if err != nil {
@@ -90,7 +89,7 @@ func (b *bench) sync(ctx context.Context, r record) (p *harness.Process, err err
 		return nil, err
 	}
 	all := b.watch.Until(len(b.bodies))
-	if p, err = b.start(r.Program); err != nil {
+	if p, err = b.o.StartProgram(r.Program, b.Kubeconfig); err != nil {
 		return nil, err
 	}
 	if err = b.synced(ctx, p, all, before, &r); err == nil {
@@ -100,19 +99,19 @@ func (b *bench) sync(ctx context.Context, r record) (p *harness.Process, err err
 		err = b.Add(r)
 	}
 	if err != nil {
-		_ = p.Stop() // err is the earlier cause
+		_ = p.Stop() // err is the cause
 		return nil, err
 	}
 	return p, nil
 }
 
-// synced waits until all Testcrs are there, and takes what that needed.
+// synced waits until all is reached and completes r.
 func (b *bench) synced(ctx context.Context, p *harness.Process, all *harness.Goal, before usage, r *record) error {
 	select {
 	case <-all.Reached:
 	case <-p.Ended:
 		return p.Err()
-	case <-b.watch.Ended(): // Wait tells why
+	case <-b.watch.Ended(): // Wait returns the cause
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(stepTimeout):
@@ -127,41 +126,43 @@ func (b *bench) synced(ctx context.Context, p *harness.Process, all *harness.Goa
 	}
 	after.since(before, r)
 	r.Pods, r.Testcrs, r.Seconds = len(b.bodies), len(b.bodies), all.Last.Sub(p.Started).Seconds()
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	if err := b.verify(ctx); err != nil {
 		return err
 	}
-	if r.Measure != kept {
+	if r.Measure != firstSyncKept {
 		return nil
 	}
+	return b.settled(ctx, p, r)
+}
+
+// settled measures steady memory.
+func (b *bench) settled(ctx context.Context, p *harness.Process, r *record) error {
 	if err := harness.Pause(ctx, b.o.settle); err != nil {
 		return err
 	}
-	r.SteadyKiB, _, err = p.Memory()
+	steady, err := p.Memory()
+	r.SteadyKiB = steady.RSSKiB
 	return err
 }
 
-// countWrites fails where a first sync was more than a create of each.
+// countWrites fails if podinfolookup sent more than one create for each Pod.
 func (b *bench) countWrites(log *harness.Audit, r *record) (err error) {
-	agent := agentPeers
-	if r.Program == ours {
-		agent = podinfolookup.ManagedBy + "/"
-	}
-	if r.Writes, err = log.WritesOf(agent, harness.Any); err != nil {
+	if r.Writes, err = log.Writes(harness.AgentOf(r.Program)); err != nil {
 		return err
 	}
-	if r.Program == ours && (len(r.Writes) != 1 || r.Writes["create"] != len(b.bodies)) {
+	if r.Program == harness.PodInfoLookup && (len(r.Writes) != 1 || r.Writes["create"] != len(b.bodies)) {
 		return fmt.Errorf("writes of a first sync: %v, want %d creates", r.Writes, len(b.bodies))
 	}
 	return nil
 }
 
-// slowOnce counts what a peer does in the last two thirds of the window: its
-// start, its first lists and the first burst of requests are left out.
+// slowOnce measures a peer in the last two thirds of the window, after its start,
+// its first lists and its first burst of requests.
 func (b *bench) slowOnce(ctx context.Context, peer string, round int) (err error) {
-	p, err := b.start(peer)
+	p, err := b.o.StartProgram(peer, b.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -181,13 +182,13 @@ func (b *bench) slowOnce(ctx context.Context, peer string, round int) (err error
 	if err := harness.Pause(ctx, b.o.window-b.o.window/3); err != nil {
 		return err
 	}
-	r := record{Measure: "window", Program: peer, Round: round, Pods: len(b.bodies), Testcrs: b.watch.Present() - first, Seconds: time.Since(start).Seconds()}
+	r := record{Measure: window, Program: peer, Round: round, Pods: len(b.bodies), Testcrs: b.watch.Present() - first, Seconds: time.Since(start).Seconds()}
 	after, err := b.usage(ctx, p)
 	if err != nil {
 		return err
 	}
 	after.since(before, &r)
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	return b.Add(r)

@@ -1,17 +1,13 @@
-package main
+package firstsync
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os/exec"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,19 +20,13 @@ import (
 const (
 	lookupClients = 8
 	protobuf      = "application/vnd.kubernetes.protobuf"
-	podsPath      = "/api/v1/pods"
-	testcrsPath   = "/apis/stable.example.com/v1/testcrs"
 
-	lookupBeside = "lookup"
-	lookupAlone  = "lookup, API server stopped"
-
-	// The two lists that a restart needs at least, made at once.
+	// The two lists that every restart needs, requested at the same time.
 	listsAsBytes = "as bytes"
 	listsDecoded = "decoded"
 )
 
-// empty measures the program on a cluster without Pods: what a Pod costs is
-// what comes on top.
+// empty measures memory without Pods, from which the memory a Pod is computed.
 func (b *bench) empty(ctx context.Context) error {
 	for round := range b.o.restarts {
 		if err := b.restart(ctx, round+1); err != nil {
@@ -46,9 +36,9 @@ func (b *bench) empty(ctx context.Context) error {
 	return nil
 }
 
-// warm makes every Testcr, then measures restarts and lookups, and wipes them.
+// warm measures restarts and lookups while all Testcrs exist.
 func (b *bench) warm(ctx context.Context) error {
-	p, err := b.sync(ctx, record{Measure: kept, Program: ours})
+	p, err := b.sync(ctx, record{Measure: firstSyncKept, Program: harness.PodInfoLookup})
 	if err != nil {
 		return err
 	}
@@ -69,10 +59,10 @@ func (b *bench) warm(ctx context.Context) error {
 	return b.clear(ctx)
 }
 
-// audit measures `podinfolookup verify`, which must find nothing.
+// audit measures `podinfolookup verify`, which must find no difference.
 func (b *bench) audit(ctx context.Context) error {
 	var out strings.Builder
-	cmd := exec.CommandContext(ctx, b.o.binary, "verify", "--kubeconfig="+b.Kubeconfig) //nolint:gosec // G204: the caller's own
+	cmd := exec.CommandContext(ctx, b.o.Binary, "verify", "--kubeconfig="+b.Kubeconfig) //nolint:gosec // G204: the caller's own
 	cmd.Stdout, cmd.Stderr = &out, &out
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -80,8 +70,8 @@ func (b *bench) audit(ctx context.Context) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	r := record{Measure: "verify", Program: ours, Pods: len(b.bodies)}
-	// ru_maxrss would tell of this process, which it was forked from.
+	r := record{Measure: verify, Program: harness.PodInfoLookup, Pods: len(b.bodies)}
+	// ru_maxrss would include the memory of this process, from which it is forked.
 	for look := time.NewTicker(10 * time.Millisecond); r.Seconds == 0; {
 		select {
 		case err := <-ended:
@@ -91,22 +81,21 @@ func (b *bench) audit(ctx context.Context) error {
 			r.Seconds = time.Since(start).Seconds()
 			look.Stop()
 		case <-look.C:
-			if _, peak, err := harness.MemoryOf(cmd.Process.Pid); err == nil { // else it has ended
-				r.PeakRSSKiB = max(r.PeakRSSKiB, peak) // of one that is ending it is 0
+			if memory, err := harness.MemoryOf(cmd.Process.Pid); err == nil { // else it has ended
+				r.PeakRSSKiB = max(r.PeakRSSKiB, memory.PeakRSSKiB) // 0 while it ends
 			}
 		}
 	}
-	r.CPU = harness.CPU{"podinfolookup": (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	r.CPU = harness.CPU{harness.PodInfoLookup: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
 	return b.Add(r)
 }
 
-// restart measures a start with every Testcr right, after the two lists that it
-// cannot do without.
+// restart measures a start with every Testcr up to date, after the two lists.
 func (b *bench) restart(ctx context.Context, round int) (err error) {
-	if err := harness.Quiet(ctx, b.Dir, nil, b.o.patience); err != nil {
+	if err := harness.Quiet(ctx, b.Dir, nil, b.o.Patience); err != nil {
 		return err
 	}
-	r := record{Measure: "restart", Program: ours, Round: round, Pods: len(b.bodies)}
+	r := record{Measure: restart, Program: harness.PodInfoLookup, Round: round, Pods: len(b.bodies)}
 	if r.Lists, err = b.lists(ctx); err != nil {
 		return err
 	}
@@ -114,7 +103,7 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := b.start(ours)
+	p, err := b.o.Start(b.o.Binary, b.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -123,28 +112,25 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 			err = stopped
 		}
 	}()
-	address, ready, err := p.Ready(ctx)
+	url, ready, err := p.Ready(ctx)
 	if err != nil {
 		return err
 	}
 	r.Seconds = ready.Seconds()
-	if err := b.compared(ctx, "http://"+address); err != nil {
+	if err := b.compared(ctx, url); err != nil {
 		return err
 	}
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
-	if err := harness.Pause(ctx, b.o.settle); err != nil {
+	if err := b.settled(ctx, p, &r); err != nil {
 		return err
 	}
-	if r.SteadyKiB, _, err = p.Memory(); err != nil {
-		return err
-	}
-	if r.Writes, err = log.WritesOf(podinfolookup.ManagedBy+"/", harness.Any); err != nil {
+	if r.Writes, err = log.Writes(harness.AgentOf(r.Program)); err != nil {
 		return err
 	}
 	if len(r.Writes) > 0 {
-		return fmt.Errorf("writes to Testcrs that were right: %v", r.Writes)
+		return fmt.Errorf("writes to Testcrs that were up to date: %v", r.Writes)
 	}
 	if err := b.Add(r); err != nil || len(b.bodies) == 0 {
 		return err
@@ -152,7 +138,7 @@ func (b *bench) restart(ctx context.Context, round int) (err error) {
 	return b.lookup(ctx, p, round)
 }
 
-// compared waits until the program has looked at every Pod.
+// compared waits until the program has synced every Pod.
 func (b *bench) compared(ctx context.Context, url string) error {
 	const unchanged, depth = `podinfolookup_syncs_total{result="unchanged"}`, `workqueue_depth{name="pods"}`
 	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, stepTimeout, true, func(ctx context.Context) (bool, error) {
@@ -161,14 +147,17 @@ func (b *bench) compared(ctx context.Context, url string) error {
 	})
 }
 
-// lists times the lists of all Pods and of all Testcrs, both at once: as bytes
-// that nobody decodes, and as client-go decodes them.
+// lists measures the lists of all Pods and all Testcrs, requested at the same
+// time, without decoding and decoded by client-go.
 func (b *bench) lists(ctx context.Context) (map[string]float64, error) {
 	took := map[string]float64{}
 	for what, lists := range map[string][2]func() error{
 		listsAsBytes: {
-			func() error { _, err := harness.List(ctx, b.Config, podsPath, protobuf); return err },
-			func() error { _, err := harness.List(ctx, b.Config, testcrsPath, "application/json"); return err },
+			func() error { _, err := harness.List(ctx, b.Config, harness.PodsPath, protobuf); return err },
+			func() error {
+				_, err := harness.List(ctx, b.Config, harness.TestcrsPath, "application/json")
+				return err
+			},
 		},
 		listsDecoded: {
 			func() error {
@@ -187,8 +176,8 @@ func (b *bench) lists(ctx context.Context) (map[string]float64, error) {
 	return took, nil
 }
 
-// lookup measures lookups after the first sync or after the restart of a round:
-// beside an API server that has just served all that, and with it stopped.
+// lookup measures lookups while the API server runs, and while it is stopped.
+// Round 0 follows the first sync, the others follow restarts.
 func (b *bench) lookup(ctx context.Context, p *harness.Process, round int) error {
 	url, err := p.URL(ctx)
 	if err != nil {
@@ -200,58 +189,28 @@ func (b *bench) lookup(ctx context.Context, p *harness.Process, round int) error
 	return b.Halted(func() error { return b.ask(ctx, url, record{Measure: lookupAlone, Round: round}) })
 }
 
-// ask has clients look up random Pods by IP, each again once it has its answer.
-func (b *bench) ask(ctx context.Context, url string, r record) error {
+// ask measures lookups of random Pods by IP.
+func (b *bench) ask(ctx context.Context, url string, r record) (err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: lookupClients}}
-	var (
-		took    [lookupClients][]time.Duration
-		failed  [lookupClients]error
-		clients sync.WaitGroup
-	)
-	start := time.Now()
-	for c := range took {
-		clients.Go(func() {
-			for time.Since(start) < b.o.lookups && failed[c] == nil {
-				ip := harness.IP(rand.IntN(len(b.bodies))) //nolint:gosec // G404: no secret
-				asked := time.Now()
-				failed[c] = askFor(ctx, client, url, ip)
-				took[c] = append(took[c], time.Since(asked))
-			}
-		})
-	}
-	clients.Wait()
-	elapsed := time.Since(start)
-	if err := errors.Join(failed[:]...); err != nil {
+	r.Program, r.Pods = harness.PodInfoLookup, len(b.bodies)
+	r.Load, _, _, err = harness.MeasureLoad(ctx, lookupClients, b.o.lookups, func(ctx context.Context) error {
+		return askFor(ctx, client, url, harness.IP(rand.IntN(r.Pods))) //nolint:gosec // G404: no secret
+	})
+	if err != nil {
 		return fmt.Errorf("lookup: %w", err)
 	}
-	all := slices.Sorted(slices.Values(slices.Concat(took[:]...)))
-	r.Program, r.Pods, r.PerSecond = ours, len(b.bodies), float64(len(all))/elapsed.Seconds()
-	r.P50Ms, r.P99Ms = harness.Quantile(all, 0.5), harness.Quantile(all, 0.99)
 	return b.Add(r)
 }
 
 func askFor(ctx context.Context, client *http.Client, url, ip string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/pods?ip="+ip, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }() // only read
-	body, err := io.ReadAll(response.Body)       // to the end, so that the connection is used again
-	if err != nil {
-		return err
-	}
-	var answer struct {
+	var found struct {
 		Items []podinfolookup.TestcrSpec `json:"items"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("%s: %.100s: %w", response.Status, body, err)
+	if err := harness.GetJSON(ctx, client, url+"/v1/pods?ip="+ip, &found); err != nil {
+		return err
 	}
-	if len(answer.Items) != 1 || answer.Items[0].PodIP != ip {
-		return fmt.Errorf("%s: got %.200s", ip, body)
+	if len(found.Items) != 1 || found.Items[0].PodIP != ip {
+		return fmt.Errorf("%s: got %v", ip, found.Items)
 	}
 	return nil
 }

@@ -1,12 +1,10 @@
-package main
+package lookup
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,20 +17,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 const (
-	namespaces  = 3
-	creates     = 20  // at once
-	podsOfNode  = 110 // the kubelet's default
-	pollEvery   = 100 * time.Millisecond
-	stepTimeout = 15 * time.Minute // of a busy machine
+	namespaces   = 3
+	creates      = 20 // concurrent
+	pollInterval = 100 * time.Millisecond
+	stepTimeout  = 15 * time.Minute // enough on a busy machine
 
-	// Every bareEach-th Pod is as coldstart has them all, bare and without a
-	// container ID; the others are of a Deployment.
-	bareEach = 4
+	// Every fourth Pod has no owner and no container ID. The others belong to a
+	// Deployment.
+	bareInterval = 4
+
+	// Values of record.Measure, besides ways, commands and sizes.
+	life         = "life"
+	coldStart    = "cold start"
+	afterLookups = "after the lookups"
+	restart      = "restart"
 )
 
 // bench is one run.
@@ -41,7 +43,7 @@ type bench struct {
 	*harness.Records[record]
 	o    *options
 	pods []*corev1.Pod
-	took map[way][]time.Duration // each answer, over all rounds
+	took map[way][]time.Duration // latencies of all rounds
 }
 
 // record is one line of lookup.jsonl.
@@ -51,26 +53,22 @@ type record struct {
 	Pods    int    `json:"pods,omitempty"`
 	Clients int    `json:"clients,omitempty"`
 
-	Requests   int         `json:"requests,omitempty"`
-	Seconds    float64     `json:"seconds,omitempty"`
-	PerSecond  float64     `json:"perSecond,omitempty"`
-	P50Ms      float64     `json:"p50Ms,omitempty"`
-	P99Ms      float64     `json:"p99Ms,omitempty"`
-	CPU        harness.CPU `json:"cpuSeconds,omitempty"`
-	RSSKiB     int         `json:"rssKiB,omitempty"`
-	PeakRSSKiB int         `json:"peakRSSKiB,omitempty"`
+	Seconds float64     `json:"seconds,omitempty"`
+	CPU     harness.CPU `json:"cpuSeconds,omitempty"`
+	harness.Load
+	harness.Memory
 
 	Writes map[string]int     `json:"writes,omitempty"` // of the program, by verb, from the audit log
 	Bytes  map[string]float64 `json:"bytes,omitempty"`
 }
 
 func newBench(ctx context.Context, o *options) (*bench, error) {
-	// Such a Pod would be deleted by the controller manager, as its node is not there.
+	// A controller manager would delete the Pods, because their nodes do not exist.
 	if _, err := os.Stat(filepath.Join(o.clusterDir, "pids", "kube-controller-manager.pid")); err == nil {
-		return nil, fmt.Errorf("the cluster in %s has a controller manager: hack/bench.sh lookup starts one without", o.clusterDir)
+		return nil, fmt.Errorf("the cluster in %s has a controller manager: use hack/bench.sh lookup", o.clusterDir)
 	}
-	// Not after ten minutes, when the first of them is wanted.
-	for _, program := range []string{o.binary, o.before, o.kubectl, o.plugin, o.timed} {
+	// Fail now, not after ten minutes.
+	for _, program := range []string{o.Binary, o.before, o.kubectl, o.plugin, o.timed} {
 		if program == "" {
 			continue
 		}
@@ -82,16 +80,16 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cluster.Alone(ctx); err != nil {
+	if _, _, err := cluster.CheckEmpty(ctx); err != nil {
 		return nil, err
 	}
-	records, err := harness.NewRecords[record](o.out, "lookup")
+	records, err := harness.NewRecords[record](o.Out, "lookup")
 	if err != nil {
 		return nil, err
 	}
 	b := &bench{Cluster: cluster, Records: records, o: o, took: map[way][]time.Duration{}}
 	for i := range namespaces {
-		if err := b.makeNamespace(ctx, namespace(i)); err != nil {
+		if err := b.createNamespace(ctx, namespace(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -100,9 +98,9 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 
 func namespace(i int) string { return fmt.Sprintf("%s-%d", harness.UserAgent, i) }
 
-// makeNamespace also makes the ServiceAccount that no controller makes here,
-// and without which no Pod is taken.
-func (b *bench) makeNamespace(ctx context.Context, name string) error {
+// createNamespace also creates the ServiceAccount that Pods need, because there
+// is no controller to do it.
+func (b *bench) createNamespace(ctx context.Context, name string) error {
 	_, err := b.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
 		return err
@@ -111,16 +109,10 @@ func (b *bench) makeNamespace(ctx context.Context, name string) error {
 	return err
 }
 
-// start runs a podinfolookup; its log is added to podinfolookup.log.
-func (b *bench) start(binary string) (*harness.Process, error) {
-	return harness.Start(binary, filepath.Join(b.o.out, "podinfolookup.log"),
-		"--kubeconfig="+b.o.kubeconfig, "--print-list=false", "--print-changes=false")
-}
-
-// fill makes the Pods, bound and Running. Nothing simulates them: a kubelet for
-// 20,000 Pods would take most of the time and of the processors.
+// fill creates the Pods, bound and Running. Simulated kubelets for 20,000 Pods
+// would use most of the processors.
 func (b *bench) fill(ctx context.Context) error {
-	b.Note("making %d Pods", b.o.pods)
+	b.Note("creating %d Pods", b.o.pods)
 	b.pods = make([]*corev1.Pod, b.o.pods)
 	err := harness.Parallel(creates, b.o.pods, func(i int) error {
 		pods := b.Kube.CoreV1().Pods(namespace(i % namespaces))
@@ -142,11 +134,11 @@ func newPod(i int) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%05d", i), Labels: map[string]string{"app": "web"}},
 		Spec: corev1.PodSpec{
-			NodeName:   fmt.Sprintf("node-%06d", i/podsOfNode),
+			NodeName:   fmt.Sprintf("node-%06d", i/harness.PodsOfNode),
 			Containers: []corev1.Container{{Name: "nginx", Image: "nginx:1.29"}},
 		},
 	}
-	if i%bareEach > 0 {
+	if i%bareInterval > 0 {
 		const hash = "6bf4d7c9b8"
 		pod.Name = fmt.Sprintf("nginx-%s-%05d", hash, i)
 		pod.Labels = map[string]string{"app": "nginx", "pod-template-hash": hash}
@@ -160,15 +152,14 @@ func newPod(i int) *corev1.Pod {
 }
 
 func runningStatus(i int) corev1.PodStatus {
-	// Of both families, as kwok gives them.
 	ip := fmt.Sprintf("10.128.%d.%d", i>>8, i&255)
 	ip6 := fmt.Sprintf("fd00::1:%x", i)
 	status := corev1.PodStatus{
 		Phase: corev1.PodRunning, StartTime: new(metav1.Now()),
-		PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}, {IP: ip6}}, HostIP: fmt.Sprintf("10.0.0.%d", i/podsOfNode%254+1),
+		PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}, {IP: ip6}}, HostIP: fmt.Sprintf("10.0.0.%d", i/harness.PodsOfNode%254+1),
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 	}
-	if i%bareEach > 0 {
+	if i%bareInterval > 0 {
 		status.ContainerStatuses = []corev1.ContainerStatus{{
 			Name: "nginx", Image: "nginx:1.29", Ready: true, ContainerID: containerID(fmt.Sprint(i)),
 			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
@@ -182,13 +173,13 @@ func containerID(of string) string {
 	return "containerd://" + hex.EncodeToString(sum[:])
 }
 
-// measure runs the program until every Pod has its Testcr, and then the lookups.
+// measure runs the program until every Pod has its Testcr, and then lookups.
 func (b *bench) measure(ctx context.Context) (err error) {
 	log, err := harness.AuditFrom(b.o.clusterDir)
 	if err != nil {
 		return err
 	}
-	p, err := b.start(b.o.binary)
+	p, err := b.o.Start(b.o.Binary, b.o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -197,26 +188,26 @@ func (b *bench) measure(ctx context.Context) (err error) {
 			err = stopped
 		}
 	}()
-	address, _, err := p.Ready(ctx)
+	url, _, err := p.Ready(ctx)
 	if err != nil {
 		return err
 	}
-	if err := b.complete(ctx, address); err != nil {
+	if err := b.complete(ctx, url); err != nil {
 		return err
 	}
-	r := record{Measure: "cold start", Pods: len(b.pods), Seconds: time.Since(p.Started).Seconds()}
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	r := record{Measure: coldStart, Pods: len(b.pods), Seconds: time.Since(p.Started).Seconds()}
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	want := make(map[string]*unstructured.Unstructured, len(b.pods))
 	for _, pod := range b.pods {
-		t := podinfolookup.FromPod(pod)
-		want[t.Name] = t.Encode()
+		u := harness.TestcrOf(pod)
+		want[u.GetName()] = u
 	}
 	if err := harness.Verify(ctx, b.Testcrs, want); err != nil {
 		return err
 	}
-	if r.Writes, err = log.Writes(harness.Any); err != nil {
+	if r.Writes, err = log.Writes(harness.AgentOf(harness.PodInfoLookup)); err != nil {
 		return err
 	}
 	if len(r.Writes) != 1 || r.Writes["create"] != len(b.pods) {
@@ -225,45 +216,25 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if err := b.Add(r); err != nil {
 		return err
 	}
-	return b.rounds(ctx, p, address)
+	return b.rounds(ctx, p, url)
 }
 
-// complete waits until the program's index has every Testcr.
-func (b *bench) complete(ctx context.Context, address string) error {
+// complete waits until the index of the program contains every Testcr.
+func (b *bench) complete(ctx context.Context, url string) error {
 	var view struct {
 		Testcrs int `json:"testcrs"`
 	}
-	err := wait.PollUntilContextTimeout(ctx, pollEvery, stepTimeout, true, func(ctx context.Context) (bool, error) {
-		err := getJSON(ctx, http.DefaultClient, "http://"+address+"/v1/pods?limit=1", &view)
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
+		err := harness.GetJSON(ctx, http.DefaultClient, url+"/v1/pods?limit=1", &view)
 		return view.Testcrs == len(b.pods), err
 	})
 	if err != nil {
-		return fmt.Errorf("the lookup has %d Testcrs, want %d: %w", view.Testcrs, len(b.pods), err)
+		return fmt.Errorf("the index has %d Testcrs, want %d: %w", view.Testcrs, len(b.pods), err)
 	}
 	return nil
 }
 
-func getJSON(ctx context.Context, client *http.Client, url string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }() // only read
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, response.Status)
-	}
-	body, err := io.ReadAll(response.Body) // to the end, so that the connection is used again
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(body, into)
-}
-
-// memory measures starts with every Testcr right, in turns with the other version.
+// memory measures restarts with every Testcr up to date, of the versions in turns.
 func (b *bench) memory(ctx context.Context) error {
 	for round := range b.o.restarts {
 		for _, version := range b.versions() {
@@ -275,11 +246,11 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// version is a podinfolookup and what it is called in the records.
+// version is a podinfolookup, with a suffix for record.Measure.
 type version struct{ suffix, binary string }
 
 func (b *bench) versions() []version {
-	versions := []version{{"", b.o.binary}}
+	versions := []version{{"", b.o.Binary}}
 	if b.o.before != "" {
 		versions = append(versions, version{", before", b.o.before})
 	}
@@ -287,7 +258,7 @@ func (b *bench) versions() []version {
 }
 
 func (b *bench) restart(ctx context.Context, v version, round int) (err error) {
-	p, err := b.start(v.binary)
+	p, err := b.o.Start(v.binary, b.o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -300,8 +271,8 @@ func (b *bench) restart(ctx context.Context, v version, round int) (err error) {
 	if err != nil {
 		return err
 	}
-	r := record{Measure: "restart" + v.suffix, Round: round, Pods: len(b.pods), Seconds: ready.Seconds()}
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	r := record{Measure: restart + v.suffix, Round: round, Pods: len(b.pods), Seconds: ready.Seconds()}
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	return b.Add(r)

@@ -1,4 +1,4 @@
-package main
+package lookup
 
 import (
 	"bytes"
@@ -19,17 +19,18 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// manyQueries is how many IPs one call of the plugin is given at once.
+// manyQueries is the number of IPs in one call of the plugin.
 const manyQueries = 100
 
-// command is what is called to find some Pods.
+// command is a command line that finds Pods.
 type command struct {
 	name string
 	pods int
 	args func(pods []*corev1.Pod) []string
 }
 
-// commandsOf returns the plugin's calls and those of kubectl that do the same.
+// commandsOf returns command lines of the plugin, and the equivalent ones of
+// kubectl.
 func (b *bench) commandsOf() []command {
 	kubectl := func(args ...string) func([]*corev1.Pod) []string {
 		return func(pods []*corev1.Pod) []string {
@@ -63,10 +64,10 @@ func (b *bench) commandsOf() []command {
 	}, commands...)
 }
 
-// commands measures each command in turns, from its start to its end.
+// commands measures the commands in turns, from start to end.
 func (b *bench) commands(ctx context.Context) error {
 	commands := b.commandsOf()
-	cache, err := os.MkdirTemp("", "podinfolookup-bench-") // kubectl's, of what the server serves
+	cache, err := os.MkdirTemp("", "podinfolookup-bench-") // discovery cache of kubectl
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (b *bench) commands(ctx context.Context) error {
 	}
 	env := append(os.Environ(), "KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+cache, "KUBERC=off")
 	for call := range b.o.calls + 1 {
-		if err := harness.Quiet(ctx, b.o.clusterDir, nil, b.o.patience); err != nil {
+		if err := harness.Quiet(ctx, b.o.clusterDir, nil, b.o.Patience); err != nil {
 			return err
 		}
 		for i := range commands {
@@ -87,7 +88,7 @@ func (b *bench) commands(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			if r.Round = call; call == 0 {
-				r.Measure += ", the first" // which fills that cache
+				r.Measure += ", the first" // it fills the discovery cache
 			}
 			if err := b.Add(r); err != nil {
 				return err
@@ -124,12 +125,12 @@ func (b *bench) call(ctx context.Context, c *command, env []string) (record, err
 		return r, fmt.Errorf("%w: %s", err, stderr.String())
 	}
 	out := stdout.String()
-	wrong := strings.Count(out, "\n") != len(pods)+1 // a header, and a line for each
+	wrong := strings.Count(out, "\n") != len(pods)+1 // a header and a line for each Pod
 	for _, pod := range pods {
-		wrong = wrong || !strings.Contains(out, pod.Name+" ") // a Testcr's line has its Pod's, too
+		wrong = wrong || !strings.Contains(out, pod.Name+" ") // the name of a Testcr contains that of its Pod
 	}
 	if wrong {
-		return r, fmt.Errorf("asked for the Pod %s and %d others: got %s", keyOf(pods[0]), len(pods)-1, out)
+		return r, fmt.Errorf("lookup of the Pod %s and %d others: got %s", keyOf(pods[0]), len(pods)-1, out)
 	}
 	return r, json.NewDecoder(result).Decode(&r)
 }

@@ -1,4 +1,4 @@
-package main
+package lookup
 
 import (
 	"context"
@@ -31,12 +31,12 @@ func (b *bench) life(ctx context.Context, v version) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := b.start(v.binary)
+	p, err := b.o.Start(v.binary, b.o.kubeconfig)
 	if err != nil {
 		return err
 	}
 	stop := p.Stop
-	defer func() { _ = stop() }() // err is the earlier cause
+	defer func() { _ = stop() }() // err is the cause
 	if _, _, err := p.Ready(ctx); err != nil {
 		return err
 	}
@@ -46,19 +46,19 @@ func (b *bench) life(ctx context.Context, v version) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := b.told(ctx, pod); err != nil {
+		if err := b.waitForTestcr(ctx, pod); err != nil {
 			return err
 		}
 	}
-	r := record{Measure: "life" + v.suffix}
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	r := record{Measure: life + v.suffix}
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	stop = func() error { return nil }
 	if err := p.Stop(); err != nil {
 		return err
 	}
-	if r.Writes, err = log.Writes(harness.Any); err != nil {
+	if r.Writes, err = log.Writes(harness.AgentOf(harness.PodInfoLookup)); err != nil {
 		return err
 	}
 	if want := map[string]int{"create": 1, "update": 4, "delete": 1}; v.suffix == "" && !maps.Equal(r.Writes, want) {
@@ -70,7 +70,7 @@ func (b *bench) life(ctx context.Context, v version) (err error) {
 const lifeName = "life"
 
 // lifeSteps are the changes in the life of a Pod, from its creation to its end.
-// Each returns the Pod as it then is, nil at last.
+// Each returns the changed Pod, or nil once it is gone.
 var lifeSteps = []func(context.Context, v1.PodInterface) (*corev1.Pod, error){
 	func(ctx context.Context, pods v1.PodInterface) (*corev1.Pod, error) {
 		pod := newPod(1)
@@ -96,7 +96,7 @@ var lifeSteps = []func(context.Context, v1.PodInterface) (*corev1.Pod, error){
 		if err := pods.Delete(ctx, lifeName, metav1.DeleteOptions{}); err != nil {
 			return nil, err
 		}
-		return pods.Get(ctx, lifeName, metav1.GetOptions{}) // its node has 30 s to stop it
+		return pods.Get(ctx, lifeName, metav1.GetOptions{}) // it terminates for 30 s
 	},
 	func(ctx context.Context, pods v1.PodInterface) (*corev1.Pod, error) {
 		return nil, pods.Delete(ctx, lifeName, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
@@ -113,15 +113,15 @@ func setContainer(ctx context.Context, pods v1.PodInterface, id string) (*corev1
 	return pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 }
 
-// told waits until the Testcr says all that there is to say of pod; of nil,
-// until it is gone.
-func (b *bench) told(ctx context.Context, pod *corev1.Pod) error {
+// waitForTestcr waits until the Testcr of pod is up to date, or, if pod is nil,
+// until it is deleted.
+func (b *bench) waitForTestcr(ctx context.Context, pod *corev1.Pod) error {
 	want := podinfolookup.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace(0), Name: lifeName}})
 	if pod != nil {
 		want = podinfolookup.FromPod(pod)
 	}
 	spec := want.Encode().Object["spec"]
-	err := wait.PollUntilContextTimeout(ctx, pollEvery, stepTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
 		t, err := b.Testcrs.Get(ctx, want.Name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):

@@ -1,4 +1,4 @@
-package main
+package lookup
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +15,9 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// The ways to find a Pod by its IP. "any" is resourceVersion=0, an answer from
-// the API server's cache; without it the server first makes sure that its cache
-// is as new as etcd, as for kubectl.
+// The ways to find a Pod by its IP. "Any" is resourceVersion=0, which the API
+// server answers from its cache. Otherwise it first checks that the cache is as
+// new as etcd, as for kubectl.
 const (
 	overHTTP     = "HTTP lookup"
 	podField     = "Pods, status.podIP"
@@ -32,39 +30,39 @@ const (
 
 var ways = []string{overHTTP, podField, podFieldAny, testcrField, testcrAny, testcrLabel, testcrLblAny}
 
-// way is a way to find a Pod, and how many ask at once.
+// way is a way to find a Pod, with a number of concurrent clients.
 type way struct {
 	name    string
 	clients int
 }
 
-// asker finds pod by its IP, and fails on any other answer than that Pod.
+// asker finds pod by its IP, and fails if it finds anything else.
 type asker func(ctx context.Context, pod *corev1.Pod) error
 
-func (b *bench) askers(address string) map[string]asker {
+func (b *bench) askers(url string) map[string]asker {
 	return map[string]asker{
-		overHTTP: askHTTP(address),
+		overHTTP: askHTTP(url),
 		podField: b.askPods(""), podFieldAny: b.askPods("0"),
 		testcrField: b.askTestcrs("", byField), testcrAny: b.askTestcrs("0", byField),
 		testcrLabel: b.askTestcrs("", byLabel), testcrLblAny: b.askTestcrs("0", byLabel),
 	}
 }
 
-func askHTTP(address string) asker {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}} // else only two are kept
+func askHTTP(url string) asker {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}} // by default only two connections are kept
 	return func(ctx context.Context, pod *corev1.Pod) error {
-		var answer struct {
+		var found struct {
 			Total int                        `json:"total"`
 			Items []podinfolookup.TestcrSpec `json:"items"`
 		}
 		ip := pod.Status.PodIP
-		if err := getJSON(ctx, client, "http://"+address+"/v1/pods?ip="+ip, &answer); err != nil {
+		if err := harness.GetJSON(ctx, client, url+"/v1/pods?ip="+ip, &found); err != nil {
 			return err
 		}
-		if answer.Total != 1 || len(answer.Items) != 1 {
-			return fmt.Errorf("%s: %d Pods", ip, answer.Total)
+		if found.Total != 1 || len(found.Items) != 1 {
+			return fmt.Errorf("%s: %d Pods", ip, found.Total)
 		}
-		return checkSpec(pod, &answer.Items[0])
+		return checkSpec(pod, &found.Items[0])
 	}
 }
 
@@ -74,7 +72,7 @@ func checkSpec(pod *corev1.Pod, spec *podinfolookup.TestcrSpec) error {
 
 func check(pod *corev1.Pod, key, uid, ip string) error {
 	if key != keyOf(pod) || uid != string(pod.UID) || ip != pod.Status.PodIP {
-		return fmt.Errorf("asked for %s, the IP of Pod %s (%s): got %s, the IP of Pod %s (%s)", pod.Status.PodIP, keyOf(pod), pod.UID, ip, key, uid)
+		return fmt.Errorf("lookup of %s, the IP of Pod %s (%s): got %s, the IP of Pod %s (%s)", pod.Status.PodIP, keyOf(pod), pod.UID, ip, key, uid)
 	}
 	return nil
 }
@@ -128,17 +126,17 @@ func (b *bench) askTestcrs(resourceVersion string, by func(ip string) metav1.Lis
 	}
 }
 
-// rounds measures every way in turns; each round begins with another one.
-func (b *bench) rounds(ctx context.Context, p *harness.Process, address string) error {
-	askers := b.askers(address)
+// rounds measures the ways in turns. Each round starts with another one.
+func (b *bench) rounds(ctx context.Context, p *harness.Process, url string) error {
+	askers := b.askers(url)
 	var all []way
 	for _, clients := range b.o.clients {
 		for _, name := range ways {
 			all = append(all, way{name, clients})
 		}
 	}
-	for _, w := range all { // opens connections, and warms what is kept behind them
-		if _, _, err := b.load(ctx, askers[w.name], w.clients, b.o.duration/10); err != nil {
+	for _, w := range all { // opens connections and fills caches
+		if _, _, _, err := b.load(ctx, askers[w.name], w.clients, b.o.duration/10); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -150,23 +148,23 @@ func (b *bench) rounds(ctx context.Context, p *harness.Process, address string) 
 			}
 		}
 	}
-	r := record{Measure: "after the lookups", Pods: len(b.pods)}
+	r := record{Measure: afterLookups, Pods: len(b.pods)}
 	var err error
-	if r.RSSKiB, r.PeakRSSKiB, err = p.Memory(); err != nil {
+	if r.Memory, err = p.Memory(); err != nil {
 		return err
 	}
 	return b.Add(r)
 }
 
 func (b *bench) round(ctx context.Context, p *harness.Process, w way, ask asker, round int) error {
-	if err := harness.Quiet(ctx, b.o.clusterDir, p, b.o.patience); err != nil {
+	if err := harness.Quiet(ctx, b.o.clusterDir, p, b.o.Patience); err != nil {
 		return err
 	}
 	before, err := harness.CPUNow(b.o.clusterDir, p)
 	if err != nil {
 		return err
 	}
-	took, elapsed, err := b.load(ctx, ask, w.clients, b.o.duration)
+	load, took, elapsed, err := b.load(ctx, ask, w.clients, b.o.duration)
 	if err != nil {
 		return err
 	}
@@ -175,34 +173,14 @@ func (b *bench) round(ctx context.Context, p *harness.Process, w way, ask asker,
 		return err
 	}
 	b.took[w] = append(b.took[w], took...)
-	slices.Sort(took)
 	return b.Add(record{
-		Measure: w.name, Round: round, Pods: len(b.pods), Clients: w.clients, Requests: len(took), Seconds: elapsed.Seconds(),
-		PerSecond: float64(len(took)) / elapsed.Seconds(), P50Ms: harness.Quantile(took, 0.5), P99Ms: harness.Quantile(took, 0.99), CPU: after.Since(before),
+		Measure: w.name, Round: round, Pods: len(b.pods), Clients: w.clients, Load: load, Seconds: elapsed.Seconds(), CPU: after.Since(before),
 	})
 }
 
-// load has clients ask for random Pods, each again once it has its answer, and
-// returns how long each answer took and all of them together.
-func (b *bench) load(ctx context.Context, ask asker, clients int, duration time.Duration) ([]time.Duration, time.Duration, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	took := make([][]time.Duration, clients)
-	start := time.Now()
-	var wg sync.WaitGroup
-	for i := range took {
-		wg.Go(func() {
-			for time.Since(start) < duration && ctx.Err() == nil {
-				pod := b.pods[rand.IntN(len(b.pods))] //nolint:gosec // G404: no secret
-				asked := time.Now()
-				if err := ask(ctx, pod); err != nil {
-					cancel(err)
-					return
-				}
-				took[i] = append(took[i], time.Since(asked))
-			}
-		})
-	}
-	wg.Wait()
-	return slices.Concat(took...), time.Since(start), context.Cause(ctx)
+// load looks up random Pods.
+func (b *bench) load(ctx context.Context, ask asker, clients int, duration time.Duration) (harness.Load, []time.Duration, time.Duration, error) {
+	return harness.MeasureLoad(ctx, clients, duration, func(ctx context.Context) error {
+		return ask(ctx, b.pods[rand.IntN(len(b.pods))]) //nolint:gosec // G404: no secret
+	})
 }

@@ -1,17 +1,16 @@
-package main
+package lookup
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-// report prints the tables of docs/benchmarks.md.
-func (b *bench) report(w io.Writer) error {
-	out := &strings.Builder{}
+// report returns the tables of docs/benchmarks.md.
+func (b *bench) report() *harness.Report {
+	out := &harness.Report{}
 	for _, clients := range b.o.clients {
 		b.reportLoad(out, clients)
 	}
@@ -20,114 +19,107 @@ func (b *bench) report(w io.Writer) error {
 	b.reportBytes(out)
 	b.reportWrites(out)
 	b.reportMemory(out)
-	_, err := io.WriteString(w, out.String())
-	return err
+	return out
 }
 
-func (b *bench) of(measure string, clients int) []record {
-	return slices.DeleteFunc(slices.Clone(b.All), func(r record) bool { return r.Measure != measure || r.Clients != clients })
+func (b *bench) measured(measure string, clients int) []record {
+	return b.Select(func(r *record) bool { return r.Measure == measure && r.Clients == clients })
 }
 
 // rate returns the median of the rounds.
 func (b *bench) rate(measure string, clients int) float64 {
-	return harness.Median(each(b.of(measure, clients), func(r *record) float64 { return r.PerSecond }))
+	return harness.MedianOf(b.measured(measure, clients), func(r *record) float64 { return r.PerSecond })
 }
 
-func each(records []record, f func(*record) float64) []float64 {
-	out := make([]float64, len(records))
-	for i := range records {
-		out[i] = f(&records[i])
-	}
-	return out
-}
-
-func (b *bench) reportLoad(w io.Writer, clients int) {
-	fmt.Fprintf(w, "| clients at once: %d | lookups/s, each round | lookups/s | p50, ms | p99, ms | HTTP lookups for one of these | processor time of others, s |\n|---|---|---|---|---|---|---|\n", clients)
+func (b *bench) reportLoad(out *harness.Report, clients int) {
+	out.Table(fmt.Sprintf("clients at once: %d", clients), "lookups/s, each round", "lookups/s", "p50, ms", "p99, ms", "HTTP lookups for one of these", "processor time of others, s")
 	for _, name := range ways {
 		var rounds, others []string
-		for _, r := range b.of(name, clients) {
-			rounds = append(rounds, fmt.Sprintf("%.*f", digits(r.PerSecond), r.PerSecond))
-			others = append(others, fmt.Sprintf("%.1f", r.CPU["others"]))
+		for _, r := range b.measured(name, clients) {
+			rounds = append(rounds, formatRate(r.PerSecond))
+			others = append(others, harness.Decimal(1, r.CPU["others"]))
 		}
 		took, rate := slices.Sorted(slices.Values(b.took[way{name, clients}])), b.rate(name, clients)
-		fmt.Fprintf(w, "| %s | %s | %.*f | %.2f | %.2f | %.0f | %s |\n", name, strings.Join(rounds, ", "), digits(rate), rate,
-			harness.Quantile(took, 0.5), harness.Quantile(took, 0.99), b.rate(overHTTP, clients)/rate, strings.Join(others, ", "))
+		out.Row(name, strings.Join(rounds, ", "), formatRate(rate), harness.Decimal(2, harness.Quantile(took, 0.5)), harness.Decimal(2, harness.Quantile(took, 0.99)),
+			harness.Decimal(0, b.rate(overHTTP, clients)/rate), strings.Join(others, ", "))
 	}
-	fmt.Fprintln(w)
 }
 
-// digits are the decimals that a rate is worth.
-func digits(rate float64) int {
+func formatRate(rate float64) string {
 	if rate < 100 {
-		return 1
+		return harness.Decimal(1, rate)
 	}
-	return 0
+	return harness.Decimal(0, rate)
 }
 
-func (b *bench) reportCPU(w io.Writer, clients int) {
-	programs := []string{"podinfolookup", "kube-apiserver", "etcd", "bench", "others"}
-	fmt.Fprintf(w, "| processor time a lookup, ms, clients at once: %d | %s |\n|---|%s\n", clients, strings.Join(programs, " | "), strings.Repeat("---|", len(programs)))
+func (b *bench) reportCPU(out *harness.Report, clients int) {
+	programs := []string{harness.PodInfoLookup, "kube-apiserver", "etcd", "bench", "others"}
+	out.Table(append([]string{fmt.Sprintf("processor time a lookup, ms, clients at once: %d", clients)}, programs...)...)
 	for _, name := range ways {
-		fmt.Fprintf(w, "| %s |", name)
+		row := []any{name}
 		for _, program := range programs {
-			used := each(b.of(name, clients), func(r *record) float64 { return r.CPU[program] / float64(r.Requests) * 1000 })
-			fmt.Fprintf(w, " %.3f |", harness.Median(used))
+			row = append(row, harness.Decimal(3, harness.MedianOf(b.measured(name, clients), func(r *record) float64 {
+				return r.CPU[program] / float64(r.Requests) * 1000
+			})))
 		}
-		fmt.Fprintln(w)
+		out.Row(row...)
 	}
 }
 
-func (b *bench) reportCommands(w io.Writer) {
-	fmt.Fprintf(w, "\n| command, %d runs | median, s | slowest, s | peak memory, MiB |\n|---|---|---|---|\n", b.o.calls)
+func (b *bench) reportCommands(out *harness.Report) {
+	out.Table(fmt.Sprintf("command, %d runs", b.o.calls), "median, s", "slowest, s", "peak memory, MiB")
 	for _, c := range b.commandsOf() {
-		calls := b.of(c.name, 0)
-		seconds := each(calls, func(r *record) float64 { return r.Seconds })
-		fmt.Fprintf(w, "| `%s` | %.3f | %.3f | %.0f |\n", c.name, harness.Median(seconds), slices.Max(seconds),
-			slices.Max(each(calls, func(r *record) float64 { return float64(r.PeakRSSKiB) / 1024 })))
+		calls := b.measured(c.name, 0)
+		seconds := harness.Each(calls, func(r *record) float64 { return r.Seconds })
+		peak := 0
+		for _, r := range calls {
+			peak = max(peak, r.PeakRSSKiB)
+		}
+		out.Row("`"+c.name+"`", harness.Decimal(3, harness.Median(seconds)), harness.Decimal(3, slices.Max(seconds)), harness.MiB(peak))
 	}
 }
 
-func (b *bench) reportBytes(w io.Writer) {
-	fmt.Fprint(w, "\n| bytes of a Testcr in etcd, mean | stored | without managedFields | these without the container ID's label | and without the IP's |\n|---|---|---|---|---|\n")
+func (b *bench) reportBytes(out *harness.Report) {
+	out.Table("bytes of a Testcr in etcd, mean", "stored", "without managedFields", "these without the container ID's label", "and without the IP's")
 	for _, kind := range kindsOfPods {
-		for _, r := range b.of("size, "+kind, 0) {
-			fmt.Fprintf(w, "| %s, %d Pods | %.0f | %.0f | %.0f | %.0f |\n", kind, r.Pods, r.Bytes["stored"], r.Bytes["without managedFields"],
-				r.Bytes["without managedFields"+noContainer], r.Bytes["without managedFields"+noLookup])
+		for _, r := range b.measured("size, "+kind, 0) {
+			out.Row(fmt.Sprintf("%s, %d Pods", kind, r.Pods), harness.Decimal(0, r.Bytes["stored"]), harness.Decimal(0, r.Bytes["without managedFields"]),
+				harness.Decimal(0, r.Bytes["without managedFields"+noContainer]), harness.Decimal(0, r.Bytes["without managedFields"+noLookup]))
 		}
 	}
 }
 
-func (b *bench) reportWrites(w io.Writer) {
-	fmt.Fprint(w, "\n| writes to Testcrs | create | update | delete | others |\n|---|---|---|---|---|\n")
-	measures := []string{"cold start"}
-	for _, v := range b.versions() {
-		measures = append(measures, "life"+v.suffix)
-	}
-	for _, measure := range measures {
-		for _, r := range b.of(measure, 0) {
-			all := 0
+func (b *bench) reportWrites(out *harness.Report) {
+	out.Table("writes to Testcrs", "create", "update", "delete", "others")
+	for _, measure := range append([]string{coldStart}, b.eachVersion(life)...) {
+		for _, r := range b.measured(measure, 0) {
+			create, update, del, all := r.Writes["create"], r.Writes["update"], r.Writes["delete"], 0
 			for _, n := range r.Writes {
 				all += n
 			}
-			known := r.Writes["create"] + r.Writes["update"] + r.Writes["delete"]
-			fmt.Fprintf(w, "| %s | %d | %d | %d | %d |\n", measure, r.Writes["create"], r.Writes["update"], r.Writes["delete"], all-known)
+			out.Row(measure, create, update, del, all-create-update-del)
 		}
 	}
 }
 
-func (b *bench) reportMemory(w io.Writer) {
-	fmt.Fprint(w, "\n| the program | Pods | resident, MiB | at its peak, MiB | ready after, s |\n|---|---|---|---|---|\n")
-	measures := []string{"life", "cold start", "after the lookups"}
-	for _, v := range b.versions() {
-		measures = append(measures, "restart"+v.suffix)
-	}
-	for _, measure := range measures {
-		for _, r := range b.of(measure, 0) {
+func (b *bench) reportMemory(out *harness.Report) {
+	out.Table("the program", "Pods", "resident, MiB", "at its peak, MiB", "ready after, s")
+	for _, measure := range append([]string{life, coldStart, afterLookups}, b.eachVersion(restart)...) {
+		for _, r := range b.measured(measure, 0) {
 			ready := ""
-			if strings.HasPrefix(measure, "restart") {
-				ready = fmt.Sprintf("%.2f", r.Seconds)
+			if strings.HasPrefix(measure, restart) {
+				ready = harness.Decimal(2, r.Seconds)
 			}
-			fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %s |\n", measure, r.Pods, float64(r.RSSKiB)/1024, float64(r.PeakRSSKiB)/1024, ready)
+			out.Row(measure, r.Pods, harness.MiB(r.RSSKiB), harness.MiB(r.PeakRSSKiB), ready)
 		}
 	}
+}
+
+// eachVersion returns the name of a measure for each measured version.
+func (b *bench) eachVersion(measure string) []string {
+	var out []string
+	for _, v := range b.versions() {
+		out = append(out, measure+v.suffix)
+	}
+	return out
 }

@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -20,10 +20,10 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// article is the algorithm of the article that podinfolookup grew from: one
-// worker, client-go's default of 5 requests a second, each Testcr written
-// blindly, and all of them listed and printed after each event. It keeps the
-// right fields here and hears of updates, which the original did not.
+// article is the algorithm of the article from which podinfolookup started: one
+// worker, the default rate limit of client-go (5 requests a second), writes
+// without a cache, and a list of all Testcrs after each event. Unlike the
+// original it has all fields and observes updates.
 type article struct {
 	pods    cache.SharedIndexInformer
 	testcrs dynamic.ResourceInterface

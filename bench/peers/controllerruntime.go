@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -24,22 +24,21 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// tunedReconciles is as many as podinfolookup has workers by default.
+// tunedReconciles is the default of --workers of podinfolookup.
 const tunedReconciles = 20
 
-// reconciler is what kubebuilder's scaffold becomes: a typed client that reads
-// from the manager's cache, and one write where the two differ.
+// reconciler follows the scaffold of kubebuilder: a typed client that reads from
+// the cache of the manager, and one write if the Testcr differs.
 type reconciler struct{ client.Client }
 
-// runControllerRuntime takes every default of the manager and the controller:
-// one reconcile at once. (Since 0.21 there is no limit of requests.)
+// runControllerRuntime uses the defaults of the manager and the controller: one
+// reconcile at a time. Since v0.21 there is no rate limit.
 func runControllerRuntime(ctx context.Context, config *rest.Config) error {
 	return runManager(ctx, config, ctrlcache.Options{}, controller.Options{})
 }
 
-// runTunedControllerRuntime does what its documentation advises for large
-// clusters: many reconciles at once, no limit of requests, no managed fields in
-// the cache.
+// runTunedControllerRuntime follows the documentation for large clusters: many
+// concurrent reconciles, no rate limit, no managed fields in the cache.
 func runTunedControllerRuntime(ctx context.Context, config *rest.Config) error {
 	config.QPS = -1
 	return runManager(ctx, config,
@@ -48,9 +47,9 @@ func runTunedControllerRuntime(ctx context.Context, config *rest.Config) error {
 }
 
 func runManager(ctx context.Context, config *rest.Config, cached ctrlcache.Options, options controller.Options) error {
-	ctrl.SetLogger(logr.Discard()) // a line for each reconcile would be measured too
+	ctrl.SetLogger(logr.Discard()) // else a line for each reconcile is measured too
 	if config.QPS == 0 {
-		config.QPS = -1 // as ctrl.GetConfig has it
+		config.QPS = -1 // the default of ctrl.GetConfig
 	}
 	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
 		return err
@@ -87,7 +86,7 @@ func podOf(_ context.Context, obj client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: key.Namespace, Name: key.Name}}}
 }
 
-// Reconcile makes the Testcr of one Pod true.
+// Reconcile writes the Testcr of one Pod if it is not up to date.
 func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	have := &Testcr{}
 	err := r.Get(ctx, client.ObjectKey{Name: podinfolookup.NameFor(cache.NewObjectName(request.Namespace, request.Name))}, have)

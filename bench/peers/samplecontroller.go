@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -23,11 +23,10 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-const sampleWorkers = 2 // as sample-controller's main has it
+const sampleWorkers = 2 // as in sample-controller's main
 
-// sample follows the pattern of kubernetes/sample-controller: informers for
-// both sides, a lister, two workers, client-go's default limits of requests and
-// of the queue.
+// sample follows the pattern of kubernetes/sample-controller: informers of Pods
+// and Testcrs, listers, two workers, and the default rate limits of client-go.
 type sample struct {
 	pods    corelisters.PodLister
 	testcrs cache.GenericLister
@@ -52,10 +51,10 @@ func runSampleController(ctx context.Context, config *rest.Config) error {
 		pods: pods.Lister(), testcrs: testcrs.Lister(), client: client.Resource(podinfolookup.GroupVersionResource),
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[cache.ObjectName]()),
 	}
-	if err := s.listen(pods.Informer(), s.enqueuePod); err != nil {
+	if err := s.addHandler(pods.Informer(), s.enqueuePod); err != nil {
 		return err
 	}
-	if err := s.listen(testcrs.Informer(), s.enqueueOwner); err != nil {
+	if err := s.addHandler(testcrs.Informer(), s.enqueueOwner); err != nil {
 		return err
 	}
 	kubeInformers.Start(ctx.Done())
@@ -75,7 +74,7 @@ func runSampleController(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-func (s *sample) listen(informer cache.SharedIndexInformer, enqueue func(any)) error {
+func (s *sample) addHandler(informer cache.SharedIndexInformer, enqueue func(any)) error {
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: enqueue, UpdateFunc: func(_, obj any) { enqueue(obj) }, DeleteFunc: enqueue,
 	})
@@ -123,7 +122,7 @@ func (s *sample) sync(ctx context.Context, key cache.ObjectName) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	have, _ := obj.(*unstructured.Unstructured) // nil when it is not there
+	have, _ := obj.(*unstructured.Unstructured) // nil if it does not exist
 	pod, err := s.pods.Pods(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
 		if have == nil {

@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"maps"
@@ -10,7 +10,7 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Testcr is the custom resource as a project made by kubebuilder has it.
+// Testcr is the type that a kubebuilder project has for the custom resource.
 type Testcr struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
@@ -18,7 +18,7 @@ type Testcr struct {
 	Spec podinfolookup.TestcrSpec `json:"spec"`
 }
 
-// TestcrList is a list of them.
+// TestcrList is a list of Testcrs.
 type TestcrList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitzero"`
@@ -26,7 +26,7 @@ type TestcrList struct {
 	Items []Testcr `json:"items"`
 }
 
-// DeepCopyInto is what controller-gen writes.
+// DeepCopyInto is the code that controller-gen generates.
 func (t *Testcr) DeepCopyInto(out *Testcr) {
 	*out = *t
 	t.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
@@ -35,14 +35,14 @@ func (t *Testcr) DeepCopyInto(out *Testcr) {
 	out.Spec.Containers = slices.Clone(t.Spec.Containers)
 }
 
-// DeepCopyObject makes it a runtime.Object.
+// DeepCopyObject implements runtime.Object.
 func (t *Testcr) DeepCopyObject() runtime.Object {
 	out := &Testcr{}
 	t.DeepCopyInto(out)
 	return out
 }
 
-// DeepCopyObject makes it a runtime.Object.
+// DeepCopyObject implements runtime.Object.
 func (l *TestcrList) DeepCopyObject() runtime.Object {
 	out := &TestcrList{TypeMeta: l.TypeMeta}
 	out.Continue, out.ResourceVersion, out.RemainingItemCount = l.Continue, l.ResourceVersion, l.RemainingItemCount

@@ -1,4 +1,4 @@
-package main
+package plot
 
 import (
 	"errors"
@@ -20,12 +20,9 @@ import (
 const (
 	width  = 18 * vg.Centimeter
 	height = 8 * vg.Centimeter
-
-	raw  = "raw loop"
-	ours = "podinfolookup"
 )
 
-// Colors that are told apart by those who see few of them (Okabe and Ito).
+// Colors of the palette of Okabe and Ito, for readers with color blindness.
 var (
 	blue   = color.RGBA{R: 0, G: 114, B: 178, A: 255}
 	orange = color.RGBA{R: 213, G: 94, B: 0, A: 255}
@@ -33,21 +30,23 @@ var (
 	grey   = color.RGBA{R: 120, G: 120, B: 120, A: 255}
 )
 
-// slowest first: the bars are drawn upward.
-var programs = []string{"article", "sample-controller", "controller-runtime", "controller-runtime, tuned", ours, raw}
+// programs starts with the slowest, because bars are drawn upward.
+var programs = []string{
+	harness.Article, harness.SampleController, harness.ControllerRuntime, harness.TunedControllerRuntime, harness.PodInfoLookup, harness.RawLoop,
+}
 
 func colorOf(program string) color.Color {
 	switch program {
-	case ours:
+	case harness.PodInfoLookup:
 		return blue
-	case raw:
+	case harness.RawLoop:
 		return grey
 	default:
 		return orange
 	}
 }
 
-// save draws plots below each other.
+// save draws plots one below the other.
 func save(path string, plots ...*plot.Plot) error {
 	canvas := vgsvg.New(width, height*vg.Length(len(plots)))
 	dc := draw.New(canvas)
@@ -79,7 +78,7 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// logarithmic makes an axis so, with a mark at each of the ticks.
+// logarithmic gives an axis a logarithmic scale, with a mark at each tick.
 func logarithmic(axis *plot.Axis, ticks []float64) {
 	axis.Scale = plot.LogScale{}
 	var marks []plot.Tick
@@ -89,7 +88,7 @@ func logarithmic(axis *plot.Axis, ticks []float64) {
 	axis.Tick.Marker = plot.ConstantTicks(marks)
 }
 
-// addLine adds points and their line; dashed ones are bounds.
+// addLine adds a line through points. Dashed lines are bounds.
 func addLine(p *plot.Plot, name string, c color.Color, points plotter.XYs, dashed, dots bool) error {
 	line, scatter, err := plotter.NewLinePoints(points)
 	if err != nil {
@@ -108,8 +107,8 @@ func addLine(p *plot.Plot, name string, c color.Color, points plotter.XYs, dashe
 	return nil
 }
 
-// medians returns, by number of Pods, the median of what f finds in the records
-// of a program; those in which it finds nothing do not count.
+// medians returns the median of f over the records of a program, by number of
+// Pods. Records for which f returns 0 do not count.
 func medians(records []syncRecord, program string, f func(*syncRecord) float64) plotter.XYs {
 	found := map[int][]float64{}
 	for i := range records {
@@ -136,8 +135,8 @@ func rate(r *syncRecord) float64 {
 	return float64(r.Testcrs) / r.Seconds
 }
 
-// drawThroughput has a bar for each program, at the number of Pods that the
-// peers were measured at.
+// drawThroughput draws a bar for each program, at the number of Pods at which the
+// peers were measured.
 func drawThroughput(path string, records []syncRecord) error {
 	at := 0.0
 	for _, program := range programs[:4] {
@@ -169,10 +168,10 @@ func drawThroughput(path string, records []syncRecord) error {
 	return save(path, p)
 }
 
-// drawGrowth shows the throughput, and what a Testcr costs, as Pods grow many.
+// drawGrowth draws throughput and processor time against the number of Pods.
 func drawGrowth(path string, records []syncRecord) error {
 	var ticks []float64
-	for _, point := range medians(records, ours, rate) {
+	for _, point := range medians(records, harness.PodInfoLookup, rate) {
 		ticks = append(ticks, point.X)
 	}
 	if len(ticks) < 2 {
@@ -187,11 +186,11 @@ func drawGrowth(path string, records []syncRecord) error {
 		color   color.Color
 		f       func(*syncRecord) float64
 	}{
-		{rates, raw, raw, grey, rate},
-		{rates, ours, ours, blue, rate},
-		{costs, ours, ours, blue, cpuOf("podinfolookup")},
-		{costs, "kube-apiserver, by podinfolookup", ours, green, cpuOf("kube-apiserver")},
-		{costs, "kube-apiserver, by the raw loop", raw, grey, cpuOf("kube-apiserver")},
+		{rates, harness.RawLoop, harness.RawLoop, grey, rate},
+		{rates, harness.PodInfoLookup, harness.PodInfoLookup, blue, rate},
+		{costs, harness.PodInfoLookup, harness.PodInfoLookup, blue, cpuOf(harness.PodInfoLookup)},
+		{costs, "kube-apiserver, by podinfolookup", harness.PodInfoLookup, green, cpuOf("kube-apiserver")},
+		{costs, "kube-apiserver, by the raw loop", harness.RawLoop, grey, cpuOf("kube-apiserver")},
 	} {
 		if err := addLine(l.p, l.name, l.color, medians(records, l.program, l.f), false, true); err != nil {
 			return err
@@ -214,16 +213,16 @@ func cpuOf(program string) func(*syncRecord) float64 {
 	}
 }
 
-// drawMemory shows resident memory against Pods, beside the bounds.
+// drawMemory draws resident memory against the number of Pods.
 func drawMemory(path string, records []syncRecord) error {
 	const mib = 1024
-	steady := medians(records, ours, func(r *syncRecord) float64 { return r.SteadyKiB / mib })
+	steady := medians(records, harness.PodInfoLookup, func(r *syncRecord) float64 { return r.SteadyKiB / mib })
 	if len(steady) < 2 {
 		return errNothing
 	}
 	p := newPlot("Resident memory of podinfolookup", "Pods", "MiB")
 	peak := func(measure string) plotter.XYs {
-		return medians(records, ours, func(r *syncRecord) float64 {
+		return medians(records, harness.PodInfoLookup, func(r *syncRecord) float64 {
 			if r.Measure != measure {
 				return 0
 			}
@@ -251,15 +250,15 @@ func drawMemory(path string, records []syncRecord) error {
 	return save(path, p)
 }
 
-// drawLatency has a curve for each program: so many of the changes were told
-// within so many milliseconds, by the median of the rounds.
+// drawLatency draws a curve for each program: the percentage of changes by lag,
+// as the median of the rounds.
 func drawLatency(path string, records []churnRecord) error {
 	p := newPlot("Pod change seen to Testcr change seen, at an even rate of Pods", "ms", "% of the changes")
 	some := false
 	for _, l := range []struct {
 		program string
 		color   color.Color
-	}{{raw, grey}, {ours, blue}, {"controller-runtime, tuned", orange}} {
+	}{{harness.RawLoop, grey}, {harness.PodInfoLookup, blue}, {harness.TunedControllerRuntime, orange}} {
 		var curves [][]float64
 		for _, r := range records {
 			if r.Measure == "churn" && r.Program == l.program {
@@ -290,15 +289,15 @@ func drawLatency(path string, records []churnRecord) error {
 	return save(path, p)
 }
 
-// drawBurst shows what there is while many Pods change at once, and how long
-// the oldest change has waited.
+// drawBurst draws the numbers of Pods and Testcrs while many Pods change, and the
+// age of the oldest change that no Testcr contains.
 func drawBurst(path string, records []churnRecord, measure string) error {
 	i := slices.IndexFunc(records, func(r churnRecord) bool { return r.Measure == measure })
 	if i < 0 {
 		return errNothing
 	}
 	counts := newPlot(measure, "s", "number")
-	lags := newPlot("the oldest change of a Pod that no Testcr tells yet", "s", "ms")
+	lags := newPlot("age of the oldest change of a Pod that its Testcr does not contain yet", "s", "ms")
 	var pods, testcrs, depth, oldest plotter.XYs
 	for _, s := range records[i].Samples {
 		pods = append(pods, plotter.XY{X: s.At, Y: s.Pods})
@@ -317,8 +316,7 @@ func drawBurst(path string, records []churnRecord, measure string) error {
 	return save(path, counts, lags)
 }
 
-// drawSoak shows what two replicas take as time goes by, and how far they are
-// behind.
+// drawSoak draws the resources and the lag of two replicas against time.
 func drawSoak(path string, records []soakRecord) error {
 	if len(records) < 2 {
 		return errNothing

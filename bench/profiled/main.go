@@ -1,5 +1,7 @@
-// Command profiled is podinfolookup with profiles of it: PROFILES names the
-// folder that cpu.pprof, heap.pprof and allocs.pprof are written to at its end.
+// Command profiled is podinfolookup, which writes cpu.pprof, heap.pprof and
+// allocs.pprof to the folder in $PROFILES. It is a program of its own because
+// bench runs it instead of podinfolookup (--binary) and measures its memory:
+// it must contain nothing else.
 package main
 
 import (
@@ -13,9 +15,9 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/app"
 )
 
-// heapEvery is how often the heap's profile is taken: the one at the end would
-// not show the caches any more.
-const heapEvery = 2 * time.Second
+// heapInterval is the time between heap profiles. One at the end would not
+// contain the caches any more.
+const heapInterval = 2 * time.Second
 
 func main() { os.Exit(run(os.Getenv("PROFILES"))) }
 
@@ -29,8 +31,8 @@ func run(folder string) int {
 		return 1
 	}
 	go func() {
-		for range time.Tick(heapEvery) {
-			_ = write(folder, "heap") // the next one, or the end, tells
+		for range time.Tick(heapInterval) {
+			_ = write(folder, "heap") // the write at the end returns the same error
 		}
 	}()
 	code := app.Main(os.Args[1:], os.Stdout, os.Stderr)

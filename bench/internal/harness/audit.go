@@ -11,18 +11,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Audit is the API server's audit log from some point on.
+// Audit reads the API server's audit log from an offset.
 type Audit struct {
 	path   string
 	offset int64
 }
 
-// AuditFrom returns what will be logged from now on by the cluster kept in
-// clusterDir.
+// AuditFrom returns the part of the audit log that is written after the call.
+// clusterDir is the folder of the cluster.
 func AuditFrom(clusterDir string) (*Audit, error) {
 	path := filepath.Join(clusterDir, "logs", "audit.log")
 	info, err := os.Stat(path)
@@ -32,18 +30,13 @@ func AuditFrom(clusterDir string) (*Audit, error) {
 	return &Audit{path: path, offset: info.Size()}, nil
 }
 
-// Writes counts, by verb, what the program wrote to the Testcrs whose names
-// counts allows.
-func (a *Audit) Writes(counts func(name string) bool) (map[string]int, error) {
-	return a.WritesOf(podinfolookup.ManagedBy+"/", counts)
-}
-
-// refused is the verb under which WritesOf counts what was answered with an error.
+// refused is the verb under which Writes counts requests that failed.
 const refused = "refused"
 
-// WritesOf is Writes for the user agents with a prefix; what the API server
-// refused is counted once more, as "refused".
-func (a *Audit) WritesOf(agent string, counts func(name string) bool) (map[string]int, error) {
+// Writes returns the number of writes to Testcrs, by verb, of the clients whose
+// user agent begins with agent. A request that the API server refused also
+// counts as "refused".
+func (a *Audit) Writes(agent string) (map[string]int, error) {
 	log, err := os.Open(a.path)
 	if err != nil {
 		return nil, err
@@ -67,11 +60,8 @@ func (a *Audit) WritesOf(agent string, counts func(name string) bool) (map[strin
 			continue
 		}
 		var event struct {
-			Verb      string `json:"verb"`
-			UserAgent string `json:"userAgent"`
-			ObjectRef struct {
-				Name string `json:"name"`
-			} `json:"objectRef"`
+			Verb           string `json:"verb"`
+			UserAgent      string `json:"userAgent"`
 			ResponseStatus struct {
 				Code int `json:"code"`
 			} `json:"responseStatus"`
@@ -79,7 +69,7 @@ func (a *Audit) WritesOf(agent string, counts func(name string) bool) (map[strin
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
-		if strings.HasPrefix(event.UserAgent, agent) && counts(event.ObjectRef.Name) {
+		if strings.HasPrefix(event.UserAgent, agent) {
 			verbs[event.Verb]++
 			if event.ResponseStatus.Code >= http.StatusBadRequest {
 				verbs[refused]++
@@ -88,6 +78,3 @@ func (a *Audit) WritesOf(agent string, counts func(name string) bool) (map[strin
 	}
 	return verbs, lines.Err()
 }
-
-// Any counts the writes to every Testcr.
-func Any(string) bool { return true }

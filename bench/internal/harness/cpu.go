@@ -1,21 +1,23 @@
 package harness
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// clockTicks is USER_HZ: what /proc/PID/stat counts in, on every Linux that Go runs on.
+// clockTicks is USER_HZ, the unit of /proc/PID/stat on every Linux that Go supports.
 const clockTicks = 100
 
 // CPU is processor time in seconds, by program.
 type CPU map[string]float64
 
-// CPUNow reads what the components of the cluster kept in clusterDir, the bench
-// and, where it runs, the program have used so far, and all that the machine's
-// processors did.
+// CPUNow returns the processor time since boot of the cluster's components, the
+// benchmark, the machine and, unless it is nil, p. clusterDir contains the
+// components' pids/. The key of p is "podinfolookup", peer or not.
 func CPUNow(clusterDir string, p *Process) (CPU, error) {
 	used := CPU{}
 	files, err := filepath.Glob(filepath.Join(clusterDir, "pids", "*.pid"))
@@ -24,14 +26,14 @@ func CPUNow(clusterDir string, p *Process) (CPU, error) {
 	}
 	pids := map[string]string{"bench": strconv.Itoa(os.Getpid())}
 	for _, file := range files {
-		pid, err := os.ReadFile(file) //nolint:gosec // G304: of the caller's own folder
+		pid, err := os.ReadFile(file) //nolint:gosec // G304: in the caller's own folder
 		if err != nil {
 			return nil, err
 		}
 		pids[strings.TrimSuffix(filepath.Base(file), ".pid")] = strings.TrimSpace(string(pid))
 	}
 	if p != nil {
-		pids["podinfolookup"] = strconv.Itoa(p.cmd.Process.Pid)
+		pids[PodInfoLookup] = strconv.Itoa(p.cmd.Process.Pid)
 	}
 	for name, pid := range pids {
 		data, err := os.ReadFile("/proc/" + pid + "/stat") //nolint:gosec // G304: of the pids above
@@ -68,8 +70,8 @@ func ticks(fields []string) (sum float64, err error) {
 	return sum, nil
 }
 
-// Since returns what was used between before and now; what no program here
-// accounts for is "others".
+// Since returns the difference to before. "others" is the time of the machine
+// that belongs to none of these programs.
 func (now CPU) Since(before CPU) CPU {
 	used, others := CPU{}, now["machine"]-before["machine"]
 	for name, n := range now {
@@ -83,3 +85,22 @@ func (now CPU) Since(before CPU) CPU {
 }
 
 func round2(x float64) float64 { return float64(int(x*100+0.5)) / 100 }
+
+// Quiet waits until no other program uses the processors, at most for patience.
+func Quiet(ctx context.Context, clusterDir string, p *Process, patience time.Duration) error {
+	const interval = 500 * time.Millisecond
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		before, err := CPUNow(clusterDir, p)
+		if err != nil {
+			return err
+		}
+		if err := Pause(ctx, interval); err != nil {
+			return err
+		}
+		after, err := CPUNow(clusterDir, p)
+		if err != nil || after.Since(before)["others"] < 0.2*interval.Seconds() {
+			return err
+		}
+	}
+	return nil
+}

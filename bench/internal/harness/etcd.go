@@ -15,28 +15,27 @@ import (
 )
 
 const (
-	// etcdWrites are made at once. Each is of its own: those of one transaction
-	// share a revision, and a watch that goes on after it would miss the rest.
+	// etcdWrites is the number of concurrent writes. They are no transaction: its
+	// writes share a revision, and a watch resumed from there misses some.
 	etcdWrites = 64
-	// etcdDeletes are fewer, so that the API server does not end the watches of those who count.
+	// etcdDeletes is lower, because the API server ends watches that fall behind.
 	etcdDeletes = 16
 
-	// seenTimeout is for a watch cache that reads 100,000 Pods on a busy machine.
-	seenTimeout = 5 * time.Minute
+	// cachedTimeout is enough for 100,000 Pods on a busy machine.
+	cachedTimeout = 5 * time.Minute
 
 	podPrefix    = "/registry/pods/"
 	testcrPrefix = "/registry/stable.example.com/testcrs/"
 )
 
-// Fill puts the running Pods from number first up to number end straight into
-// etcd, in the form in which the API server stores them: through the API each
-// would cost two requests, minutes for all of them. The API server hears of
-// them as of any others, by its watch.
+// Fill writes the running Pods from number first to end-1 to etcd, in the form
+// in which the API server stores them. This saves two requests a Pod. The API
+// server observes them by its own watch.
 func (s *Server) Fill(ctx context.Context, first, end int) error {
 	return s.FillIn(ctx, "", first, end)
 }
 
-// FillIn puts them all into one namespace.
+// FillIn does the same in one namespace.
 func (s *Server) FillIn(ctx context.Context, namespace string, first, end int) error {
 	pods := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 	err := Parallel(etcdWrites, end-first, func(i int) error {
@@ -49,7 +48,7 @@ func (s *Server) FillIn(ctx context.Context, namespace string, first, end int) e
 		if err := pods.Encode(pod, stored); err != nil {
 			return err
 		}
-		return insist(ctx, func() error {
+		return retry(ctx, func() error {
 			_, err := s.etcd.Put(ctx, podPrefix+pod.Namespace+"/"+pod.Name, string(*stored))
 			return err
 		})
@@ -60,9 +59,9 @@ func (s *Server) FillIn(ctx context.Context, namespace string, first, end int) e
 	return nil
 }
 
-// insist makes a write to etcd again where it fails: on a machine that is busy
-// with something else etcd takes longer than it allows itself, 5 s.
-func insist(ctx context.Context, write func() error) error {
+// retry repeats a failed write to etcd. On a busy machine a write can exceed
+// etcd's own timeout of 5 s.
+func retry(ctx context.Context, write func() error) error {
 	const tries = 10
 	for try := 1; ; try++ {
 		err := write()
@@ -82,20 +81,15 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Wipe deletes every Testcr from etcd, which takes a second where deleting
-// 20,000 through the API takes half a minute.
-func (s *Server) Wipe(ctx context.Context) error { return s.wipe(ctx, testcrPrefix) }
-
-// WipePods does the same with the Pods.
-func (s *Server) WipePods(ctx context.Context) error { return s.wipe(ctx, podPrefix) }
-
-func (s *Server) wipe(ctx context.Context, prefix string) error {
-	keys, err := s.etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+// Wipe deletes every Testcr from etcd. 20,000 take a second, and half a minute
+// through the API.
+func (s *Server) Wipe(ctx context.Context) error {
+	keys, err := s.etcd.Get(ctx, testcrPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	err = Parallel(etcdDeletes, len(keys.Kvs), func(i int) error {
-		return insist(ctx, func() error {
+		return retry(ctx, func() error {
 			_, err := s.etcd.Delete(ctx, string(keys.Kvs[i].Key))
 			return err
 		})
@@ -106,8 +100,8 @@ func (s *Server) wipe(ctx context.Context, prefix string) error {
 	return nil
 }
 
-// Compact lets etcd forget old revisions now, so that it does not do so in the
-// middle of a measurement and every round meets a database of the same size.
+// Compact deletes old revisions from etcd, so that none is compacted during a
+// measurement and the database has the same size in each round.
 func (s *Server) Compact(ctx context.Context) error {
 	head, err := s.etcd.Get(ctx, podPrefix, clientv3.WithCountOnly())
 	if err != nil {
@@ -119,17 +113,17 @@ func (s *Server) Compact(ctx context.Context) error {
 	return nil
 }
 
-// EtcdWritten returns the bytes that etcd has written to its log and received
-// from the API server, and the writes that it has made, since its start.
+// EtcdWritten returns counters of etcd: bytes written to its log, bytes received
+// from the API server, and puts.
 func (s *Server) EtcdWritten(ctx context.Context) (map[string]float64, error) {
 	return Scrape(ctx, s.env.ControlPlane.Etcd.URL.String(),
 		"etcd_disk_wal_write_bytes_total", "etcd_network_client_grpc_received_bytes_total", "etcd_mvcc_put_total")
 }
 
-// Seen waits until the API server's watch cache has n Pods.
-func (s *Server) Seen(ctx context.Context, n int) error {
+// WaitForPods waits until the API server's watch cache contains n Pods.
+func (s *Server) WaitForPods(ctx context.Context, n int) error {
 	found := int64(0)
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, seenTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, cachedTimeout, true, func(ctx context.Context) (bool, error) {
 		list, err := s.Kube.CoreV1().Pods(corev1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1})
 		if err != nil {
 			return false, err

@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	podsOfNode       = 110 // the kubelet's default
+	// PodsOfNode is the kubelet's default of --max-pods.
+	PodsOfNode = 110
+
 	podsOfDeployment = 50
-	// Every sidecarEach-th Pod has two containers, the others one.
-	sidecarEach = 4
+	sidecarInterval  = 4 // every fourth Pod has a second container
 )
 
-// born is when all Pods of Fill were made: whole seconds, as they are stored.
-var born = metav1.NewTime(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
+// created is the creationTimestamp of the Pods of Fill, in whole seconds.
+var created = metav1.NewTime(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
 
-// TestcrOf returns the Testcr that pod calls for, as it is sent to the API
-// server: the peers and the raw loop keep the same ones as the program.
+// TestcrOf returns the desired Testcr of pod, as it is sent to the API server.
 func TestcrOf(pod *corev1.Pod) *unstructured.Unstructured {
 	return podinfolookup.FromPod(pod).Encode()
 }
 
-// Pod returns the i-th Pod as a controller creates it: of a Deployment, not yet
-// scheduled, and with what real ones carry along, some 5 KiB once it runs.
+// Pod returns the i-th Pod as the controller of a Deployment creates it, not yet
+// scheduled. It has about 5 KiB once it runs, like Pods in production.
 func Pod(i int) *corev1.Pod {
 	deployment := fmt.Sprintf("shop-%04d", i/podsOfDeployment)
 	sum := digest(deployment)
@@ -67,7 +67,7 @@ func Pod(i int) *corev1.Pod {
 			TerminationGracePeriodSeconds: new(int64(30)),
 		},
 	}
-	if i%sidecarEach == 0 {
+	if i%sidecarInterval == 0 {
 		pod.Spec.Containers = append(pod.Spec.Containers, container("proxy", "registry.example.com/mesh/proxy:1.27.1", "proxy", 15001))
 	}
 	return pod
@@ -92,17 +92,17 @@ func container(name, image, port string, number int32) corev1.Container {
 	return c
 }
 
-// NodeName returns the node that the i-th Pod is bound to.
-func NodeName(i int) string { return fmt.Sprintf("node-%06d", i/podsOfNode) }
+// NodeName returns the node of the i-th Pod.
+func NodeName(i int) string { return fmt.Sprintf("node-%06d", i/PodsOfNode) }
 
-// SetRunning makes the i-th Pod what its kubelet would: Running and ready, with
-// an IP of each family and the IDs of its containers.
+// SetRunning sets the status that a kubelet reports for the i-th Pod: Running and
+// ready, with an IP of each family and container IDs.
 func SetRunning(pod *corev1.Pod, i int, since metav1.Time) {
 	ip, ip6 := IP(i), fmt.Sprintf("fd00::1:%x", i)
 	status := &pod.Status
 	status.Phase, status.StartTime, status.QOSClass = corev1.PodRunning, &since, corev1.PodQOSGuaranteed
 	status.PodIP, status.PodIPs = ip, []corev1.PodIP{{IP: ip}, {IP: ip6}}
-	status.HostIP = fmt.Sprintf("172.16.%d.%d", i/podsOfNode>>8, i/podsOfNode&255)
+	status.HostIP = fmt.Sprintf("172.16.%d.%d", i/PodsOfNode>>8, i/PodsOfNode&255)
 	status.HostIPs = []corev1.HostIP{{IP: status.HostIP}}
 	status.Conditions = nil
 	for _, condition := range []corev1.PodConditionType{
@@ -121,17 +121,17 @@ func SetRunning(pod *corev1.Pod, i int, since metav1.Time) {
 	}
 }
 
-// IP returns that of the i-th Pod.
+// IP returns the IPv4 address of the i-th Pod.
 func IP(i int) string { return fmt.Sprintf("10.%d.%d.%d", 128+i>>16, i>>8&255, i&255) }
 
-// RunningPod returns the i-th Pod as etcd keeps it while it runs.
+// RunningPod returns the i-th Pod as etcd stores it while it runs.
 func RunningPod(i int) *corev1.Pod {
 	pod := Pod(i)
-	pod.UID, pod.CreationTimestamp, pod.Generation = uid(fmt.Sprint("pod", i)), born, 1
+	pod.UID, pod.CreationTimestamp, pod.Generation = uid(fmt.Sprint("pod", i)), created, 1
 	pod.Spec.NodeName = NodeName(i)
 	pod.Spec.RestartPolicy, pod.Spec.DNSPolicy, pod.Spec.SchedulerName = corev1.RestartPolicyAlways, corev1.DNSClusterFirst, corev1.DefaultSchedulerName
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{}
-	SetRunning(pod, i, born)
+	SetRunning(pod, i, created)
 	pod.ManagedFields = []metav1.ManagedFieldsEntry{
 		managed("kube-controller-manager", "", `{"f:metadata":{"f:annotations":{".":{},"f:checksum/config":{},"f:prometheus.io/port":{},"f:prometheus.io/scrape":{}},`+
 			`"f:generateName":{},"f:labels":{".":{},"f:app.kubernetes.io/instance":{},"f:app.kubernetes.io/name":{},"f:pod-template-hash":{},"f:team":{}},`+
@@ -148,7 +148,7 @@ func RunningPod(i int) *corev1.Pod {
 
 func managed(manager, subresource, fields string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{
-		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &born, FieldsType: "FieldsV1",
+		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &created, FieldsType: "FieldsV1",
 		FieldsV1: metav1.NewFieldsV1(fields), Subresource: subresource,
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,27 +22,28 @@ const (
 
 var serving = regexp.MustCompile(`"Serving .*address="([^"]+)"`)
 
-// Process is one run of the program that is measured.
+// Process is one run of a program that is measured.
 type Process struct {
 	Started time.Time
-	Ended   chan struct{} // its standard error is at its end
+	Ended   chan struct{} // closed at the end of its standard error
 
 	name    string
 	cmd     *exec.Cmd
-	address string        // where it serves
-	serves  chan struct{} // address is known
+	address string        // of its HTTP server
+	serves  chan struct{} // closed when address is set
 	last    string        // the last line of standard error
 }
 
-// Start runs the program on a free port of loopback; its log is added to logFile.
-func Start(binary, logFile string, args ...string) (*Process, error) {
+// Start runs binary, which must log its address and accept --bind-address. It
+// serves on a free port of loopback. Its standard error is appended to logFile.
+func Start(name, logFile, binary string, args ...string) (*Process, error) {
 	log, err := os.OpenFile(logFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // G304: the caller's to choose
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{
-		name:   filepath.Base(binary),
-		cmd:    exec.Command(binary, append([]string{"--bind-address=127.0.0.1:0"}, args...)...), //nolint:gosec,noctx // the caller's own; Stop ends it
+		name:   name,
+		cmd:    exec.Command(binary, append(args, "--bind-address=127.0.0.1:0")...), //nolint:gosec,noctx // the caller's own; Stop ends it
 		serves: make(chan struct{}),
 		Ended:  make(chan struct{}),
 	}
@@ -57,7 +57,7 @@ func Start(binary, logFile string, args ...string) (*Process, error) {
 	}
 	go func() {
 		defer close(p.Ended)
-		defer func() { _ = log.Close() }() // a log for people
+		defer func() { _ = log.Close() }() // nothing reads it but people
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			p.last = lines.Text()
 			fmt.Fprintln(log, p.last)
@@ -70,10 +70,10 @@ func Start(binary, logFile string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// Err tells of the end of a program that has Ended.
+// Err returns the error of a program that ended by itself.
 func (p *Process) Err() error { return fmt.Errorf("%s ended: %s", p.name, p.last) }
 
-// URL waits until the program serves, and returns where.
+// URL waits for the HTTP server of the program and returns its base URL.
 func (p *Process) URL(ctx context.Context) (string, error) {
 	select {
 	case <-p.serves:
@@ -85,16 +85,16 @@ func (p *Process) URL(ctx context.Context) (string, error) {
 	}
 }
 
-// Ready waits until /readyz answers 200 and returns the address it is on and how
-// long after the start that was.
-func (p *Process) Ready(ctx context.Context) (address string, after time.Duration, err error) {
+// Ready waits until /readyz returns 200. It returns the base URL and the time
+// since the start.
+func (p *Process) Ready(ctx context.Context) (url string, after time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if _, err := p.URL(ctx); err != nil {
+	if url, err = p.URL(ctx); err != nil {
 		return "", 0, err
 	}
 	for tick := time.NewTicker(time.Millisecond); ; {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/readyz", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
 		if err != nil {
 			return "", 0, err
 		}
@@ -102,17 +102,18 @@ func (p *Process) Ready(ctx context.Context) (address string, after time.Duratio
 		if err != nil {
 			return "", 0, fmt.Errorf("%s: %w", p.name, err)
 		}
-		_ = response.Body.Close() // the status is all
+		_ = response.Body.Close() // only the status is read
 		if response.StatusCode == http.StatusOK {
-			return p.address, time.Since(p.Started), nil
+			return url, time.Since(p.Started), nil
 		}
 		<-tick.C
 	}
 }
 
-// Stop ends the program as a kubelet does, and fails where it does not end well.
+// Stop ends the program with SIGTERM, as a kubelet does. It fails unless the
+// exit code is 0.
 func (p *Process) Stop() error {
-	kill := time.AfterFunc(stopTimeout, func() { _ = p.cmd.Process.Kill() }) // Wait tells of it
+	kill := time.AfterFunc(stopTimeout, func() { _ = p.cmd.Process.Kill() }) // Wait returns the error
 	defer kill.Stop()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -124,23 +125,29 @@ func (p *Process) Stop() error {
 	return nil
 }
 
-// Memory returns the resident memory and its peak, in KiB.
-func (p *Process) Memory() (now, peak int, err error) { return MemoryOf(p.cmd.Process.Pid) }
+// Memory is resident memory and its peak.
+type Memory struct {
+	RSSKiB     int `json:"rssKiB,omitempty"`
+	PeakRSSKiB int `json:"peakRSSKiB,omitempty"`
+}
 
-// MemoryOf returns those of a process that runs.
-func MemoryOf(pid int) (now, peak int, err error) {
+// Memory returns the memory of the program.
+func (p *Process) Memory() (Memory, error) { return MemoryOf(p.cmd.Process.Pid) }
+
+// MemoryOf returns the memory of a running process.
+func MemoryOf(pid int) (m Memory, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
 		if len(fields) == 3 && fields[0] == "VmRSS:" {
-			now, err = strconv.Atoi(fields[1])
+			m.RSSKiB, err = strconv.Atoi(fields[1])
 		}
 		if len(fields) == 3 && fields[0] == "VmHWM:" {
-			peak, err = strconv.Atoi(fields[1])
+			m.PeakRSSKiB, err = strconv.Atoi(fields[1])
 		}
 	}
-	return now, peak, err
+	return m, err
 }

@@ -17,25 +17,24 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Body is a Testcr ready to be sent.
+// Body is an encoded Testcr.
 type Body struct {
 	Name string
 	JSON []byte
 }
 
-// BodyOf encodes the Testcr that pod calls for.
+// BodyOf encodes the desired Testcr of pod.
 func BodyOf(pod *corev1.Pod) (Body, error) {
 	u := TestcrOf(pod)
 	data, err := json.Marshal(u.Object)
 	return Body{Name: u.GetName(), JSON: data}, err
 }
 
-// Raw writes Testcrs that were encoded before and does not decode the answers:
-// the limit of what a client can do on one connection, as one dynamic client
-// has it.
+// Raw writes encoded Testcrs and does not decode the responses. Its throughput
+// is the upper bound for one client on one connection.
 type Raw struct{ client *rest.RESTClient }
 
-// NewRaw returns a client without a limit of requests.
+// NewRaw returns a client without a rate limit.
 func NewRaw(config *rest.Config) (*Raw, error) {
 	config = rest.CopyConfig(config)
 	gv := podinfolookup.GroupVersionResource.GroupVersion()
@@ -45,7 +44,7 @@ func NewRaw(config *rest.Config) (*Raw, error) {
 	return &Raw{client: client}, err
 }
 
-// fieldManager is the program's: it is part of what is stored.
+// fieldManager is that of podinfolookup, because it is stored too.
 const fieldManager = podinfolookup.ManagedBy
 
 func (r *Raw) request(verb, name string) *rest.Request {
@@ -56,23 +55,23 @@ func (r *Raw) request(verb, name string) *rest.Request {
 	return request
 }
 
-// Create makes a Testcr and returns its version.
+// Create creates a Testcr and returns its resourceVersion.
 func (r *Raw) Create(ctx context.Context, b Body) (version string, err error) {
-	answer, err := r.request(http.MethodPost, "").Param("fieldManager", fieldManager).SetHeader("Content-Type", "application/json").Body(b.JSON).Do(ctx).Raw()
-	return versionIn(answer), err
+	response, err := r.request(http.MethodPost, "").Param("fieldManager", fieldManager).SetHeader("Content-Type", "application/json").Body(b.JSON).Do(ctx).Raw()
+	return versionIn(response), err
 }
 
-// Update replaces the Testcr of this version, and returns the new version.
+// Update replaces a Testcr of this resourceVersion and returns the new one.
 func (r *Raw) Update(ctx context.Context, b Body, version string) (string, error) {
 	body, ok := bytes.CutPrefix(b.JSON, []byte(`{"apiVersion":"`+podinfolookup.GroupVersionResource.GroupVersion().String()+`","kind":"Testcr","metadata":{`))
 	if !ok {
-		return "", fmt.Errorf("the body of a Testcr begins with %.80s", b.JSON)
+		return "", fmt.Errorf("unexpected body of a Testcr: %.80s", b.JSON)
 	}
-	// As the program does it: one empty entry forgets the managed fields.
+	// One empty entry removes the managed fields, as podinfolookup does.
 	head := b.JSON[:len(b.JSON)-len(body)]
 	body = bytes.Join([][]byte{head, []byte(`"resourceVersion":"` + version + `","managedFields":[{}],`), body}, nil)
-	answer, err := r.request(http.MethodPut, b.Name).Param("fieldManager", fieldManager).SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Raw()
-	return versionIn(answer), err
+	response, err := r.request(http.MethodPut, b.Name).Param("fieldManager", fieldManager).SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Raw()
+	return versionIn(response), err
 }
 
 // Delete deletes a Testcr.
@@ -81,14 +80,14 @@ func (r *Raw) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-func versionIn(answer []byte) string {
-	_, after, _ := strings.Cut(string(answer), `"resourceVersion":"`)
+func versionIn(response []byte) string {
+	_, after, _ := strings.Cut(string(response), `"resourceVersion":"`)
 	version, _, _ := strings.Cut(after, `"`)
 	return version
 }
 
-// List reads a whole list in one answer, as bytes that nobody decodes, and
-// returns how many.
+// List requests a complete list without decoding it, and returns its size in
+// bytes.
 func List(ctx context.Context, config *rest.Config, path, accept string) (int, error) {
 	config = rest.CopyConfig(config)
 	config.GroupVersion, config.NegotiatedSerializer = &schema.GroupVersion{}, scheme.Codecs.WithoutConversion()
@@ -98,7 +97,7 @@ func List(ctx context.Context, config *rest.Config, path, accept string) (int, e
 	}
 	body, err := client.Get().AbsPath(path).Param("resourceVersion", "0").SetHeader("Accept", accept).Do(ctx).Raw()
 	if err == nil && len(body) == 0 {
-		err = errors.New("an empty list")
+		err = errors.New("the response is empty")
 	}
 	return len(body), err
 }

@@ -20,14 +20,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// Namespaces is over how many of them the Pods of Fill are spread.
+// Namespaces is the number of namespaces of the Pods of Fill.
 const Namespaces = 10
 
-// Namespace returns the name of one of the benchmarks' own.
+// Namespace returns the name of the i-th namespace.
 func Namespace(i int) string { return fmt.Sprintf("%s-%d", UserAgent, i%Namespaces) }
 
-// auditPolicy is that of hack/cluster: a line for each write to a Testcr and
-// nothing else, which would cost more than the work that is measured.
+// auditPolicy logs writes to Testcrs alone, as that of hack/cluster. More would
+// cost more processor time than the writes themselves.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -40,9 +40,9 @@ rules:
 - level: None
 `
 
-// Server is an etcd and a kube-apiserver of the benchmark's own, and nothing
-// else: no controller and no kubelet takes the processors or touches a Pod. Its
-// folder has logs/audit.log and pids/ as that of a local cluster.
+// Server is an etcd and a kube-apiserver without controllers and kubelets, which
+// would use the processors and change Pods. Dir contains logs/audit.log and
+// pids/, like the folder of a local cluster.
 type Server struct {
 	*Cluster
 	Dir        string
@@ -52,10 +52,10 @@ type Server struct {
 	etcd *clientv3.Client
 }
 
-// StartServer starts the binaries of the checkout at root and makes the CRD and
+// StartServer starts the binaries in root/.cluster/bin, and creates the CRD and
 // the namespaces.
 func StartServer(ctx context.Context, root string) (s *Server, err error) {
-	ctrllog.SetLogger(logr.Discard()) // envtest's own
+	ctrllog.SetLogger(logr.Discard()) // of envtest
 	s = &Server{}
 	if s.Dir, err = os.MkdirTemp("", UserAgent); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func StartServer(ctx context.Context, root string) (s *Server, err error) {
 		return nil, err
 	}
 	if _, err := s.env.Start(); err != nil {
-		return nil, fmt.Errorf("cluster: %w: make cluster-build", err)
+		return nil, fmt.Errorf("cluster: %w: run make cluster-build", err)
 	}
 	s.Kubeconfig = filepath.Join(s.Dir, "kubeconfig")
 	if err := os.WriteFile(s.Kubeconfig, s.env.KubeConfig, 0o600); err != nil {
@@ -117,14 +117,14 @@ func (s *Server) configure(root string) error {
 	server.Configure().
 		Set("audit-policy-file", policy).
 		Set("audit-log-path", auditLog).
-		Set("audit-log-mode", "blocking"). // a line is there when the request is answered
-		Set("audit-log-maxsize", "10000"). // MB: writes are counted in one file
+		Set("audit-log-mode", "blocking"). // a write is logged before its response is sent
+		Set("audit-log-maxsize", "10000"). // MB, so that there is one file
 		Set("service-cluster-ip-range", "10.96.0.0/16").
-		Set("min-request-timeout", "7200") // a watch that ends is made again in the middle of a measurement
+		Set("min-request-timeout", "7200") // so that no watch ends during a measurement
 	etcd := &envtest.Etcd{DataDir: filepath.Join(s.Dir, "etcd")}
 	s.env.ControlPlane.Etcd = etcd
 	etcd.Configure().
-		Set("unsafe-no-fsync", "false"). // as everywhere but in tests
+		Set("unsafe-no-fsync", "false"). // envtest turns fsync off
 		Set("quota-backend-bytes", strconv.Itoa(8<<30))
 	return os.Mkdir(etcd.DataDir, 0o700)
 }
@@ -132,14 +132,15 @@ func (s *Server) configure(root string) error {
 // components are the processes of a Server.
 var components = []string{"etcd", "kube-apiserver"}
 
-// writePids finds the processes that envtest has started: it does not tell.
+// writePids finds the processes by their parent, because envtest does not return
+// their IDs.
 func (s *Server) writePids() error {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return err
 	}
 	for _, file := range files {
-		data, err := os.ReadFile(file) //nolint:gosec // G304: of the kernel's
+		data, err := os.ReadFile(file) //nolint:gosec // G304: a file of the kernel
 		if err != nil {
 			continue // it has ended
 		}
@@ -165,8 +166,8 @@ func (s *Server) writePids() error {
 
 func (s *Server) pidFile(name string) string { return filepath.Join(s.Dir, "pids", name+".pid") }
 
-// Halted runs f while both are stopped, so that they take no processor. That has
-// to be short: a client asks for a sign of life after 30 s.
+// Halted runs f while both processes are stopped. f must take less than 30 s,
+// after which clients close connections that do not respond.
 func (s *Server) Halted(f func() error) error {
 	for _, name := range components {
 		text, err := os.ReadFile(s.pidFile(name))
@@ -180,12 +181,12 @@ func (s *Server) Halted(f func() error) error {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			return err
 		}
-		defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }() // it has not ended: it was stopped
+		defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }() // it still exists, because it is stopped
 	}
 	return f()
 }
 
-// Stop ends both and deletes what they kept.
+// Stop ends both processes and deletes Dir.
 func (s *Server) Stop() error {
 	var errs []error
 	if s.etcd != nil {

@@ -11,12 +11,12 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// PageSize is how many objects a list asks for at once.
-const PageSize = 500
+// pageSize is the limit of a list request.
+const pageSize = 500
 
 // EachTestcr calls f for every Testcr.
 func EachTestcr(ctx context.Context, testcrs dynamic.ResourceInterface, f func(*unstructured.Unstructured) error) error {
-	for options := (metav1.ListOptions{Limit: PageSize}); ; {
+	for options := (metav1.ListOptions{Limit: pageSize}); ; {
 		page, err := testcrs.List(ctx, options)
 		if err != nil {
 			return err
@@ -32,44 +32,36 @@ func EachTestcr(ctx context.Context, testcrs dynamic.ResourceInterface, f func(*
 	}
 }
 
-// Verify compares every Testcr with what its Pod calls for; want is by name.
+// Verify compares every Testcr with the desired one; want is by name.
 func Verify(ctx context.Context, testcrs dynamic.ResourceInterface, want map[string]*unstructured.Unstructured) error {
-	right := 0
+	verified := 0
 	err := EachTestcr(ctx, testcrs, func(got *unstructured.Unstructured) error {
 		want := want[got.GetName()]
 		if want == nil {
-			return fmt.Errorf("no Pod calls for the Testcr %s", got.GetName())
+			return fmt.Errorf("the Testcr %s has no Pod", got.GetName())
 		}
 		if !reflect.DeepEqual(got.Object["spec"], want.Object["spec"]) || !reflect.DeepEqual(got.GetLabels(), want.GetLabels()) {
 			return fmt.Errorf("the Testcr %s is %v, want %v", got.GetName(), got.Object, want.Object)
 		}
-		right++
+		verified++
 		return nil
 	})
-	if err == nil && right != len(want) {
-		err = fmt.Errorf("%d Testcrs are right, want %d", right, len(want))
+	if err == nil && verified != len(want) {
+		err = fmt.Errorf("there are %d Testcrs, want %d", verified, len(want))
 	}
 	return err
 }
 
-// SizeOf returns the bytes of a Testcr in etcd: compact JSON, a line's end, and
-// no resource version, which etcd keeps by itself.
-func SizeOf(u *unstructured.Unstructured) (map[string]float64, error) {
-	bytes := map[string]float64{}
+// SizeOf returns the bytes of a Testcr in etcd, with and without its managed
+// fields. etcd stores compact JSON and a line break. It keeps the
+// resourceVersion outside the value.
+func SizeOf(u *unstructured.Unstructured) (stored, withoutManagedFields int, err error) {
 	unstructured.RemoveNestedField(u.Object, "metadata", "resourceVersion")
-	for _, what := range []string{"stored", "without managedFields", "spec"} {
-		var object any = u.Object
-		switch what {
-		case "without managedFields":
-			u.SetManagedFields(nil)
-		case "spec":
-			object = u.Object["spec"]
-		}
-		data, err := json.Marshal(object)
-		if err != nil {
-			return nil, err
-		}
-		bytes[what] = float64(len(data) + 1)
+	full, err := json.Marshal(u.Object)
+	if err != nil {
+		return 0, 0, err
 	}
-	return bytes, nil
+	u.SetManagedFields(nil)
+	short, err := json.Marshal(u.Object)
+	return len(full) + 1, len(short) + 1, err
 }

@@ -1,10 +1,11 @@
-// Command plot draws the plots of docs/benchmarks.md and docs/reliability.md from
-// what firstsync, churn and the soak have written down.
-package main
+// Package plot draws the plots of docs/benchmarks.md and docs/reliability.md from
+// the records of firstsync, churn and the soak test.
+package plot
 
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,35 +15,37 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "plot:", err)
-		os.Exit(1)
-	}
+// Run runs `bench plot`.
+func Run(ctx context.Context, args []string, stdout io.Writer) error {
+	o := &options{}
+	return harness.Execute(ctx, harness.Command{Name: "plot", Flags: o.flags, Run: o.run}, args, stdout)
 }
 
-func run() error {
-	flags := pflag.NewFlagSet("plot", pflag.ExitOnError)
-	in := flags.String("in", "../docs/benchmarks", "Folder of firstsync.jsonl.gz, churn.jsonl.gz and soak.jsonl.gz, or the same without .gz.")
-	out := flags.String("out", "../docs/benchmarks", "Folder for the plots.")
-	if err := flags.Parse(os.Args[1:]); err != nil {
-		return err
-	}
-	syncs, err := read[syncRecord](*in, "firstsync")
+type options struct{ in, out string }
+
+func (o *options) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.in, "in", "../docs/benchmarks", "Folder of firstsync.jsonl, churn.jsonl and soak.jsonl, each with or without .gz.")
+	fs.StringVar(&o.out, "out", "../docs/benchmarks", "Folder for the plots.")
+}
+
+func (o *options) run(context.Context, io.Writer) error {
+	syncs, err := read[syncRecord](o.in, "firstsync")
 	if err != nil {
 		return err
 	}
-	churns, err := read[churnRecord](*in, "churn")
+	churns, err := read[churnRecord](o.in, "churn")
 	if err != nil {
 		return err
 	}
-	soaks, err := read[soakRecord](*in, "soak")
+	soaks, err := read[soakRecord](o.in, "soak")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(*out, 0o750); err != nil {
+	if err := os.MkdirAll(o.out, 0o750); err != nil {
 		return err
 	}
 	for name, draw := range map[string]func(path string) error{
@@ -54,10 +57,10 @@ func run() error {
 		"rolling-restart": func(path string) error { return drawBurst(path, churns, "rolling restart") },
 		"soak":            func(path string) error { return drawSoak(path, soaks) },
 	} {
-		path := filepath.Join(*out, name+".svg")
+		path := filepath.Join(o.out, name+".svg")
 		switch err := draw(path); {
 		case errors.Is(err, errNothing):
-			fmt.Fprintf(os.Stderr, "plot: nothing was measured for %s\n", path)
+			fmt.Fprintf(os.Stderr, "plot: skipping %s: %v\n", path, errNothing)
 		case err != nil:
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -65,10 +68,10 @@ func run() error {
 	return nil
 }
 
-// errNothing says that a plot would be empty.
+// errNothing is returned for a plot without data.
 var errNothing = errors.New("nothing was measured")
 
-// syncRecord is what is read of a line of firstsync.jsonl.
+// syncRecord has the fields of a line of firstsync.jsonl that plots need.
 type syncRecord struct {
 	Measure    string             `json:"measure"`
 	Program    string             `json:"program"`
@@ -80,7 +83,7 @@ type syncRecord struct {
 	SteadyKiB  float64            `json:"steadyRSSKiB"`
 }
 
-// churnRecord is what is read of a line of churn.jsonl.
+// churnRecord has the fields of a line of churn.jsonl that plots need.
 type churnRecord struct {
 	Measure string `json:"measure"`
 	Program string `json:"program"`
@@ -109,7 +112,8 @@ type soakRecord struct {
 	P99 float64 `json:"p99Ms"`
 }
 
-// read reads folder/name.jsonl, compressed or not; none is no records.
+// read reads folder/name.jsonl.gz or folder/name.jsonl. It returns no records if
+// neither exists.
 func read[T any](folder, name string) ([]T, error) {
 	path := filepath.Join(folder, name+".jsonl")
 	file, err := os.Open(path + ".gz") //nolint:gosec // G304: the caller's to choose

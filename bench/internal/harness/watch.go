@@ -8,16 +8,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
 )
 
-// Lines opens a plain watch in JSON at path, on a connection of its own, and
-// calls f with each event and its moment of arrival until ctx ends. Where the
-// API server ends the watch, the next one goes on from the last event. ended
-// tells why there are no more.
-func (c *Cluster) Lines(ctx context.Context, path, version string, f func(at time.Time, line []byte), ended func(error)) error {
+// Paths of lists and watches.
+const (
+	PodsPath    = "/api/v1/pods"
+	TestcrsPath = "/apis/stable.example.com/v1/testcrs"
+)
+
+// Watch opens a watch in JSON on a connection of its own. It calls f with each
+// event and its time of arrival until ctx ends. It resumes from the last event
+// if the API server ends the watch. ended receives the error that stops it.
+func (c *Cluster) Watch(ctx context.Context, path, version string, f func(at time.Time, line []byte), ended func(error)) error {
 	own := rest.CopyConfig(c.Config)
 	own.Dial = (&net.Dialer{}).DialContext
 	client, err := rest.HTTPClientFor(own)
@@ -43,8 +49,11 @@ func (c *Cluster) Lines(ctx context.Context, path, version string, f func(at tim
 				}
 			}
 			_ = body.Close() // only read
+			if ctx.Err() == nil {
+				fmt.Fprintf(os.Stderr, "bench: resuming the watch of %s from %s\n", path, version)
+			}
 		}
-		ended(fmt.Errorf("the watch of %s ended: %w", path, err))
+		ended(fmt.Errorf("watch of %s: %w", path, err))
 	}()
 	return nil
 }
@@ -59,7 +68,7 @@ func openWatch(ctx context.Context, client *http.Client, url string) (io.ReadClo
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		_ = response.Body.Close() // the status is all
+		_ = response.Body.Close() // only the status is read
 		return nil, fmt.Errorf("watch: %s", response.Status)
 	}
 	return response.Body, nil
