@@ -23,8 +23,8 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -54,21 +54,17 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 	err := run(ctx, args, stdout)
 	logs.FlushLogs()
-	var usage usageError
+	var usage cli.UsageError
 	switch {
 	case err == nil || ctx.Err() != nil: // whatever a signal has broken off
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup:", cli.OneLine(err))
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup:", cli.OneLine(err))
 		return exitError
 	}
-}
-
-func oneLine(err error) string {
-	return printable.Text(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
@@ -77,7 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if err := logsapi.ValidateAndApply(o.logging, nil); err != nil {
-		return usageError{fmt.Errorf("%w: see --help", err)}
+		return cli.Usagef("%w: see --help", err)
 	}
 	// Listening comes first: an address in use is told of before anything runs.
 	server, err := listen(ctx, o)

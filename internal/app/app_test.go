@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	componentbaseconfig "k8s.io/component-base/config"
 	"sigs.k8s.io/yaml"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 )
 
 // noTestcrs is a client that is never asked.
@@ -26,21 +28,6 @@ type noTestcrs struct{ dynamic.Interface }
 
 func (noTestcrs) Resource(schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
 	return nil
-}
-
-func TestOneLine(t *testing.T) {
-	tests := []struct{ name, err, want string }{
-		{"one line stays", "no such file", "no such file"},
-		{"lines are joined", "first\nsecond", "first; second"},
-		{"line ends of Windows and empty lines leave nothing", "first\r\n\r\n\nsecond\n", "first; second"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, oneLine(errors.New(test.err))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
 }
 
 func TestParse(t *testing.T) {
@@ -102,7 +89,7 @@ func TestParse(t *testing.T) {
 				t.Errorf("done = %t, standard output %q", done, &stdout)
 			}
 			if test.wantError != "" {
-				var usage usageError
+				var usage cli.UsageError
 				if !errors.As(err, &usage) || !strings.HasPrefix(err.Error(), test.wantError) {
 					t.Errorf("error %v, want the usage error %q", err, test.wantError)
 				}

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,6 +17,9 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+	"github.com/weiyuanke/PodInfoLookup/internal/errlog"
 )
 
 const (
@@ -38,7 +39,7 @@ type waiting struct{ reason atomic.Pointer[error] }
 // check is for /readyz.
 func (w *waiting) check() error {
 	if err := w.reason.Load(); err != nil {
-		return fmt.Errorf("waiting for the API server: %s", oneLine(*err))
+		return fmt.Errorf("waiting for the API server: %s", cli.OneLine(*err))
 	}
 	return errors.New("waiting for the API server")
 }
@@ -54,7 +55,7 @@ func (w *waiting) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
 func (w *waiting) until(ctx context.Context, ask func(context.Context) error, onWait func()) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: awaitRetryMin, Factor: 2, Jitter: 0.2, Steps: math.MaxInt, Cap: awaitRetryMax}
-	var told causes
+	var log errlog.Limiter
 	var refused time.Time
 	for waited := false; ; waited = true {
 		err := ask(ctx)
@@ -78,7 +79,7 @@ func (w *waiting) until(ctx context.Context, ask func(context.Context) error, on
 		}
 		w.reason.Store(&err)
 		onWait()
-		if told.isNew(err) {
+		if log.Allow(err) {
 			logger.Error(err, "Waiting for the API server, trying again")
 		}
 		select {
@@ -120,35 +121,4 @@ func isTransient(err error) bool {
 func isRefusal(err error) bool {
 	var rights rightsError
 	return errors.As(err, &rights) || apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err)
-}
-
-// causes bounds how often errors are logged: each cause once a minute.
-type causes struct {
-	mu    sync.Mutex
-	since time.Time
-	told  map[string]bool
-}
-
-// causesMost bounds how many causes are told in a minute.
-const causesMost = 10
-
-// isNew reports whether err is to be logged now. The numbers in it do not count,
-// since those of ports and streams differ each time.
-func (c *causes) isNew(err error) bool {
-	cause := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return -1
-		}
-		return r
-	}, err.Error())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); c.told == nil || now.Sub(c.since) >= time.Minute {
-		c.since, c.told = now, map[string]bool{}
-	}
-	if c.told[cause] || len(c.told) == causesMost {
-		return false
-	}
-	c.told[cause] = true
-	return true
 }

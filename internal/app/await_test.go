@@ -113,33 +113,3 @@ func TestWaiting_Until(t *testing.T) {
 		})
 	}
 }
-
-func TestCauses_IsNew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var c causes
-		count := func(n int) (logged int) {
-			for i := range n {
-				if c.isNew(fmt.Errorf("port %d: refused", i)) {
-					logged++
-				}
-			}
-			return logged
-		}
-		if got := count(100); got != 1 {
-			t.Errorf("one cause is logged %d times", got)
-		}
-		<-time.After(time.Minute) // virtual time
-		if got := count(100); got != 1 {
-			t.Errorf("a minute later it is logged %d times", got)
-		}
-		var all int
-		for i := range 100 {
-			if c.isNew(errors.New(string(rune('a' + i)))) {
-				all++
-			}
-		}
-		if all != causesMost-1 {
-			t.Errorf("%d causes in a minute, want %d", all, causesMost-1)
-		}
-	})
-}

@@ -26,6 +26,7 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/errlog"
 )
 
 const (
@@ -87,7 +88,7 @@ type election struct {
 	tenure  *tenure
 	working atomic.Bool // the work of a term has not returned
 	name    string
-	failing causes // why the lease cannot be read or written
+	failing errlog.Limiter // why the lease cannot be read or written
 }
 
 // newElection returns nil where there is nothing to elect.
@@ -394,7 +395,7 @@ func (t *term) end() {
 
 // report logs a failure with the lease, unless that is part of any election.
 func (t *term) report(err error) {
-	if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && t.election.failing.isNew(err) {
+	if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && t.election.failing.Allow(err) {
 		t.logger.Error(err, "Cannot read or write the lease, trying again")
 	}
 }

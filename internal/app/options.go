@@ -20,6 +20,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -42,9 +43,6 @@ type options struct {
 	version bool
 	logging *logsapi.LoggingConfiguration
 }
-
-// usageError is a mistake in the command line, as opposed to one of the world.
-type usageError struct{ error }
 
 // defaultWorkers is measured: see docs/benchmarks.md.
 const defaultWorkers = 20
@@ -144,13 +142,13 @@ const leaseNameFlag = "leader-elect-resource-name"
 // checkArguments finds what no flag's own value shows.
 func (o *options) checkArguments(all *pflag.FlagSet) error {
 	if all.NArg() > 0 && all.Arg(0) == verifyCommand {
-		return usageError{errors.New("verify comes in front of its flags: podinfolookup verify --help")}
+		return cli.Usagef("verify comes in front of its flags: podinfolookup verify --help")
 	}
 	if all.NArg() > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q: only flags are taken, see --help", all.Arg(0))}
+		return cli.Usagef("unexpected argument %q: only flags are taken, see --help", all.Arg(0))
 	}
 	if all.Changed("namespace") && len(o.namespaces) == 0 { // as from an unset variable of a shell
-		return usageError{errors.New("--namespace is empty: name one, or leave the flag out for all")}
+		return cli.Usagef("--namespace is empty: name one, or leave the flag out for all")
 	}
 	return nil
 }
@@ -164,7 +162,7 @@ func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, std
 		all.AddFlagSet(fs)
 	}
 	if err := all.Parse(args); err != nil {
-		return nil, false, usageError{fmt.Errorf("%w: see --help", err)}
+		return nil, false, cli.Usagef("%w: see --help", err)
 	}
 	if help, err := all.GetBool("help"); err != nil || help {
 		printHelp(stdout, intro, sections)
@@ -199,7 +197,7 @@ func (o *options) validate() error {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
+		return cli.UsageError{Err: err}
 	}
 	return nil
 }

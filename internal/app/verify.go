@@ -15,6 +15,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/verify"
 )
 
@@ -58,7 +59,7 @@ func verifyMain(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	code, err := runVerify(ctx, args, stdout)
 	logs.FlushLogs()
 	if err != nil {
-		fmt.Fprintln(stderr, "podinfolookup verify:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup verify:", cli.OneLine(err))
 		return exitUnknown
 	}
 	return code
@@ -104,7 +105,7 @@ func parseVerify(args []string, stdout io.Writer) (o *verifyOptions, done bool, 
 		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit", o.timeout, o.settle))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, false, usageError{err}
+		return nil, false, cli.UsageError{Err: err}
 	}
 	return o, false, nil
 }
