@@ -1,23 +1,22 @@
-package app
+package metrics
 
 import (
 	"errors"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/component-base/metrics/testutil"
-
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
 // registered is true in a process that runs the test again: there is one registry.
@@ -29,48 +28,44 @@ func register(t *testing.T) {
 	if registered {
 		syncsTotal.Reset()
 		writesTotal.Reset()
-		driftTotal.DeleteLabelValues(string(podinfolookup.TestcrEdited))
+		driftTotal.DeleteLabelValues("testcr_edited")
 		return
 	}
 	registered = true
-	store := cache.NewStore(cache.MetaNamespaceKeyFunc)
-	for name, phase := range map[string]string{"a": "Running", "b": "Running", "c": "Failed", "d": "forged"} {
-		testcr := &podinfolookup.Testcr{Spec: podinfolookup.TestcrSpec{Phase: phase}}
-		testcr.Name = name
-		if err := store.Add(testcr); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := registerMetrics(&cacheMetrics{version: "v1.2.3", goes: "go1", testcrs: store, heard: map[string]func() time.Time{
-		"pods":    func() time.Time { return time.Now().Add(-time.Minute) },
-		"testcrs": func() time.Time { return time.Time{} }, // not listed yet
-	}})
+	err := Register(Config{
+		Version:    "v1.2.3",
+		Phases:     func() iter.Seq[string] { return slices.Values([]string{"Running", "Running", "Failed", "forged"}) },
+		DriftKinds: []string{"testcr_deleted", "testcr_edited", "orphaned"},
+		AsOf: map[string]func() time.Time{
+			"pods":    func() time.Time { return time.Now().Add(-time.Minute) },
+			"testcrs": func() time.Time { return time.Time{} }, // not listed yet
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// count counts one of each.
-func count() {
-	pod := cache.NewObjectName("shop", "web")
-	countSync("unchanged", time.Millisecond, nil)
-	countSync(podinfolookup.Added, time.Millisecond, errors.New("no"))
-	countWrite(podinfolookup.Write{Verb: podinfolookup.Added, Reason: podinfolookup.PodChanged, Pod: pod, Since: time.Now()})
-	countWrite(podinfolookup.Write{Verb: podinfolookup.Updated, Reason: podinfolookup.TestcrEdited, Pod: pod})
+func scrape(t *testing.T) string {
+	t.Helper()
+	response := httptest.NewRecorder()
+	Handler().ServeHTTP(response, httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path, http.NoBody))
+	return response.Body.String()
 }
 
-func TestMetrics(t *testing.T) {
+func TestHandler(t *testing.T) {
 	register(t)
-	count()
-	answer := httptest.NewRecorder()
-	metricsHandler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, metricsPath, http.NoBody))
-	text := answer.Body.String()
+	ObserveSync("unchanged", time.Millisecond, nil)
+	ObserveSync("add", time.Millisecond, errors.New("no"))
+	ObserveWrite(Write{Verb: "add", Reason: "pod_changed", Since: time.Now()})
+	ObserveWrite(Write{Verb: "update", Reason: "testcr_edited", Repairs: true})
+	text := scrape(t)
 	for _, want := range []string{
 		`podinfolookup_testcrs{phase="Running"} 2`, `podinfolookup_testcrs{phase="Failed"} 1`, `podinfolookup_testcrs{phase="Pending"} 0`,
 		`podinfolookup_testcrs{phase="other"} 1`, `podinfolookup_syncs_total{result="unchanged"} 1`, `podinfolookup_syncs_total{result="error"} 1`,
 		`podinfolookup_writes_total{reason="pod_changed",verb="add"} 1`, `podinfolookup_writes_total{reason="testcr_edited",verb="update"} 1`,
 		`podinfolookup_drift_repaired_total{kind="testcr_edited"} 1`, `podinfolookup_drift_repaired_total{kind="orphaned"} 0`,
-		`podinfolookup_build_info{go_version="go1",version="v1.2.3"} 1`,
+		`podinfolookup_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)
@@ -85,7 +80,7 @@ func TestMetrics(t *testing.T) {
 	}
 	var ours strings.Builder
 	for line := range strings.Lines(text) {
-		if strings.Contains(line, metricsPrefix+"_") {
+		if strings.Contains(line, namespace+"_") {
 			ours.WriteString(line)
 		}
 	}
@@ -96,15 +91,13 @@ func TestMetrics(t *testing.T) {
 	metricsAreDocumented(t)
 }
 
-func TestAWriteWithoutAChangeOfThePodHasNoLag(t *testing.T) {
+func TestObserveWrite_WithoutAChangeOfThePod(t *testing.T) {
 	register(t)
 	lags := func() string {
-		answer := httptest.NewRecorder()
-		metricsHandler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, metricsPath, http.NoBody))
-		return regexp.MustCompile(`(?m)^podinfolookup_write_lag_seconds_count .*`).FindString(answer.Body.String())
+		return regexp.MustCompile(`(?m)^podinfolookup_write_lag_seconds_count .*`).FindString(scrape(t))
 	}
 	before := lags()
-	countWrite(podinfolookup.Write{Verb: podinfolookup.Added, Reason: podinfolookup.CaughtUp})
+	ObserveWrite(Write{Verb: "add", Reason: "caught_up"})
 	if after := lags(); after != before || before == "" {
 		t.Errorf("%q became %q", before, after)
 	}
@@ -119,7 +112,7 @@ func metricsAreDocumented(t *testing.T) {
 	}
 	want := map[string]string{}
 	for _, f := range families {
-		if !strings.HasPrefix(f.GetName(), metricsPrefix+"_") {
+		if !strings.HasPrefix(f.GetName(), namespace+"_") {
 			continue
 		}
 		var labels []string
@@ -137,7 +130,7 @@ func metricsAreDocumented(t *testing.T) {
 	got := map[string]string{}
 	for line := range strings.Lines(string(data)) {
 		cells := strings.SplitN(strings.Trim(strings.TrimSpace(line), "|"), "|", 4)
-		if len(cells) != 4 || !strings.HasPrefix(strings.TrimSpace(cells[0]), "`"+metricsPrefix) {
+		if len(cells) != 4 || !strings.HasPrefix(strings.TrimSpace(cells[0]), "`"+namespace) {
 			continue
 		}
 		for i := range cells {

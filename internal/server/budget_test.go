@@ -1,4 +1,4 @@
-package app
+package server
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-func TestBudget(t *testing.T) {
+func TestReviewBudget_allow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := newReviewBudget()
 		attempts := func(address string, n int) (allowed int) {
 			for range n {
 				if b.allow(address) {
@@ -41,39 +41,13 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-func TestAddressOf(t *testing.T) {
+func TestClientAddress(t *testing.T) {
 	for remote, want := range map[string]string{
 		"10.0.0.7:4711": "10.0.0.7", "[::ffff:10.0.0.7]:4711": "10.0.0.7", "[2001:db8:1:2:3::4]:4711": "2001:db8:1:2::/64",
 		"[fe80::1%lo]:4711": "fe80::/64", "pipe": "pipe",
 	} {
-		if got := addressOf(&http.Request{RemoteAddr: remote}); got != want {
+		if got := clientAddress(&http.Request{RemoteAddr: remote}); got != want {
 			t.Errorf("%s: %s, want %s", remote, got, want)
 		}
 	}
-}
-
-func TestPlaces(t *testing.T) {
-	p := places{total: 3, each: 2}
-	take := func(caller string, want bool) (release func()) {
-		t.Helper()
-		release, ok := p.take(caller)
-		if ok != want {
-			t.Errorf("a place for %q: %t, want %t", caller, ok, want)
-		}
-		return release
-	}
-	a, b := take("a", true), take("a", true)
-	take("a", false)
-	c := take("b", true)
-	take("c", false)
-	for _, release := range []func(){a, b, c} {
-		release()
-	}
-	if p.taken != 0 || len(p.by) != 0 {
-		t.Errorf("%d places are taken, by %v", p.taken, p.by)
-	}
-	for range 3 { // without a login
-		take("", true)
-	}
-	take("", false)
 }

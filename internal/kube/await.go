@@ -1,4 +1,4 @@
-package app
+package kube
 
 import (
 	"context"
@@ -23,42 +23,36 @@ import (
 )
 
 const (
-	// The checks before the start are tried again after 200 ms, doubling to 2 s,
-	// which bounds how long after an outage the program begins.
+	// The preflight is retried after 200 ms, doubling to 2 s, which bounds how long
+	// after an outage the program starts.
 	awaitRetryMin = 200 * time.Millisecond
 	awaitRetryMax = 2 * time.Second
 
-	// refusalStands is how long an API server that has just come must refuse a
-	// login or a right to be believed: it may not have read its rules yet.
-	refusalStands = 10 * time.Second
+	// refusalTimeout is how long an API server that has just started may refuse a
+	// login or a right before that is an error: it may not have read its rules yet.
+	refusalTimeout = 10 * time.Second
 )
 
-// waiting is for an API server that cannot be asked yet.
-type waiting struct{ reason atomic.Pointer[error] }
+// Waiter waits for an API server that is away. The zero value is ready for use.
+type Waiter struct{ reason atomic.Pointer[error] }
 
-// check is for /readyz.
-func (w *waiting) check() error {
+// Check is a readiness check that fails with the reason of the wait.
+func (w *Waiter) Check() error {
 	if err := w.reason.Load(); err != nil {
 		return fmt.Errorf("waiting for the API server: %s", cli.OneLine(*err))
 	}
 	return errors.New("waiting for the API server")
 }
 
-// ServeHTTP answers instead of the lookup.
-func (w *waiting) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
-	rw.Header().Set("Retry-After", "1")
-	http.Error(rw, "waiting for the API server, /readyz has the reason: try again later", http.StatusServiceUnavailable)
-}
-
-// until has ask tried until it succeeds, or fails in a way that no wait changes.
-// onWait is called at each failure that is waited out.
-func (w *waiting) until(ctx context.Context, ask func(context.Context) error, onWait func()) error {
+// Wait calls preflight until it succeeds, or until it fails in a way that no wait
+// changes. onWait is called at each failure that is retried.
+func (w *Waiter) Wait(ctx context.Context, preflight func(context.Context) error, onWait func()) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: awaitRetryMin, Factor: 2, Jitter: 0.2, Steps: math.MaxInt, Cap: awaitRetryMax}
 	var log errlog.Limiter
-	var refused time.Time
+	var refusedSince time.Time
 	for waited := false; ; waited = true {
-		err := ask(ctx)
+		err := preflight(ctx)
 		if err == nil {
 			if waited {
 				logger.Info("The API server answers")
@@ -69,12 +63,12 @@ func (w *waiting) until(ctx context.Context, ask func(context.Context) error, on
 		case ctx.Err() != nil:
 			return err
 		case isTransient(err):
-			refused = time.Time{}
+			refusedSince = time.Time{}
 		case !waited || !isRefusal(err):
 			return err
-		case refused.IsZero():
-			refused = time.Now()
-		case time.Since(refused) > refusalStands:
+		case refusedSince.IsZero():
+			refusedSince = time.Now()
+		case time.Since(refusedSince) > refusalTimeout:
 			return err
 		}
 		w.reason.Store(&err)
@@ -90,19 +84,19 @@ func (w *waiting) until(ctx context.Context, ask func(context.Context) error, on
 	}
 }
 
-// isTransient reports whether err says that the API server is away or overloaded,
-// as opposed to a server, a login or a right that is wrong.
+// isTransient reports whether the API server is away or overloaded, as opposed to
+// a wrong address, login or right.
 func isTransient(err error) bool {
 	var (
-		name    *net.DNSError
+		dns     *net.DNSError
 		status  apierrors.APIStatus
 		network net.Error
 	)
 	switch {
 	case err == nil:
 		return false
-	case errors.As(err, &name):
-		return !name.IsNotFound
+	case errors.As(err, &dns):
+		return !dns.IsNotFound
 	case errors.As(err, &status):
 		code := status.Status().Code
 		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
@@ -117,8 +111,8 @@ func isTransient(err error) bool {
 	}, func(cause error) bool { return errors.Is(err, cause) })
 }
 
-// isRefusal reports whether err is a login or a right that is missing.
+// isRefusal reports whether a login or a right is missing.
 func isRefusal(err error) bool {
-	var rights rightsError
+	var rights missingRightsError
 	return errors.As(err, &rights) || apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err)
 }

@@ -1,14 +1,10 @@
-package app
+package election
 
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,20 +107,20 @@ func (l *fakeLease) held() []string {
 }
 
 // candidate is the one called "a".
-func candidate(t *testing.T, lease *fakeLease) *election {
+func candidate(t *testing.T, lease *fakeLease) *Election {
 	t.Helper()
-	config := defaultElection()
-	config.LeaderElect = true
-	return &election{config: &config, lock: lease.holder(), tenure: newTenure(&config), name: "ns/name"}
+	config := DefaultConfig("name")
+	config.LeaderElect, config.ResourceNamespace = true, "ns"
+	return newElection(config, lease.holder())
 }
 
-// ended reports whether no write may be sent.
-func (t *tenure) ended() bool {
-	until, _ := t.until()
-	return until.IsZero()
+// isClosed reports whether no write may be sent.
+func (f *leaseFence) isClosed() bool {
+	deadline, _ := f.deadline()
+	return deadline.IsZero()
 }
 
-func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
+func TestElection_Run(t *testing.T) {
 	t.Run("a signal ends the work first and gives the lease back then", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lease := &fakeLease{}
@@ -133,7 +129,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			finish := make(chan struct{})
 			result := make(chan error, 1)
 			go func() {
-				result <- e.lead(ctx, func(ctx context.Context) error {
+				result <- e.Run(ctx, func(ctx context.Context) error {
 					<-ctx.Done()
 					<-finish // the last write
 					return nil
@@ -142,7 +138,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			<-time.After(time.Minute) // virtual time
 			signal()
 			<-time.After(time.Second)
-			if e.tenure.ended() {
+			if e.fence.isClosed() {
 				t.Error("the last write is no longer covered by the lease")
 			}
 			if diff := cmp.Diff([]string{"a"}, lease.held()); diff != "" {
@@ -155,7 +151,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			if diff := cmp.Diff([]string{"a", ""}, lease.held()); diff != "" {
 				t.Errorf("holders (-want +got):\n%s", diff)
 			}
-			if !e.tenure.ended() {
+			if !e.fence.isClosed() {
 				t.Error("it may still write")
 			}
 		})
@@ -166,7 +162,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			time.AfterFunc(5*time.Second, signal)
-			if err := e.lead(ctx, func(context.Context) error { t.Error("it works"); return nil }); err != nil {
+			if err := e.Run(ctx, func(context.Context) error { t.Error("it works"); return nil }); err != nil {
 				t.Error(err)
 			}
 			if len(lease.held()) > 0 {
@@ -180,7 +176,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			time.AfterFunc(500*time.Millisecond, signal) // virtual time
-			if err := e.lead(ctx, func(context.Context) error { return nil }); err != nil {
+			if err := e.Run(ctx, func(context.Context) error { return nil }); err != nil {
 				t.Error(err)
 			}
 			if diff := cmp.Diff([]string{"a", ""}, lease.held()); diff != "" {
@@ -194,7 +190,7 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			e := candidate(t, lease)
 			ctx, signal := context.WithCancel(t.Context())
 			result := make(chan error, 1)
-			go func() { result <- e.lead(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }) }()
+			go func() { result <- e.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }) }()
 			<-time.After(time.Minute) // virtual time
 			lease.slow(time.Hour)
 			begun := time.Now()
@@ -202,23 +198,17 @@ func TestLeadingEndsInGoodOrderOrAtOnce(t *testing.T) {
 			if err := <-result; err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(begun); took > releaseWithin {
+			if took := time.Since(begun); took > releaseTimeout {
 				t.Errorf("it took %s", took)
 			}
 			<-time.After(2 * time.Hour) // for the elector to end
 		})
 	})
-	t.Run("without an election there is only the work", func(t *testing.T) {
-		want := errors.New("its own")
-		if err := (*election)(nil).lead(t.Context(), func(context.Context) error { return want }); !errors.Is(err, want) {
-			t.Error(err)
-		}
-	})
 }
 
 // terms runs an election whose work is traced: "begin", and "end" for the whole
 // work, which takes a second after its context has ended.
-func terms(t *testing.T, e *election) (trace func() string) {
+func terms(t *testing.T, e *Election) (trace func() string) {
 	t.Helper()
 	ctx, signal := context.WithCancel(t.Context())
 	var mu sync.Mutex
@@ -230,14 +220,14 @@ func terms(t *testing.T, e *election) (trace func() string) {
 	}
 	result := make(chan error, 1)
 	go func() {
-		result <- e.lead(ctx, func(ctx context.Context) error {
+		result <- e.Run(ctx, func(ctx context.Context) error {
 			do("begin")
 			<-ctx.Done()
-			if ended := e.tenure.ended(); !ended {
+			if ended := e.fence.isClosed(); !ended {
 				do("may write")
 			}
 			<-time.After(time.Second) // virtual time
-			if !e.tenure.ended() {
+			if !e.fence.isClosed() {
 				do("lease taken before the end")
 			}
 			do("end")
@@ -258,7 +248,7 @@ func terms(t *testing.T, e *election) (trace func() string) {
 	}
 }
 
-func TestElection_LostLeaseMakesAStandby(t *testing.T) {
+func TestElection_Run_LostLease(t *testing.T) {
 	tests := []struct {
 		name string
 		lose func(*fakeLease)
@@ -293,7 +283,7 @@ func TestElection_LostLeaseMakesAStandby(t *testing.T) {
 				} else {
 					<-time.After(10 * time.Minute)
 				}
-				if err := e.check(); err != nil {
+				if err := e.Check(); err != nil {
 					t.Errorf("/livez fails a standby: %v", err)
 				}
 				if diff := cmp.Diff("begin, end", trace()); diff != "" {
@@ -304,7 +294,7 @@ func TestElection_LostLeaseMakesAStandby(t *testing.T) {
 				if diff := cmp.Diff("begin, end, begin", trace()); diff != "" {
 					t.Errorf("in the second term (-want +got):\n%s", diff)
 				}
-				if e.tenure.ended() {
+				if e.fence.isClosed() {
 					t.Error("it may not write in its second term")
 				}
 			})
@@ -338,29 +328,29 @@ func TestElection_LostLeaseMakesAStandby(t *testing.T) {
 	})
 }
 
-func TestElection_CheckFailsALeaderThatDoesNotStop(t *testing.T) {
+func TestElection_Check(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := &fakeLease{}
 		e := candidate(t, lease)
 		ctx, signal := context.WithCancel(t.Context())
 		finish, result := make(chan struct{}), make(chan error, 1)
-		go func() { result <- e.lead(ctx, func(context.Context) error { <-finish; return nil }) }()
+		go func() { result <- e.Run(ctx, func(context.Context) error { <-finish; return nil }) }()
 		<-time.After(time.Minute) // virtual time
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			t.Errorf("a leader: %v", err)
 		}
 		lease.set(errGone)
-		<-time.After(defaultLeaseDuration + electionStuckAfter - time.Second)
-		if err := e.check(); err != nil {
+		<-time.After(defaultLeaseDuration + stuckAfter - time.Second)
+		if err := e.Check(); err != nil {
 			t.Errorf("too early: %v", err)
 		}
 		<-time.After(2 * time.Second)
-		if e.check() == nil {
+		if e.Check() == nil {
 			t.Error("/livez passes, though the work goes on without the lease")
 		}
 		close(finish)
 		<-time.After(time.Second)
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			t.Errorf("a standby: %v", err)
 		}
 		signal()
@@ -370,22 +360,22 @@ func TestElection_CheckFailsALeaderThatDoesNotStop(t *testing.T) {
 	})
 }
 
-func TestAnotherHolderEndsTheTenureAtOnce(t *testing.T) {
+func TestTerm_Get_AnotherHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := &fakeLease{}
 		e := candidate(t, lease)
-		lock := &term{Interface: e.lock, election: e, over: make(chan struct{})}
+		lock := &term{Interface: e.lock, election: e, lost: make(chan struct{})}
 		if err := lock.Create(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		if e.tenure.ended() {
+		if e.fence.isClosed() {
 			t.Error("it may not write with the lease")
 		}
 		lease.take("b")
 		if _, _, err := lock.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if !e.tenure.ended() {
+		if !e.fence.isClosed() {
 			t.Error("it may write while another one leads")
 		}
 		for _, holder := range []string{"a", ""} {
@@ -396,122 +386,26 @@ func TestAnotherHolderEndsTheTenureAtOnce(t *testing.T) {
 	})
 }
 
-func TestATenureCountsFromBeforeTheRenewal(t *testing.T) {
+func TestTerm_Update_CountsFromBeforeTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lease := &fakeLease{delay: 3 * time.Second}
 		e := candidate(t, lease)
-		lock := &term{Interface: e.lock, election: e, over: make(chan struct{})}
+		lock := &term{Interface: e.lock, election: e, lost: make(chan struct{})}
 		begun := time.Now()
 		if err := lock.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		until, _ := e.tenure.until()
-		if got, want := until.Sub(begun), 12500*time.Millisecond; got != want {
+		deadline, _ := e.fence.deadline()
+		if got, want := deadline.Sub(begun), 12500*time.Millisecond; got != want {
 			t.Errorf("it lasts until %s after the request, want %s", got, want)
 		}
 		<-time.After(9499 * time.Millisecond) // virtual time
-		if e.tenure.ended() {
+		if e.fence.isClosed() {
 			t.Error("it has ended too early")
 		}
 		<-time.After(2 * time.Millisecond)
-		if !e.tenure.ended() {
+		if !e.fence.isClosed() {
 			t.Error("it has not ended")
-		}
-	})
-}
-
-// body tells whether it was closed.
-type body struct {
-	io.Reader
-	closed atomic.Bool
-}
-
-func (b *body) Close() error { b.closed.Store(true); return nil }
-
-func TestWritesPassOnlyDuringTheTenure(t *testing.T) {
-	lasting := func(renewed *time.Time) *tenure {
-		v := &tenure{lasts: 50 * time.Millisecond}
-		if renewed != nil {
-			v.renew(*renewed)
-		}
-		return v
-	}
-	now, past := time.Now().Add(time.Hour), time.Now().Add(-time.Minute)
-	tests := []struct {
-		name    string
-		tenure  *tenure
-		method  string
-		wantErr error
-	}{
-		{"a read passes without the lease", lasting(nil), http.MethodGet, nil},
-		{"a write passes with the lease", lasting(&now), http.MethodPost, nil},
-		{"a write before the lease is refused", lasting(nil), http.MethodPost, errNotLeading},
-		{"a write after the lease is refused", lasting(&past), http.MethodPut, errNotLeading},
-		{"a delete after the lease is refused", lasting(&past), http.MethodDelete, errNotLeading},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			var asked atomic.Int32
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				asked.Add(1)
-				_, _ = io.WriteString(w, "answer")
-			}))
-			defer server.Close()
-			sent := &body{Reader: strings.NewReader("body")}
-			r, err := http.NewRequestWithContext(t.Context(), test.method, server.URL, sent)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := guarded{http.DefaultTransport, test.tenure}.RoundTrip(r)
-			if !errors.Is(err, test.wantErr) {
-				t.Fatalf("error %v, want %v", err, test.wantErr)
-			}
-			if test.wantErr != nil {
-				if asked.Load() > 0 || !sent.closed.Load() {
-					t.Errorf("%d requests were sent; the body was closed: %t", asked.Load(), sent.closed.Load())
-				}
-				return
-			}
-			got, err := io.ReadAll(response.Body)
-			if err != nil || string(got) != "answer" || response.Body.Close() != nil {
-				t.Errorf("%q, %v", got, err)
-			}
-		})
-	}
-	t.Run("a write under way ends when the lease is lost", func(t *testing.T) {
-		held := time.Now()
-		tenure := &tenure{lasts: time.Hour}
-		tenure.renew(held)
-		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			tenure.end()
-			_, _ = io.Copy(io.Discard, r.Body) // only then is the client's end noticed
-			<-r.Context().Done()
-		}))
-		defer server.Close()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("body"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := guarded{http.DefaultTransport, tenure}.RoundTrip(r)
-		if err == nil {
-			_ = response.Body.Close()
-			t.Error("it went on")
-		}
-	})
-	t.Run("a write under way ends with the lease", func(t *testing.T) {
-		release := make(chan struct{})
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-		defer server.Close()
-		defer close(release)
-		begun := time.Now()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("body"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := guarded{http.DefaultTransport, lasting(&begun)}.RoundTrip(r)
-		if err == nil {
-			_ = response.Body.Close()
-			t.Error("it went on")
 		}
 	})
 }

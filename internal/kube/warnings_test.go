@@ -1,4 +1,4 @@
-package app
+package kube
 
 import (
 	"fmt"
@@ -9,17 +9,17 @@ import (
 	"k8s.io/klog/v2/ktesting"
 )
 
-func TestEachWarningOfTheAPIServerIsToldOnce(t *testing.T) {
+func TestWarningLogger_LogsEachWarningOnce(t *testing.T) {
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	ctx := klog.NewContext(t.Context(), logger)
-	w := &warnings{told: map[string]bool{}}
+	w := &warningLogger{logged: map[string]bool{}}
 	for range 3 {
-		for i := range 2 * warningsMost {
+		for i := range 2 * maxWarnings {
 			w.HandleWarningHeaderWithContext(ctx, 299, "-", fmt.Sprintf("unknown field \"spec.f%d\"", i))
 		}
 	}
 	log := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
-	if n := strings.Count(log, "The API server warns"); n != warningsMost {
-		t.Errorf("%d lines, want %d", n, warningsMost)
+	if n := strings.Count(log, "The API server warns"); n != maxWarnings {
+		t.Errorf("%d lines, want %d", n, maxWarnings)
 	}
 }

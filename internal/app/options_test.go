@@ -3,35 +3,21 @@ package app
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	componentbaseconfig "k8s.io/component-base/config"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 )
 
-// noTestcrs is a client that is never asked.
-type noTestcrs struct{ dynamic.Interface }
-
-func (noTestcrs) Resource(schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
-	return nil
-}
-
 func TestParse(t *testing.T) {
-	defaults := options{workers: 20, printChanges: true, printList: true, bindAddress: "127.0.0.1:9090", election: defaultElection()}
+	defaults := *newOptions()
+	defaults.workers, defaults.printChanges, defaults.printList, defaults.server.Address = 20, true, true, "127.0.0.1:9090"
 	tests := []struct {
 		name      string
 		args      []string
@@ -41,9 +27,10 @@ func TestParse(t *testing.T) {
 		{"nothing", nil, func(*options) {}, ""},
 		{"everything", []string{"--kubeconfig=f", "--context=c", "--namespace=b,a", "--namespace=a", "--workers=3", "--kube-api-qps=0.5",
 			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address=", "--tls-cert-file=c", "--tls-private-key-file=k"}, func(o *options) {
-			*o = options{kubeconfig: "f", context: "c", namespaces: []string{"a", "b"}, workers: 3, qps: 0.5, burst: 7, tlsCertFile: "c", tlsPrivateKeyFile: "k",
-				election: defaultElection()}
-			o.election.ResourceName = "podinfolookup-b345e1dc09"
+			*o = *newOptions()
+			o.namespaces, o.workers, o.election.ResourceName = []string{"a", "b"}, 3, "podinfolookup-b345e1dc09"
+			o.kube.Kubeconfig, o.kube.Context, o.kube.QPS, o.kube.Burst = "f", "c", 0.5, 7
+			o.server.CertFile, o.server.KeyFile = "c", "k"
 		}, ""},
 		{"one namespace", []string{"--namespace=a"}, func(o *options) {
 			o.namespaces, o.election.ResourceName = []string{"a"}, "podinfolookup-a"
@@ -70,7 +57,7 @@ func TestParse(t *testing.T) {
 		{"an impossible name of the lease", []string{"--leader-elect", "--leader-elect-resource-name=A"}, nil, `--leader-elect-resource-name="A": a lowercase`},
 		{"a log with whole objects in it", []string{"-v=8"}, nil, "-v or --vmodule of 8 would log whole objects"},
 		{"one file's log with whole objects in it", []string{"--vmodule=round_trippers=9"}, nil, "-v or --vmodule of 9 would log whole objects"},
-		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.bindAddress = "[::1]:0" }, ""},
+		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.server.Address = "[::1]:0" }, ""},
 		{"an unknown flag", []string{"--nonsense"}, nil, "unknown flag: --nonsense: see --help"},
 		{"an argument", []string{"run"}, nil, `unexpected argument "run": only flags are taken, see --help`},
 		{"no worker", []string{"--workers=0"}, nil, "--workers=0: at least 1 is needed"},
@@ -106,73 +93,4 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
-}
-
-// right is one verb on one resource, as a manifest grants it.
-type right struct{ Kind, Namespace, Group, Resource, Name, Verb string }
-
-func TestManifestsGrantExactlyTheRulesOfPreflight(t *testing.T) {
-	tests := []struct {
-		file   string
-		podsIn string // the namespace of the Role that grants Pods, "" for a ClusterRole
-		rules  []rule
-	}{
-		{"rbac.yaml", "", slices.Concat(rules, eventRules)},
-		{"rbac-namespace.yaml", metav1.NamespaceDefault, slices.Concat(rules, eventRules,
-			leaderRules("podinfolookup", "podinfolookup-default", ""))},
-		{"rbac-lookup.yaml", "", lookupRules},
-		{"rbac-leader.yaml", "", leaderRules("podinfolookup", "podinfolookup", "")},
-	}
-	for _, test := range tests {
-		t.Run(test.file, func(t *testing.T) {
-			var want []right
-			for _, r := range test.rules {
-				namespace, kind := r.namespace, "ClusterRole"
-				if r.resource == "pods" {
-					namespace = test.podsIn
-				}
-				if namespace != "" {
-					kind = "Role"
-				}
-				for _, verb := range r.verbs {
-					want = append(want, right{kind, namespace, r.group, r.resource, r.name, verb})
-				}
-			}
-			sorted := cmpopts.SortSlices(func(a, b right) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
-			if diff := cmp.Diff(want, rightsOf(t, test.file), sorted); diff != "" {
-				t.Errorf("rights (-preflight +manifest):\n%s", diff)
-			}
-		})
-	}
-}
-
-func rightsOf(t *testing.T, file string) (rights []right) {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "yaml", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for document := range strings.SplitSeq(string(data), "\n---\n") {
-		var role rbacv1.ClusterRole // a Role has no more than this
-		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasSuffix(role.Kind, "Role") {
-			continue
-		}
-		if role.AggregationRule != nil {
-			t.Errorf("%s is made of other roles", role.Name)
-		}
-		for _, rule := range role.Rules {
-			if len(rule.NonResourceURLs) > 0 || len(rule.APIGroups) != 1 || len(rule.Resources) != 1 || len(rule.ResourceNames) > 1 {
-				t.Errorf("not one resource: %v", rule)
-				continue
-			}
-			name := strings.Join(rule.ResourceNames, "")
-			for _, verb := range rule.Verbs {
-				rights = append(rights, right{role.Kind, role.Namespace, rule.APIGroups[0], rule.Resources[0], name, verb})
-			}
-		}
-	}
-	return rights
 }

@@ -1,4 +1,4 @@
-package app
+package server
 
 import (
 	"bufio"
@@ -15,22 +15,24 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 )
+
+const eventsPath = "/v1/events"
+
+var testPaths = Paths{Metrics: "/metrics", Events: eventsPath, Pod: "/v1/pods/{namespace}/{name}"}
 
 // serving returns the address of a server with handler, on loopback.
 func serving(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
-	s, err := listen(t.Context(), &options{bindAddress: "127.0.0.1:0"})
+	s, err := Listen(t.Context(), Config{Address: "127.0.0.1:0", Paths: testPaths})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.answer(probe{}, probe{}, handler)
-	if err := s.serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
+	s.Handle(Probe{}, Probe{}, handler)
+	if err := s.Serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.close(context.WithoutCancel(t.Context())) })
+	t.Cleanup(func() { s.Close(context.WithoutCancel(t.Context())) })
 	return s.listener.Addr().String()
 }
 
@@ -69,7 +71,7 @@ func get(path string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 }
 
-func TestWhatNoClientSendsIsRefused(t *testing.T) {
+func TestLimitRequest(t *testing.T) {
 	t.Parallel()
 	address := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "handled") })
 	const ok, post = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", "POST / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -78,19 +80,19 @@ func TestWhatNoClientSendsIsRefused(t *testing.T) {
 		wantCode      int
 		wantBody      string
 	}{
-		{"a plain request", ok + "\r\n", 200, "handled"},
-		{"only the header", strings.Replace(ok, "GET", "HEAD", 1) + "\r\n", 200, ""},
-		{"a write", post, 405, "only GET and HEAD are served\n"},
-		{"a write to a probe", strings.Replace(post, "/", "/livez", 1), 405, "only GET and HEAD are served\n"},
-		{"what a browser asks before another site's script", strings.Replace(post, "POST", "OPTIONS", 1), 405, "only GET and HEAD are served\n"},
-		{"a query as long as may be", get("/?" + strings.Repeat("q", 4096)), 200, "handled"},
-		{"a longer query", get("/?" + strings.Repeat("q", 4097)), 414, "the query has 4097 bytes: at most 4096 are taken\n"},
-		{"a small body", ok + "Content-Length: 2\r\n\r\n{}", 200, "handled"},
-		{"a small body that never comes", ok + "Content-Length: 2\r\n\r\n", 200, "handled"},
-		{"a larger body", ok + "Content-Length: 1025\r\n\r\n", 413, "the request has a body: leave it out\n"},
-		{"a body of unknown size", ok + "Transfer-Encoding: chunked\r\n\r\n", 413, "the request has a body: leave it out\n"},
-		{"a header as long as may be", ok + "A: " + strings.Repeat("a", 16<<10-len(ok)-8) + "\r\n\r\n", 200, "handled"},
-		{"a longer header", ok + "A: " + strings.Repeat("a", 16<<10-len(ok)), 431, "431 Request Header Fields Too Large"},
+		{name: "a plain request", request: ok + "\r\n", wantCode: 200, wantBody: "handled"},
+		{name: "only the header", request: strings.Replace(ok, "GET", "HEAD", 1) + "\r\n", wantCode: 200},
+		{name: "a write", request: post, wantCode: 405, wantBody: "only GET and HEAD are served\n"},
+		{name: "a write to a probe", request: strings.Replace(post, "/", "/livez", 1), wantCode: 405, wantBody: "only GET and HEAD are served\n"},
+		{name: "what a browser asks before another site's script", request: strings.Replace(post, "POST", "OPTIONS", 1), wantCode: 405, wantBody: "only GET and HEAD are served\n"},
+		{name: "a query as long as may be", request: get("/?" + strings.Repeat("q", 4096)), wantCode: 200, wantBody: "handled"},
+		{name: "a longer query", request: get("/?" + strings.Repeat("q", 4097)), wantCode: 414, wantBody: "the query has 4097 bytes: at most 4096 are taken\n"},
+		{name: "a small body", request: ok + "Content-Length: 2\r\n\r\n{}", wantCode: 200, wantBody: "handled"},
+		{name: "a small body that never comes", request: ok + "Content-Length: 2\r\n\r\n", wantCode: 200, wantBody: "handled"},
+		{name: "a larger body", request: ok + "Content-Length: 1025\r\n\r\n", wantCode: 413, wantBody: "the request has a body: leave it out\n"},
+		{name: "a body of unknown size", request: ok + "Transfer-Encoding: chunked\r\n\r\n", wantCode: 413, wantBody: "the request has a body: leave it out\n"},
+		{name: "a header as long as may be", request: ok + "A: " + strings.Repeat("a", 16<<10-len(ok)-8) + "\r\n\r\n", wantCode: 200, wantBody: "handled"},
+		{name: "a longer header", request: ok + "A: " + strings.Repeat("a", 16<<10-len(ok)), wantCode: 431, wantBody: "431 Request Header Fields Too Large"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -107,13 +109,13 @@ func TestWhatNoClientSendsIsRefused(t *testing.T) {
 				t.Errorf("Allow: %q", allow)
 			}
 			if test.wantCode != 431 { // which net/http answers by itself
-				hardenedHeaders(t, got.header)
+				checkSecurityHeaders(t, got.header)
 			}
 		})
 	}
 }
 
-func hardenedHeaders(t *testing.T, header http.Header) {
+func checkSecurityHeaders(t *testing.T, header http.Header) {
 	t.Helper()
 	want := http.Header{"X-Content-Type-Options": {"nosniff"}, "Referrer-Policy": {"no-referrer"}, "Cross-Origin-Resource-Policy": {"same-origin"}}
 	got := http.Header{}
@@ -127,7 +129,7 @@ func hardenedHeaders(t *testing.T, header http.Header) {
 	}
 }
 
-func TestOnlyLocalNamesAreServedWithoutALogin(t *testing.T) {
+func TestRejectDNSNames(t *testing.T) {
 	t.Parallel()
 	address := serving(t, func(http.ResponseWriter, *http.Request) {})
 	tests := []struct {
@@ -146,13 +148,13 @@ func TestOnlyLocalNamesAreServedWithoutALogin(t *testing.T) {
 				if got.code != test.want || test.want == 403 && strings.Count(got.body, "\n") != 1 {
 					t.Errorf("%d %q, want %d", got.code, got.body, test.want)
 				}
-				hardenedHeaders(t, got.header)
+				checkSecurityHeaders(t, got.header)
 			})
 		}
 	}
 }
 
-func TestOfAnotherSiteOnlyALinkToThePageIsServed(t *testing.T) {
+func TestRejectCrossSite(t *testing.T) {
 	t.Parallel()
 	address := serving(t, func(http.ResponseWriter, *http.Request) {})
 	tests := []struct {
@@ -183,12 +185,12 @@ func TestOfAnotherSiteOnlyALinkToThePageIsServed(t *testing.T) {
 			if got.code != test.want || test.want == 403 && strings.Count(got.body, "\n") != 1 {
 				t.Errorf("%d %q, want %d", got.code, got.body, test.want)
 			}
-			hardenedHeaders(t, got.header)
+			checkSecurityHeaders(t, got.header)
 		})
 	}
 }
 
-func TestABusyHandlerLeavesPlacesForStreamsAndProbes(t *testing.T) {
+func TestLimitInFlight_StreamsAndProbes(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan string), make(chan struct{})
 	address := serving(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -229,7 +231,33 @@ func TestABusyHandlerLeavesPlacesForStreamsAndProbes(t *testing.T) {
 	want("/v1/search", 200, "")
 }
 
-func TestAPanicIsAnsweredAndSurvived(t *testing.T) {
+func TestInFlight_acquire(t *testing.T) {
+	l := inFlight{total: 3, each: 2}
+	acquire := func(caller string, want bool) (release func()) {
+		t.Helper()
+		release, ok := l.acquire(caller)
+		if ok != want {
+			t.Errorf("acquire(%q): %t, want %t", caller, ok, want)
+		}
+		return release
+	}
+	a, b := acquire("a", true), acquire("a", true)
+	acquire("a", false)
+	c := acquire("b", true)
+	acquire("c", false)
+	for _, release := range []func(){a, b, c} {
+		release()
+	}
+	if l.acquired != 0 || len(l.byCaller) != 0 {
+		t.Errorf("%d are acquired, by %v", l.acquired, l.byCaller)
+	}
+	for range 3 { // without a login
+		acquire("", true)
+	}
+	acquire("", false)
+}
+
+func TestWithSecurityHeaders_Panic(t *testing.T) {
 	t.Parallel()
 	address := serving(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/half" {
@@ -299,35 +327,35 @@ func (p *pipes) dial(request string) *client {
 }
 
 // virtual runs test with a server in virtual time.
-func virtual(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *pipes, *server)) {
+func virtual(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *pipes, *Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s := &server{listener: p}
-		s.answer(probe{}, probe{}, handler)
-		if err := s.serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
+		s := &Server{config: Config{Paths: testPaths}, listener: p}
+		s.Handle(Probe{}, Probe{}, handler)
+		if err := s.Serve(t.Context(), func(err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
 		test(t, p, s)
-		s.close(context.WithoutCancel(t.Context()))
+		s.Close(context.WithoutCancel(t.Context()))
 	})
 }
 
-func TestSlowAndIdleClientsAreCut(t *testing.T) {
+func TestServer_Serve_SlowAndIdleClients(t *testing.T) {
 	tests := []struct {
 		name     string
 		begin    string // of the request
 		dribble  string // sent each second
 		wantOpen time.Duration
 	}{
-		{"nothing is sent", "", "", 5 * time.Second},
-		{"the header comes byte by byte", "GET / HTTP/1.1\r\nHost: localhost\r\nA: ", "a", 5 * time.Second},
-		{"a connection is kept, but not used", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "", 2 * time.Minute},
-		{"a body is announced, but does not come", "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", "", 0},
+		{name: "nothing is sent", wantOpen: 5 * time.Second},
+		{name: "the header comes byte by byte", begin: "GET / HTTP/1.1\r\nHost: localhost\r\nA: ", dribble: "a", wantOpen: 5 * time.Second},
+		{name: "a connection is kept, but not used", begin: "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", wantOpen: 2 * time.Minute},
+		{name: "a body is announced, but does not come", begin: "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			virtual(t, func(http.ResponseWriter, *http.Request) {}, func(t *testing.T, p *pipes, _ *server) {
+			virtual(t, func(http.ResponseWriter, *http.Request) {}, func(t *testing.T, p *pipes, _ *Server) {
 				t.Helper()
 				begun := time.Now()
 				c := p.dial(test.begin)
@@ -346,16 +374,16 @@ func TestSlowAndIdleClientsAreCut(t *testing.T) {
 	}
 }
 
-func TestOneConnectionTooManyTakesThePlaceOfTheLongestIdle(t *testing.T) {
+func TestServer_Serve_EvictsTheLongestIdle(t *testing.T) {
 	const keep = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	handler := func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == lookup.EventsPath {
+		if r.URL.Path == eventsPath {
 			<-r.Context().Done()
 		}
 	}
-	virtual(t, handler, func(t *testing.T, p *pipes, _ *server) {
+	virtual(t, handler, func(t *testing.T, p *pipes, _ *Server) {
 		t.Helper()
-		stream := p.dial(strings.Replace(keep, "/", lookup.EventsPath, 1))
+		stream := p.dial(strings.Replace(keep, "/", eventsPath, 1))
 		kept, silent := p.dial(keep), p.dial("")
 		for range maxConnections - 3 {
 			p.dial("GET / HTTP/1.1\r\n")
@@ -379,7 +407,7 @@ func TestOneConnectionTooManyTakesThePlaceOfTheLongestIdle(t *testing.T) {
 	})
 }
 
-func TestAllConnectionsBusyRefusesTheNewOne(t *testing.T) {
+func TestConnections_AllBusy(t *testing.T) {
 	c := connections{max: 2}
 	var conns []net.Conn
 	for range 3 {
@@ -388,26 +416,26 @@ func TestAllConnectionsBusyRefusesTheNewOne(t *testing.T) {
 		conns = append(conns, theirs)
 	}
 	for _, conn := range conns[:2] {
-		c.state(conn, http.StateNew)
-		c.state(conn, http.StateActive)
+		c.onStateChange(conn, http.StateNew)
+		c.onStateChange(conn, http.StateActive)
 	}
-	c.state(conns[2], http.StateNew)
+	c.onStateChange(conns[2], http.StateNew)
 	for i, wantClosed := range []bool{false, false, true} {
 		if closed := errors.Is(conns[i].SetDeadline(time.Time{}), io.ErrClosedPipe); closed != wantClosed {
 			t.Errorf("connection %d is closed: %t", i, closed)
 		}
 	}
 	// The one that was closed had just read its request: nothing else can go.
-	c.state(conns[2], http.StateActive)
+	c.onStateChange(conns[2], http.StateActive)
 	for _, conn := range conns {
-		c.state(conn, http.StateClosed)
+		c.onStateChange(conn, http.StateClosed)
 	}
 	if len(c.open) > 0 || c.idle.Len() > 0 {
 		t.Errorf("%d connections are remembered, %d as idle", len(c.open), c.idle.Len())
 	}
 }
 
-func TestAStreamOutlivesTheTimeoutsAndEndsWithTheServer(t *testing.T) {
+func TestServer_Close_EndsStreams(t *testing.T) {
 	const rounds = 60
 	ended := make(chan error, 1)
 	handler := func(w http.ResponseWriter, r *http.Request) {
@@ -429,16 +457,16 @@ func TestAStreamOutlivesTheTimeoutsAndEndsWithTheServer(t *testing.T) {
 		<-r.Context().Done()
 		ended <- r.Context().Err()
 	}
-	virtual(t, handler, func(t *testing.T, p *pipes, s *server) {
+	virtual(t, handler, func(t *testing.T, p *pipes, s *Server) {
 		t.Helper()
-		c := p.dial("GET " + lookup.EventsPath + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		c := p.dial("GET " + eventsPath + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		<-time.After(2 * rounds * time.Second)
 		synctest.Wait()
 		if got := strings.Count(c.received.String(), "data: x"); got != rounds || !c.closedAt.IsZero() {
 			t.Errorf("%d events, closed at %s", got, c.closedAt)
 		}
 		begun := time.Now()
-		s.close(context.WithoutCancel(t.Context()))
+		s.Close(context.WithoutCancel(t.Context()))
 		if took := time.Since(begun); took >= shutdownTimeout {
 			t.Errorf("the stream held the stop up for %s", took)
 		}
