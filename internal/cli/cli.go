@@ -15,7 +15,6 @@ type UsageError struct{ Err error }
 
 func (e UsageError) Error() string { return e.Err.Error() }
 
-// Unwrap returns the cause.
 func (e UsageError) Unwrap() error { return e.Err }
 
 // Usagef returns a UsageError.

@@ -3,6 +3,7 @@ package errlog
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func TestLimiter_Allow(t *testing.T) {
 		if got := count(100, onePort); got != 1 {
 			t.Errorf("a minute later it is logged %d times, want 1", got)
 		}
-		others := count(100, func(i int) string { return string(rune('a' + i)) })
+		others := count(100, func(i int) string { return strings.Repeat("x", i) })
 		if others != maxCauses-1 {
 			t.Errorf("%d other causes are logged in a minute, want %d", others, maxCauses-1)
 		}

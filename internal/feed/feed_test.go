@@ -98,7 +98,9 @@ func TestFeed_isListed(t *testing.T) {
 }
 
 // row is the object that the fake informer has of a Pod, and its own row.
-func row(pod string) Row { return Row{Name: "testcr-of-" + strings.ReplaceAll(pod, "/", "-"), Pod: pod} }
+func row(pod string) Row {
+	return Row{Name: "testcr-of-" + strings.ReplaceAll(pod, "/", "-"), Pod: pod}
+}
 
 func rowOf(obj any) (Row, bool) {
 	r, ok := obj.(Row)

@@ -17,7 +17,6 @@ type warningLogger struct {
 	logged map[string]bool
 }
 
-// HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
 func (w *warningLogger) HandleWarningHeaderWithContext(ctx context.Context, _ int, _, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
