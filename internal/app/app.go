@@ -197,7 +197,9 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 			metrics.ObserveSync(string(verb), took, err)
 		},
 		Wrote: func(w podinfolookup.Write) {
-			metrics.ObserveWrite(metrics.Write{Verb: string(w.Verb), Reason: string(w.Reason), Since: w.Since, Repairs: w.Reason.Repairs()})
+			metrics.ObserveWrite(metrics.Write{
+				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.Since, Repairs: w.Reason.Repairs(),
+			})
 			p.feed.Changed(string(w.Verb), w.Pod)
 		},
 	})
@@ -222,7 +224,9 @@ func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) 
 	mux.Handle("/", p.lookup.Handler())
 	p.handler = mux
 	if s.RequiresLogin() {
-		auth := server.AuthConfig{Reviews: c.reviews, Resource: podinfolookup.GroupVersionResource, NameFor: podinfolookup.NameFor}
+		auth := server.AuthConfig{
+			Reviews: c.reviews, Resource: podinfolookup.GroupVersionResource, NameFor: podinfolookup.NameFor,
+		}
 		p.handler, err = s.WithAuth(auth, mux)
 	}
 	return err
@@ -255,7 +259,9 @@ func (p *parts) readyz() server.Probe {
 }
 
 // podInformers returns a Pod informer for each watched namespace.
-func podInformers(c *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer) (map[string]*podinfolookup.PodInformer, error) {
+func podInformers(
+	c *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer,
+) (map[string]*podinfolookup.PodInformer, error) {
 	pods := map[string]*podinfolookup.PodInformer{}
 	for _, namespace := range orAll(namespaces) {
 		informer, err := podinfolookup.NewPodInformer(c.pods, namespace, testcrs)

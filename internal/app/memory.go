@@ -24,7 +24,8 @@ func limitGarbage(ctx context.Context, isSettled func() bool) {
 		}
 	}
 	setGC(startGC)
-	if wait.PollUntilContextCancel(ctx, time.Second, false, func(context.Context) (bool, error) { return isSettled(), nil }) == nil {
+	settled := func(context.Context) (bool, error) { return isSettled(), nil }
+	if wait.PollUntilContextCancel(ctx, time.Second, false, settled) == nil {
 		setGC(steadyGC)
 		debug.FreeOSMemory()
 	}

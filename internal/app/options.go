@@ -68,10 +68,13 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Leader election")
 	electionoptions.BindLeaderElectionFlags(&o.election, fs)
-	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; the others keep their caches warm and serve lookups. For two and more replicas."
-	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service account this runs as, or of the kubeconfig's context."
+	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; " +
+		"the others keep their caches warm and serve lookups. For two and more replicas."
+	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service " +
+		"account this runs as, or of the kubeconfig's context."
 	name := fs.Lookup(leaseNameFlag)
-	name.Usage = "Name of the lease. Without it: podinfolookup, or podinfolookup-NAMESPACE for one namespace, or podinfolookup- and a hash for several."
+	name.Usage = "Name of the lease. Without it: podinfolookup, or podinfolookup-NAMESPACE for one namespace, or " +
+		"podinfolookup- and a hash for several."
 	name.DefValue = ""
 	fs.Lookup("leader-elect-resource-lock").Hidden = true // there is one kind
 
@@ -80,7 +83,8 @@ func (o *options) flags() cliflag.NamedFlagSets {
 		`Address that serves the lookup, /metrics, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
 			`On any other one it is TLS, and callers need a token whose user may read Testcrs; "" serves nothing.`)
 	fs.StringVar(&o.server.CertFile, "tls-cert-file", "",
-		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. Also turns on TLS and the login on a loopback address. "+
+		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. "+
+			"Also turns on TLS and the login on a loopback address. "+
 			"Without it: a new self-signed certificate where TLS is needed, its fingerprint is in the log.")
 	fs.StringVar(&o.server.KeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
 
@@ -185,7 +189,9 @@ func (o *options) checkArguments(all *pflag.FlagSet) error {
 }
 
 // parseFlags reads the flags of a command. done reports that --help was printed.
-func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, stdout io.Writer) (all *pflag.FlagSet, done bool, err error) {
+func parseFlags(
+	args []string, sections cliflag.NamedFlagSets, intro string, stdout io.Writer,
+) (all *pflag.FlagSet, done bool, err error) {
 	all = pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
 	all.SetOutput(io.Discard)
 	all.Usage = func() {}
@@ -203,7 +209,8 @@ func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, std
 }
 
 const intro = "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n" +
-	"Usage:\n  podinfolookup [flags]\n  podinfolookup verify [flags]   compare all Pods with all Testcrs: see verify --help\n"
+	"Usage:\n  podinfolookup [flags]\n" +
+	"  podinfolookup verify [flags]   compare all Pods with all Testcrs: see verify --help\n"
 
 func printHelp(w io.Writer, intro string, sections cliflag.NamedFlagSets) {
 	fmt.Fprint(w, intro)
@@ -222,7 +229,8 @@ func (o *options) validate() error {
 		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.server.Address, err))
 	}
 	if (o.server.CertFile == "") != (o.server.KeyFile == "") {
-		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither", o.server.CertFile, o.server.KeyFile))
+		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither",
+			o.server.CertFile, o.server.KeyFile))
 	}
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)
@@ -261,7 +269,8 @@ func (o *options) checkVerbosity() error {
 		most = max(most, module.Verbosity)
 	}
 	if most > maxVerbosity {
-		return fmt.Errorf("-v or --vmodule of %d would log whole objects and the tokens of callers: at most %d is taken", most, maxVerbosity)
+		return fmt.Errorf("-v or --vmodule of %d would log whole objects and the tokens of callers: at most %d is taken",
+			most, maxVerbosity)
 	}
 	return nil
 }
@@ -277,14 +286,17 @@ func (o *options) checkElection() error {
 		return fmt.Errorf("--leader-elect-renew-deadline=%s: must be more than %g times --leader-elect-retry-period=%s",
 			e.RenewDeadline.Duration, leaderelection.JitterFactor, e.RetryPeriod.Duration)
 	case e.LeaseDuration.Duration <= e.RenewDeadline.Duration, e.LeaseDuration.Duration < time.Second:
-		return fmt.Errorf("--leader-elect-lease-duration=%s: must be more than --leader-elect-renew-deadline=%s, and at least 1s",
+		return fmt.Errorf("--leader-elect-lease-duration=%s: must be more than --leader-elect-renew-deadline=%s, "+
+			"and at least 1s",
 			e.LeaseDuration.Duration, e.RenewDeadline.Duration)
 	case e.LeaseDuration.Duration%time.Second != 0:
 		return fmt.Errorf("--leader-elect-lease-duration=%s: a lease has whole seconds", e.LeaseDuration.Duration)
 	case e.ResourceLock != resourcelock.LeasesResourceLock:
-		return fmt.Errorf("--leader-elect-resource-lock=%s: only %s are supported", e.ResourceLock, resourcelock.LeasesResourceLock)
+		return fmt.Errorf("--leader-elect-resource-lock=%s: only %s are supported", e.ResourceLock,
+			resourcelock.LeasesResourceLock)
 	case len(validation.IsDNS1123Subdomain(e.ResourceName)) > 0:
-		return fmt.Errorf("--leader-elect-resource-name=%q: %s", e.ResourceName, validation.IsDNS1123Subdomain(e.ResourceName)[0])
+		return fmt.Errorf("--leader-elect-resource-name=%q: %s", e.ResourceName,
+			validation.IsDNS1123Subdomain(e.ResourceName)[0])
 	}
 	return nil
 }

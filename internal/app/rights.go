@@ -24,10 +24,14 @@ var (
 	}
 	// loginRules are needed on a server with a login.
 	loginRules = []kube.Rule{
-		{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}, Manifest: "rbac-lookup.yaml"},
-		{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}, Manifest: "rbac-lookup.yaml"},
+		loginRule("authentication.k8s.io", "tokenreviews"),
+		loginRule("authorization.k8s.io", "subjectaccessreviews"),
 	}
 )
+
+func loginRule(group, resource string) kube.Rule {
+	return kube.Rule{Group: group, Resource: resource, Verbs: []string{"create"}, Manifest: "rbac-lookup.yaml"}
+}
 
 // podRules are needed in each watched namespace, or everywhere.
 func podRules(namespaces []string, verbs ...string) []kube.Rule {
@@ -40,7 +44,8 @@ func podRules(namespaces []string, verbs ...string) []kube.Rule {
 
 func leaseRules(lease leaseKey, manifest string) []kube.Rule {
 	create := kube.Rule{
-		Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"}, Manifest: manifest, Namespace: lease.namespace,
+		Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"},
+		Manifest: manifest, Namespace: lease.namespace,
 	}
 	renew := create
 	renew.Verbs, renew.Name = []string{"get", "update"}, lease.name

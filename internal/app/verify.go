@@ -75,7 +75,8 @@ func (o *verifyOptions) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Verify")
 	fs.DurationVar(&o.settle, "settle", 10*time.Second,
-		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is told as unclear.")
+		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is "+
+			"told as unclear.")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long all may take. 0 sets no limit.")
 	fs.StringVarP(&o.output, "output", "o", verifyOutputs[0],
 		"Output format: text, or json for one object a line, with values that a line of text would cut.")
@@ -104,7 +105,8 @@ func parseVerify(args []string, stdout io.Writer) (o *verifyOptions, done bool, 
 		errs = append(errs, fmt.Errorf("--settle=%s: must not be negative", o.settle))
 	}
 	if o.timeout < 0 || o.timeout > 0 && o.timeout <= o.settle {
-		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit", o.timeout, o.settle))
+		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit",
+			o.timeout, o.settle))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, false, cli.UsageError{Err: err}
@@ -126,7 +128,8 @@ func runVerify(ctx context.Context, args []string, stdout io.Writer) (int, error
 	}
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done within --timeout=%s: give it more, or compare one --namespace", o.timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout,
+			fmt.Errorf("not done within --timeout=%s: give it more, or compare one --namespace", o.timeout))
 		defer cancel()
 	}
 	result, err := compareAll(ctx, c, o)

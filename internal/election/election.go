@@ -43,7 +43,8 @@ const (
 
 // errLeaseLost is logged when a leader becomes a standby.
 var errLeaseLost = errors.New("the lease was lost: another replica may lead from now on; " +
-	"if it comes again while the API server answers, that is too slow for --leader-elect-renew-deadline, or this program gets too little processor time")
+	"if it comes again while the API server answers, that is too slow for --leader-elect-renew-deadline, " +
+	"or this program gets too little processor time")
 
 // DefaultConfig returns the defaults of the flags. Leader election is off.
 func DefaultConfig(leaseName string) componentbaseconfig.LeaderElectionConfiguration {
@@ -114,7 +115,8 @@ func (e *Election) Run(ctx context.Context, work func(context.Context) error) er
 // expired. A standby passes.
 func (e *Election) Check() error {
 	if age := e.fence.sinceRenewal(); e.working.Load() && age > e.config.LeaseDuration.Duration+stuckAfter {
-		return fmt.Errorf("the lease %s was not renewed for %s, and the work that needs it has not ended", e.leaseName(), age.Round(time.Second))
+		return fmt.Errorf("the lease %s was not renewed for %s, and the work that needs it has not ended",
+			e.leaseName(), age.Round(time.Second))
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ import (
 )
 
 // errNotLeading is why a write was not sent.
-var errNotLeading = errors.New("not sent: this replica does not hold the lease, or has not been able to renew it in time")
+var errNotLeading = errors.New(
+	"not sent: this replica does not hold the lease, or has not been able to renew it in time")
 
 // leaseFence lets writes pass while the lease is held.
 type leaseFence struct {

@@ -44,7 +44,8 @@ func (c *Cluster) Explain(ctx context.Context, err error) error {
 	case errors.As(err, &authority), errors.As(err, &hostname):
 		return fmt.Errorf("%w: the kubeconfig's certificate-authority does not belong to this server", err)
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s answered 401 %w: the kubeconfig's credentials are not (or no longer) valid there", c.Host(), err)
+		return fmt.Errorf("%s answered 401 %w: the kubeconfig's credentials are not (or no longer) valid there",
+			c.Host(), err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%s: %w: does the kubeconfig's context name a user, and has it credentials?", c.Host(), err)
 	case ctx.Err() != nil:

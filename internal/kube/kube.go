@@ -83,7 +83,8 @@ func load(c Config) (config *rest.Config, namespace string, err error) {
 	found := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	config, err = found.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, "", fmt.Errorf("no cluster is configured in %s: pass --kubeconfig=FILE and --context, set KUBECONFIG, or run in a Pod",
+		return nil, "", fmt.Errorf("no cluster is configured in %s: "+
+			"pass --kubeconfig=FILE and --context, set KUBECONFIG, or run in a Pod",
 			strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	if err == nil {

@@ -53,8 +53,10 @@ func (c *Cluster) Preflight(ctx context.Context, rules []Rule, check func(contex
 	if err := check(ctx); err != nil {
 		return err
 	}
-	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(utilversion.MustParseGeneric(minKubernetes)) {
-		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion, "supported", minKubernetes+"+")
+	supported := utilversion.MustParseGeneric(minKubernetes)
+	if v, err := utilversion.ParseGeneric(info.GitVersion); err == nil && v.LessThan(supported) {
+		klog.FromContext(ctx).Info("The API server is older than this program supports", "version", info.GitVersion,
+			"supported", minKubernetes+"+")
 	}
 	return nil
 }
@@ -79,7 +81,8 @@ func (c *Cluster) CheckOptional(ctx context.Context, rules []Rule, message strin
 type missingRightsError struct{ missing, manifests []string }
 
 func (e missingRightsError) Error() string {
-	return fmt.Sprintf("forbidden: this user may not %s: kubectl apply -f yaml/%s and use its service account, or grant these rules",
+	return fmt.Sprintf("forbidden: this user may not %s: kubectl apply -f yaml/%s and use its service account, "+
+		"or grant these rules",
 		strings.Join(e.missing, ", "), strings.Join(slices.Compact(slices.Clone(e.manifests)), " -f yaml/"))
 }
 
@@ -122,9 +125,10 @@ func (c *Cluster) checkRights(ctx context.Context, rules []Rule) error {
 }
 
 func (c *Cluster) isAllowed(ctx context.Context, right *authorizationv1.ResourceAttributes) (bool, error) {
-	review, err := c.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+	review := &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: right},
-	}, metav1.CreateOptions{})
+	}
+	review, err := c.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
 		return false, err
 	}

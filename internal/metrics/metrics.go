@@ -33,7 +33,8 @@ const (
 var (
 	syncsTotal = metrics.NewCounterVec(&metrics.CounterOpts{
 		Namespace: namespace, Name: "syncs_total", StabilityLevel: metrics.ALPHA,
-		Help: "Pods compared with their Testcrs, by result: add, update, delete, unchanged (no request was needed), foreign (left alone), error (tried again).",
+		Help: "Pods compared with their Testcrs, by result: add, update, delete, unchanged (no request was needed), " +
+			"foreign (left alone), error (tried again).",
 	}, []string{"result"})
 	syncSeconds = metrics.NewHistogramVec(&metrics.HistogramOpts{
 		Namespace: namespace, Name: "sync_duration_seconds", StabilityLevel: metrics.ALPHA,
@@ -57,7 +58,8 @@ var (
 	testcrsDesc = metrics.NewDesc(namespace+"_testcrs",
 		"Testcrs in the cache, by phase of the Pod.", []string{"phase"}, nil, metrics.ALPHA, "")
 	ageDesc = metrics.NewDesc(namespace+"_informer_age_seconds",
-		"How old the cache of a resource may be: at most 15 while its watch is open.", []string{"resource"}, nil, metrics.ALPHA, "")
+		"How old the cache of a resource may be: at most 15 while its watch is open.", []string{"resource"}, nil,
+		metrics.ALPHA, "")
 	buildDesc = metrics.NewDesc(namespace+"_build_info",
 		"1, labelled with the version of this program.", []string{"version", "go_version"}, nil, metrics.ALPHA, "")
 )

@@ -100,20 +100,26 @@ func (s *Server) WithAuth(c AuthConfig, next http.Handler) (http.Handler, error)
 
 func newAuthHandler(c AuthConfig, paths Paths, next http.Handler) (http.Handler, error) {
 	h := &authHandler{
-		config: c, next: next, budget: newReviewBudget(), accepted: utilcache.NewLRUExpireCache(maxAccepted),
-		newInFlight: inFlight{total: newLogins, each: newLoginsEach}, knownInFlight: inFlight{total: acceptedLogins, each: acceptedLoginsEach},
+		config:        c,
+		next:          next,
+		budget:        newReviewBudget(),
+		accepted:      utilcache.NewLRUExpireCache(maxAccepted),
+		newInFlight:   inFlight{total: newLogins, each: newLoginsEach},
+		knownInFlight: inFlight{total: acceptedLogins, each: acceptedLoginsEach},
 	}
 	// As authenticatorfactory.DelegatingAuthenticatorConfig does, but without tokens in
 	// the header of a WebSocket, which would bypass the budget.
 	authenticatorfactory.RegisterMetrics()
-	reviews, err := webhook.NewFromInterface(c.Reviews.AuthenticationV1(), nil, reviewRetries, reviewTimeout, webhook.AuthenticatorMetrics{
-		RecordRequestTotal:   authenticatorfactory.RecordRequestTotal,
-		RecordRequestLatency: authenticatorfactory.RecordRequestLatency,
-	})
+	reviews, err := webhook.NewFromInterface(c.Reviews.AuthenticationV1(), nil, reviewRetries, reviewTimeout,
+		webhook.AuthenticatorMetrics{
+			RecordRequestTotal:   authenticatorfactory.RecordRequestTotal,
+			RecordRequestLatency: authenticatorfactory.RecordRequestLatency,
+		})
 	if err != nil {
 		return nil, err
 	}
-	h.tokens = group.NewTokenGroupAdder(tokencache.New(reviews, false, tokenTTL, tokenTTL), []string{user.AllAuthenticated})
+	h.tokens = group.NewTokenGroupAdder(tokencache.New(reviews, false, tokenTTL, tokenTTL),
+		[]string{user.AllAuthenticated})
 	h.authorizer, err = authorizerfactory.DelegatingAuthorizerConfig{
 		SubjectAccessReviewClient: c.Reviews.AuthorizationV1(),
 		AllowCacheTTL:             allowTTL,
@@ -290,7 +296,8 @@ func (h *authHandler) authorize(w http.ResponseWriter, r *http.Request, right au
 		if right.Name != "" {
 			what += "/" + right.Name
 		}
-		http.Error(w, fmt.Sprintf("%s may not %s %s: bind it to a ClusterRole that grants this", right.User.GetName(), right.Verb, what), http.StatusForbidden)
+		http.Error(w, fmt.Sprintf("%s may not %s %s: bind it to a ClusterRole that grants this",
+			right.User.GetName(), right.Verb, what), http.StatusForbidden)
 	}
 	return false
 }

@@ -29,7 +29,10 @@ type reviewBudget struct {
 }
 
 func newReviewBudget() *reviewBudget {
-	return &reviewBudget{total: rate.NewLimiter(totalRate, totalBurst), addresses: utilcache.NewLRUExpireCache(maxAddresses)}
+	return &reviewBudget{
+		total:     rate.NewLimiter(totalRate, totalBurst),
+		addresses: utilcache.NewLRUExpireCache(maxAddresses),
+	}
 }
 
 // allow spends one review. An address without budget spends nothing of the total.

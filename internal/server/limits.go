@@ -44,7 +44,8 @@ func limitRequest(next http.Handler) http.Handler {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD are served", http.StatusMethodNotAllowed)
 		case len(r.URL.RawQuery) > maxQueryBytes:
-			http.Error(w, fmt.Sprintf("the query has %d bytes: at most %d are taken", len(r.URL.RawQuery), maxQueryBytes), http.StatusRequestURITooLong)
+			http.Error(w, fmt.Sprintf("the query has %d bytes: at most %d are taken", len(r.URL.RawQuery), maxQueryBytes),
+				http.StatusRequestURITooLong)
 		case r.ContentLength > maxBodyBytes || r.ContentLength < 0: // below 0 is unknown
 			http.Error(w, "the request has a body: leave it out", http.StatusRequestEntityTooLarge)
 		default:
@@ -59,7 +60,8 @@ func limitRequest(next http.Handler) http.Handler {
 func rejectDNSNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackHost(r.Host) {
-			http.Error(w, `on a loopback address only "localhost" or a loopback IP address is served as the host`, http.StatusForbidden)
+			http.Error(w, `on a loopback address only "localhost" or a loopback IP address is served as the host`,
+				http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -80,7 +82,8 @@ func isLoopbackHost(host string) bool {
 func rejectCrossSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")
-		link := r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		link := r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" &&
+			r.Header.Get("Sec-Fetch-Dest") == "document"
 		if (site == "cross-site" || site == "same-site") && !link {
 			http.Error(w, "a browser sent this for another site: open the page itself", http.StatusForbidden)
 			return

@@ -16,13 +16,16 @@ import (
 
 // loadCertificate reads the certificate of the two files, or makes one for address
 // if there are none.
-func loadCertificate(ctx context.Context, c Config, address *net.TCPAddr) (dynamiccertificates.CertKeyContentProvider, error) {
+func loadCertificate(
+	ctx context.Context, c Config, address *net.TCPAddr,
+) (dynamiccertificates.CertKeyContentProvider, error) {
 	if c.CertFile == "" {
 		return newSelfSigned(ctx, address)
 	}
 	files, err := dynamiccertificates.NewDynamicServingContentFromFiles("files", c.CertFile, c.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: %w: name a PEM certificate and the PEM key that belongs to it, readable for this user",
+		return nil, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: %w: "+
+			"name a PEM certificate and the PEM key that belongs to it, readable for this user",
 			c.CertFile, c.KeyFile, err)
 	}
 	return files, nil
@@ -33,7 +36,8 @@ func loadCertificate(ctx context.Context, c Config, address *net.TCPAddr) (dynam
 func newSelfSigned(ctx context.Context, address *net.TCPAddr) (dynamiccertificates.CertKeyContentProvider, error) {
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("a name for the self-signed certificate: %w: name one with --tls-cert-file and --tls-private-key-file", err)
+		return nil, fmt.Errorf("a name for the self-signed certificate: %w: "+
+			"name one with --tls-cert-file and --tls-private-key-file", err)
 	}
 	ips := []net.IP{address.IP}
 	if address.IP.IsUnspecified() {
@@ -50,7 +54,8 @@ func newSelfSigned(ctx context.Context, address *net.TCPAddr) (dynamiccertificat
 	}
 	chain, key, err := cert.GenerateSelfSignedCertKey(host, ips, []string{"localhost"})
 	if err != nil {
-		return nil, fmt.Errorf("the self-signed certificate: %w: name one with --tls-cert-file and --tls-private-key-file", err)
+		return nil, fmt.Errorf("the self-signed certificate: %w: "+
+			"name one with --tls-cert-file and --tls-private-key-file", err)
 	}
 	return dynamiccertificates.NewStaticCertKeyContent("self-signed", chain, key)
 }
@@ -69,7 +74,9 @@ func fingerprint(certificate dynamiccertificates.CertKeyContentProvider) (string
 
 // newTLSConfig serves the certificate. After follow is called, changes of its files
 // take effect for new connections, until ctx ends.
-func newTLSConfig(ctx context.Context, certificate dynamiccertificates.CertKeyContentProvider) (config *tls.Config, follow func(), err error) {
+func newTLSConfig(
+	ctx context.Context, certificate dynamiccertificates.CertKeyContentProvider,
+) (config *tls.Config, follow func(), err error) {
 	config = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	serving := dynamiccertificates.NewDynamicServingCertificateController(config.Clone(), nil, certificate, nil, nil)
 	certificate.AddListener(serving)
