@@ -11,8 +11,8 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Of each reason eventBurst Events are sent, then one in five minutes: more of one
-// kind tell a person nothing new.
+// Of each reason eventBurst Events are sent, then one in five minutes: more of
+// one kind add nothing for a person.
 const (
 	eventBurst = 10
 	eventQPS   = 1. / 300

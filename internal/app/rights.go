@@ -95,7 +95,7 @@ func (c *clients) explain(ctx context.Context, err error) error {
 // checkEvents logs that Events cannot be created: nothing else reports it.
 func (c *clients) checkEvents(ctx context.Context) error {
 	return c.cluster.CheckOptional(ctx, eventRules,
-		"Events cannot be sent where a person must act, the log alone tells: yaml/rbac.yaml has the rule that is missing")
+		"Events cannot be created, warnings are only in this log: yaml/rbac.yaml has the rule that is missing")
 }
 
 // orAll returns namespaces, or the one that stands for all if there are none.

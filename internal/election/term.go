@@ -90,7 +90,7 @@ func (t *term) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 // write counts the term from before the request: other replicas count from when
 // they observe the renewal, which is later. A stop does not cancel the request,
 // only its deadline does. The API server may have carried it out, and the elector
-// releases only a lease that it knows it holds.
+// releases only a lease that it has recorded as held.
 func (t *term) write(ctx context.Context, record resourcelock.LeaderElectionRecord,
 	request func(context.Context, resourcelock.LeaderElectionRecord) error,
 ) error {

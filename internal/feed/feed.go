@@ -32,7 +32,7 @@ const (
 	maxBacklog = 1 << 14
 )
 
-// Config says what is printed.
+// Config selects what is printed.
 type Config struct {
 	Out          io.Writer
 	PrintChanges bool // a line for each write

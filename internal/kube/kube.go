@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Config says which API server to connect to, and how fast to send requests.
+// Config names the API server, and limits the requests to it.
 type Config struct {
 	Kubeconfig string // a file; "" is $KUBECONFIG, ~/.kube/config, then the service account of the Pod
 	Context    string // of the kubeconfig; "" is the current one

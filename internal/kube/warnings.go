@@ -22,6 +22,6 @@ func (w *warningLogger) HandleWarningHeaderWithContext(ctx context.Context, _ in
 	defer w.mu.Unlock()
 	if text != "" && !w.logged[text] && len(w.logged) < maxWarnings {
 		w.logged[text] = true
-		klog.FromContext(ctx).Info("The API server warns; this is told once", "warning", text)
+		klog.FromContext(ctx).Info("Warning of the API server, logged once", "warning", text)
 	}
 }

@@ -19,7 +19,7 @@ func TestWarningLogger_LogsEachWarningOnce(t *testing.T) {
 		}
 	}
 	log := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
-	if n := strings.Count(log, "The API server warns"); n != maxWarnings {
+	if n := strings.Count(log, "Warning of the API server"); n != maxWarnings {
 		t.Errorf("%d lines, want %d", n, maxWarnings)
 	}
 }

@@ -57,7 +57,7 @@ const (
 // reviewRetries ends within reviewTimeout; most failures are not retried.
 var reviewRetries = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
 
-// AuthConfig says which rights callers need. A request for one Pod needs the right
+// AuthConfig sets which rights callers need. A request for one Pod needs the right
 // to get its object, all others the right to list all objects; metrics need the
 // right to get their path.
 type AuthConfig struct {
