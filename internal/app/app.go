@@ -1,5 +1,5 @@
-// Package app puts the program together: flags, clients, informers, controller
-// and servers, and the order in which they start and stop.
+// Package app builds the program from flags, clients, informers, the controller
+// and the server, and starts and stops them in order.
 package app
 
 import (
@@ -16,15 +16,18 @@ import (
 	"syscall"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+	"github.com/weiyuanke/PodInfoLookup/internal/election"
+	"github.com/weiyuanke/PodInfoLookup/internal/feed"
+	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/printable"
+	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
+	"github.com/weiyuanke/PodInfoLookup/internal/server"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -35,8 +38,8 @@ const (
 	exitUsage = 2 // the command line is wrong
 )
 
-// printTimeout is what the feed gets at a stop to print what waits. Standard
-// output may be a pipe that nobody reads, and a write to it cannot be broken off.
+// printTimeout bounds how long the feed may print at a stop. Standard output may
+// be a pipe without a reader, and a write to it cannot be cancelled.
 const printTimeout = 500 * time.Millisecond
 
 // Main runs the program until SIGINT or SIGTERM and returns its exit code. A
@@ -44,7 +47,7 @@ const printTimeout = 500 * time.Millisecond
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From the first signal on the default action is back: the second one kills.
+	// After the first signal the default action is restored: the second one kills.
 	context.AfterFunc(ctx, stop)
 	// A closed pipe on standard output ends the feed, not the controller.
 	signal.Ignore(syscall.SIGPIPE)
@@ -54,21 +57,17 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 	err := run(ctx, args, stdout)
 	logs.FlushLogs()
-	var usage usageError
+	var usage cli.UsageError
 	switch {
-	case err == nil || ctx.Err() != nil: // whatever a signal has broken off
+	case err == nil || ctx.Err() != nil: // an error after a signal is its consequence
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup:", cli.OneLine(err))
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "podinfolookup:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup:", cli.OneLine(err))
 		return exitError
 	}
-}
-
-func oneLine(err error) string {
-	return printable.Text(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
@@ -77,56 +76,62 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if err := logsapi.ValidateAndApply(o.logging, nil); err != nil {
-		return usageError{fmt.Errorf("%w: see --help", err)}
+		return cli.Usagef("%w: see --help", err)
 	}
-	// Listening comes first: an address in use is told of before anything runs.
-	server, err := listen(ctx, o)
+	// Listening comes first: an address in use is reported before anything starts.
+	s, err := server.Listen(ctx, o.server)
 	if err != nil {
 		return err
 	}
-	defer server.close(ctx)
-	clients, err := newClients(o)
+	defer s.Close(ctx)
+	c, err := newClients(o)
 	if err != nil {
 		return err
 	}
-	return start(ctx, o, clients, server, stdout)
+	return start(ctx, o, c, s, stdout)
 }
 
 // start serves, waits for the API server, and works until a signal, or until the
-// server can no longer serve. An API server that is away must not end this
-// program: before the start nor later.
-func start(signalled context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
+// server fails. An API server that is away ends the program neither before the
+// start nor later.
+func start(signalled context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
-	var apiServer waiting
-	server.answer(probe{}, probe{{"api-server", apiServer.check}}, &apiServer)
-	if err := server.serve(ctx, cancel); err != nil {
+	var apiServer kube.Waiter
+	s.Handle(server.Probe{}, server.Probe{{Name: "api-server", Func: apiServer.Check}}, http.HandlerFunc(unavailable))
+	if err := s.Serve(ctx, cancel); err != nil {
 		return err
 	}
-	err := apiServer.until(ctx, func(ctx context.Context) error {
-		if err := clients.preflight(ctx, o.namespaces, rulesFor(o, server.protected())); err != nil {
+	err := apiServer.Wait(ctx, func(ctx context.Context) error {
+		if err := c.preflight(ctx, rulesFor(o, c.lease, s.RequiresLogin())); err != nil {
 			return err
 		}
-		return clients.noteEvents(ctx)
-	}, server.announce)
+		return c.checkEvents(ctx)
+	}, s.Announce)
 	if err == nil {
-		err = work(ctx, o, clients, server, stdout)
+		err = work(ctx, o, c, s, stdout)
 	}
 	if ctx.Err() != nil && signalled.Err() == nil {
-		return context.Cause(ctx) // the server fell over
+		return context.Cause(ctx) // the server failed
 	}
 	return err
 }
 
-// work builds what runs, starts it, and stops it in the opposite order: the
-// controller first, whose last writes need the caches, the lease and the probes
-// still there, then the caches, the feed and the server.
-func work(ctx context.Context, o *options, clients *clients, server *server, stdout io.Writer) error {
-	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", clients.host,
+// unavailable responds instead of the lookup while the API server is away.
+func unavailable(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "waiting for the API server, /readyz has the reason: try again later", http.StatusServiceUnavailable)
+}
+
+// work builds the parts, starts them, and stops them in the opposite order. The
+// controller stops first, because its last writes need the caches, the lease and
+// the probes; then the caches, the feed and the server.
+func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) error {
+	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", c.cluster.Host(),
 		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	p, err := build(background, o, clients, server, stdout)
+	p, err := build(background, o, c, s, stdout)
 	if err != nil {
 		return err
 	}
@@ -140,15 +145,15 @@ func work(ctx context.Context, o *options, clients *clients, server *server, std
 		case <-time.After(printTimeout):
 		}
 	}()
-	go func() { defer close(printed); p.feed.run(background) }()
-	server.answer(p.livez(), p.readyz(), p.handler)
-	server.announce()
+	go func() { defer close(printed); p.feed.Run(background) }()
+	s.Handle(p.livez(), p.readyz(), p.handler)
+	s.Announce()
 	running.Go(func() { p.testcrs.RunWithContext(background) })
 	for _, informer := range p.pods {
 		running.Go(func() { informer.RunWithContext(background) })
 	}
-	running.Go(func() { settle(background, p.controller) })
-	if err := p.election.lead(ctx, p.controller.Run); err != nil {
+	running.Go(func() { limitGarbage(background, p.controller.Settled) })
+	if err := p.runController(ctx); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Stopped")
@@ -159,99 +164,111 @@ func work(ctx context.Context, o *options, clients *clients, server *server, std
 type parts struct {
 	pods       map[string]*podinfolookup.PodInformer
 	testcrs    *podinfolookup.TestcrInformer
-	feed       *feed
+	feed       *feed.Feed
 	controller *podinfolookup.Controller
-	election   *election
-	lookup     *lookup.Lookup // nil without an address to serve it at
-	handler    http.Handler   // of all paths but the probes'
+	election   *election.Election // nil without leader election
+	lookup     *lookup.Lookup     // nil without an address to serve it at
+	handler    http.Handler       // of all paths but those of the probes
 }
 
-// build makes the parts; what they run in the background ends with ctx.
-func build(ctx context.Context, o *options, clients *clients, server *server, stdout io.Writer) (*parts, error) {
-	p := &parts{handler: http.NotFoundHandler()}
+// build makes the parts. Their goroutines end with ctx.
+func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) (*parts, error) {
+	p := &parts{election: c.election, handler: http.NotFoundHandler()}
 	var err error
-	p.testcrs, err = podinfolookup.NewTestcrInformer(clients.testcrs, clients.reader, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, clients.discovery())
+	p.testcrs, err = podinfolookup.NewTestcrInformer(c.testcrs, c.reader, func(ctx context.Context) error {
+		return podinfolookup.CheckCRD(ctx, c.cluster.Discovery())
 	})
 	if err != nil {
 		return nil, err
 	}
-	if p.pods, err = podInformers(clients, o.namespaces, p.testcrs); err != nil {
+	if p.pods, err = podInformers(c, o.namespaces, p.testcrs); err != nil {
 		return nil, err
 	}
-	if p.feed, err = newFeed(stdout, o, p.testcrs); err != nil {
-		return nil, err
-	}
-	if p.election, err = newElection(&o.election, clients); err != nil {
+	p.feed, err = feed.New(feed.Config{
+		Out: stdout, PrintChanges: o.printChanges, PrintList: o.printList, Testcrs: p.testcrs, Row: newFeedRow(o.namespaces),
+	})
+	if err != nil {
 		return nil, err
 	}
 	p.controller, err = podinfolookup.New(ctx, podinfolookup.Config{
-		Pods: p.pods, Testcrs: p.testcrs, Replicas: p.election != nil, Workers: o.workers, Synced: countSync,
-		Warn: warner(newRecorder(ctx, clients.ask.CoreV1())),
+		Pods: p.pods, Testcrs: p.testcrs, Replicas: p.election != nil, Workers: o.workers,
+		Warn: warner(newRecorder(ctx, c.cluster.Kube.CoreV1())),
+		Synced: func(verb podinfolookup.Verb, took time.Duration, err error) {
+			metrics.ObserveSync(string(verb), took, err)
+		},
 		Wrote: func(w podinfolookup.Write) {
-			countWrite(w)
-			p.feed.wrote(w.Verb, w.Pod)
+			metrics.ObserveWrite(metrics.Write{
+				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.Since, Repairs: w.Reason.Repairs(),
+			})
+			p.feed.Changed(string(w.Verb), w.Pod)
 		},
 	})
-	if err != nil || server.listener == nil {
+	if err != nil || o.server.Address == "" {
 		return p, err
 	}
-	return p, p.buildHandler(ctx, clients, server)
+	return p, p.buildHandler(ctx, c, s)
 }
 
-// buildHandler makes the lookup, which keeps an index, and the metrics: a server
+// buildHandler makes the lookup, which keeps an index, and the metrics. A server
 // without an address needs neither.
-func (p *parts) buildHandler(ctx context.Context, clients *clients, server *server) error {
+func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) error {
 	var err error
 	if p.lookup, err = lookup.New(ctx, p.testcrs, version.Version()); err != nil {
 		return err
 	}
-	if err := registerMetrics(newCacheMetrics(p.pods, p.testcrs)); err != nil {
+	if err := metrics.Register(metricsConfig(p.pods, p.testcrs)); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(metricsPath, metricsHandler())
+	mux.Handle(metrics.Path, metrics.Handler())
 	mux.Handle("/", p.lookup.Handler())
 	p.handler = mux
-	if server.protected() {
-		p.handler, err = newGuard(clients.reviews, mux)
+	if s.RequiresLogin() {
+		auth := server.AuthConfig{
+			Reviews: c.reviews, Resource: podinfolookup.GroupVersionResource, NameFor: podinfolookup.NameFor,
+		}
+		p.handler, err = s.WithAuth(auth, mux)
 	}
 	return err
 }
 
-// livez never asks the API server: an outage must not restart this program.
-func (p *parts) livez() probe {
-	checks := probe{{"workers", p.controller.Healthy}}
+// runController runs the controller until ctx ends, with leader election only
+// while this replica leads.
+func (p *parts) runController(ctx context.Context) error {
+	if p.election == nil {
+		return p.controller.Run(ctx)
+	}
+	return p.election.Run(ctx, p.controller.Run)
+}
+
+// livez sends no request: an outage of the API server must not restart the program.
+func (p *parts) livez() server.Probe {
+	checks := server.Probe{{Name: "workers", Func: p.controller.Healthy}}
 	if p.election != nil {
-		checks = append(checks, check{"leader-election", p.election.check})
+		checks = append(checks, server.Check{Name: "leader-election", Func: p.election.Check})
 	}
 	return checks
 }
 
-func (p *parts) readyz() probe {
-	checks := probe{{"crd", p.testcrs.Missing}, {"caches", p.controller.Synced}}
+func (p *parts) readyz() server.Probe {
+	checks := server.Probe{{Name: "crd", Func: p.testcrs.Missing}, {Name: "caches", Func: p.controller.Synced}}
 	if p.lookup != nil {
-		checks = append(checks, check{"lookup", p.lookup.Synced})
+		checks = append(checks, server.Check{Name: "lookup", Func: p.lookup.Synced})
 	}
 	return checks
 }
 
 // podInformers returns a Pod informer for each watched namespace.
-func podInformers(clients *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer) (map[string]*podinfolookup.PodInformer, error) {
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
+func podInformers(
+	c *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer,
+) (map[string]*podinfolookup.PodInformer, error) {
 	pods := map[string]*podinfolookup.PodInformer{}
-	for _, namespace := range namespaces {
-		informer, err := podinfolookup.NewPodInformer(clients.pods, namespace, testcrs)
+	for _, namespace := range orAll(namespaces) {
+		informer, err := podinfolookup.NewPodInformer(c.pods, namespace, testcrs)
 		if err != nil {
 			return nil, err
 		}
 		pods[namespace] = informer
 	}
 	return pods, nil
-}
-
-func (c *clients) discovery() discovery.DiscoveryInterfaceWithContext {
-	return discovery.ToDiscoveryInterfaceWithContext(c.ask.Discovery())
 }

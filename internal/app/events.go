@@ -11,18 +11,18 @@ import (
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 )
 
-// Events are for what a person must set right, and a thousand of one kind say no
-// more than a few: of each reason eventsAtOnce are sent, then one in five minutes.
+// Of each reason eventBurst Events are sent, then one in five minutes: more of
+// one kind add nothing for a person.
 const (
-	eventsAtOnce    = 10
-	eventsPerSecond = 1. / 300
+	eventBurst = 10
+	eventQPS   = 1. / 300
 )
 
-// newRecorder returns what sends Events until ctx ends. They are about objects
-// without a namespace, and so they are in the namespace "default".
+// newRecorder returns a recorder that sends Events until ctx ends. Their objects
+// have no namespace, so they are created in the namespace default.
 func newRecorder(ctx context.Context, events typedcorev1.EventsGetter) record.EventRecorder {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{
-		BurstSize: eventsAtOnce, QPS: eventsPerSecond,
+		BurstSize: eventBurst, QPS: eventQPS,
 		SpamKeyFunc: func(event *corev1.Event) string { return event.Reason },
 	}))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: events.Events("")})
@@ -30,7 +30,7 @@ func newRecorder(ctx context.Context, events typedcorev1.EventsGetter) record.Ev
 	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: podinfolookup.ManagedBy})
 }
 
-// warner is the controller's Warn.
+// warner returns the controller's Warn function.
 func warner(recorder record.EventRecorder) func(*corev1.ObjectReference, string, string) {
 	return func(about *corev1.ObjectReference, reason, message string) {
 		recorder.Event(about, corev1.EventTypeWarning, reason, message)

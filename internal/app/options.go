@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/md5" //nolint:gosec // for a name
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,41 +22,42 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+	"github.com/weiyuanke/PodInfoLookup/internal/election"
+	"github.com/weiyuanke/PodInfoLookup/internal/kube"
+	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
+	"github.com/weiyuanke/PodInfoLookup/internal/server"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
-// options are the command line.
+// options are the command line. They do not change after parse.
 type options struct {
-	kubeconfig   string
-	context      string
-	namespaces   []string
+	kube         kube.Config
+	server       server.Config
+	election     componentbaseconfig.LeaderElectionConfiguration
+	namespaces   []string // sorted; none is all
 	workers      int
-	qps          float32
-	burst        int
 	printChanges bool
 	printList    bool
-	bindAddress  string
-	// Both or neither are set.
-	tlsCertFile, tlsPrivateKeyFile string
-
-	election componentbaseconfig.LeaderElectionConfiguration
 
 	version bool
 	logging *logsapi.LoggingConfiguration
 }
 
-// usageError is a mistake in the command line, as opposed to one of the world.
-type usageError struct{ error }
-
 // defaultWorkers is measured: see docs/benchmarks.md.
 const defaultWorkers = 20
 
-// maxVerbosity is that of the log. From the next level on client-go logs bodies:
-// whole Pods with their environment, and the tokens of callers in TokenReviews.
+// maxVerbosity bounds -v. At the next level client-go logs bodies: whole Pods with
+// their environment, and the tokens of callers in TokenReviews.
 const maxVerbosity = 7
 
-// helpColumns is how wide --help is.
+// helpColumns is the width of --help.
 const helpColumns = 110
+
+// podPath is the lookup of one Pod, for which the right to get its Testcr is enough.
+const podPath = "/v1/pods/{namespace}/{name}"
 
 func (o *options) flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
@@ -65,21 +68,25 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Leader election")
 	electionoptions.BindLeaderElectionFlags(&o.election, fs)
-	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; the others keep their caches warm and serve lookups. For two and more replicas."
-	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service account this runs as, or of the kubeconfig's context."
+	fs.Lookup("leader-elect").Usage = "Let only the replica that holds the lease write; " +
+		"the others keep their caches warm and serve lookups. For two and more replicas."
+	fs.Lookup("leader-elect-resource-namespace").Usage = "Namespace of the lease. Without it: that of the service " +
+		"account this runs as, or of the kubeconfig's context."
 	name := fs.Lookup(leaseNameFlag)
-	name.Usage = "Name of the lease. Without it: podinfolookup, or podinfolookup-NAMESPACE for one namespace, or podinfolookup- and a hash for several."
+	name.Usage = "Name of the lease. Without it: podinfolookup, or podinfolookup-NAMESPACE for one namespace, or " +
+		"podinfolookup- and a hash for several."
 	name.DefValue = ""
 	fs.Lookup("leader-elect-resource-lock").Hidden = true // there is one kind
 
 	fs = sections.FlagSet("Serving")
-	fs.StringVar(&o.bindAddress, "bind-address", "127.0.0.1:9090",
+	fs.StringVar(&o.server.Address, "bind-address", "127.0.0.1:9090",
 		`Address that serves the lookup, /metrics, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
 			`On any other one it is TLS, and callers need a token whose user may read Testcrs; "" serves nothing.`)
-	fs.StringVar(&o.tlsCertFile, "tls-cert-file", "",
-		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. Also turns on TLS and the login on a loopback address. "+
+	fs.StringVar(&o.server.CertFile, "tls-cert-file", "",
+		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. "+
+			"Also turns on TLS and the login on a loopback address. "+
 			"Without it: a new self-signed certificate where TLS is needed, its fingerprint is in the log.")
-	fs.StringVar(&o.tlsPrivateKeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
+	fs.StringVar(&o.server.KeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
 
 	fs = sections.FlagSet("Output")
 	fs.BoolVar(&o.printChanges, "print-changes", true,
@@ -95,16 +102,16 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	return sections
 }
 
-// clusterFlags and loggingFlags are those that all commands have.
+// clusterFlags and loggingFlags add the flags that all commands have.
 func (o *options) clusterFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
+	fs.StringVar(&o.kube.Kubeconfig, "kubeconfig", "",
 		"Kubeconfig file. Without it: $KUBECONFIG, ~/.kube/config, then the service account of the Pod this runs in.")
-	fs.StringVar(&o.context, "context", "", "Context of the kubeconfig file. Without it: its current context.")
+	fs.StringVar(&o.kube.Context, "context", "", "Context of the kubeconfig file. Without it: its current context.")
 	fs.StringSliceVar(&o.namespaces, "namespace", nil,
 		"Namespace whose Pods get a Testcr; may be repeated. Without it: all. Testcrs of other namespaces are never touched.")
-	fs.Float32Var(&o.qps, "kube-api-qps", 0,
+	fs.Float32Var(&o.kube.QPS, "kube-api-qps", 0,
 		"Requests a second to the API server. 0 sets no limit here: the API server's own priority and fairness governs.")
-	fs.IntVar(&o.burst, "kube-api-burst", 0, "Requests at once over --kube-api-qps. 0 is twice --kube-api-qps.")
+	fs.IntVar(&o.kube.Burst, "kube-api-burst", 0, "Requests at once over --kube-api-qps. 0 is twice --kube-api-qps.")
 }
 
 func (o *options) loggingFlags(fs *pflag.FlagSet) {
@@ -115,9 +122,35 @@ func (o *options) loggingFlags(fs *pflag.FlagSet) {
 	})
 }
 
-// parse reads the command line. done says that all was answered, as for --help.
+// newOptions returns the options that no flag sets, and the defaults of leader
+// election.
+func newOptions() *options {
+	return &options{
+		kube:     kube.Config{UserAgent: podinfolookup.ManagedBy + "/" + version.Version()},
+		server:   server.Config{Paths: server.Paths{Metrics: metrics.Path, Events: lookup.EventsPath, Pod: podPath}},
+		election: election.DefaultConfig(podinfolookup.ManagedBy),
+		logging:  logsapi.NewLoggingConfiguration(),
+	}
+}
+
+// leaseName returns the default name of the lease. Controllers of other namespaces
+// do other work, so each set of namespaces has a lease of its own.
+func leaseName(namespaces []string) string {
+	switch len(namespaces) {
+	case 0:
+		return podinfolookup.ManagedBy
+	case 1:
+		return podinfolookup.ManagedBy + "-" + namespaces[0]
+	default:
+		sum := md5.Sum([]byte(strings.Join(namespaces, ","))) //nolint:gosec // a name, not a secret
+		return podinfolookup.ManagedBy + "-" + hex.EncodeToString(sum[:])[:10]
+	}
+}
+
+// parse reads the command line. done reports that nothing is left to do, as after
+// --help.
 func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
-	o = &options{logging: logsapi.NewLoggingConfiguration(), election: defaultElection()}
+	o = newOptions()
 	sections := o.flags()
 	all, done, err := parseFlags(args, sections, intro, stdout)
 	if done || err != nil {
@@ -141,22 +174,24 @@ func parse(args []string, stdout io.Writer) (o *options, done bool, err error) {
 
 const leaseNameFlag = "leader-elect-resource-name"
 
-// checkArguments finds what no flag's own value shows.
+// checkArguments checks what the values of flags do not show.
 func (o *options) checkArguments(all *pflag.FlagSet) error {
 	if all.NArg() > 0 && all.Arg(0) == verifyCommand {
-		return usageError{errors.New("verify comes in front of its flags: podinfolookup verify --help")}
+		return cli.Usagef("verify comes in front of its flags: podinfolookup verify --help")
 	}
 	if all.NArg() > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q: only flags are taken, see --help", all.Arg(0))}
+		return cli.Usagef("unexpected argument %q: only flags are taken, see --help", all.Arg(0))
 	}
 	if all.Changed("namespace") && len(o.namespaces) == 0 { // as from an unset variable of a shell
-		return usageError{errors.New("--namespace is empty: name one, or leave the flag out for all")}
+		return cli.Usagef("--namespace is empty: name one, or leave the flag out for all")
 	}
 	return nil
 }
 
-// parseFlags reads the flags of a command; done says that --help was answered.
-func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, stdout io.Writer) (all *pflag.FlagSet, done bool, err error) {
+// parseFlags reads the flags of a command. done reports that --help was printed.
+func parseFlags(
+	args []string, sections cliflag.NamedFlagSets, intro string, stdout io.Writer,
+) (all *pflag.FlagSet, done bool, err error) {
 	all = pflag.NewFlagSet("podinfolookup", pflag.ContinueOnError)
 	all.SetOutput(io.Discard)
 	all.Usage = func() {}
@@ -164,7 +199,7 @@ func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, std
 		all.AddFlagSet(fs)
 	}
 	if err := all.Parse(args); err != nil {
-		return nil, false, usageError{fmt.Errorf("%w: see --help", err)}
+		return nil, false, cli.Usagef("%w: see --help", err)
 	}
 	if help, err := all.GetBool("help"); err != nil || help {
 		printHelp(stdout, intro, sections)
@@ -174,7 +209,8 @@ func parseFlags(args []string, sections cliflag.NamedFlagSets, intro string, std
 }
 
 const intro = "Keeps one Testcr (stable.example.com/v1, kubectl get testcrs) per Pod, with the details of that Pod.\n\n" +
-	"Usage:\n  podinfolookup [flags]\n  podinfolookup verify [flags]   compare all Pods with all Testcrs: see verify --help\n"
+	"Usage:\n  podinfolookup [flags]\n" +
+	"  podinfolookup verify [flags]   compare all Pods with all Testcrs: see verify --help\n"
 
 func printHelp(w io.Writer, intro string, sections cliflag.NamedFlagSets) {
 	fmt.Fprint(w, intro)
@@ -189,17 +225,18 @@ func (o *options) validate() error {
 		errs = append(errs, fmt.Errorf("--workers=%d: at least 1 is needed", o.workers))
 	}
 	errs = append(errs, o.validateShared()...)
-	if _, _, err := net.SplitHostPort(o.bindAddress); err != nil && o.bindAddress != "" {
-		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.bindAddress, err))
+	if _, _, err := net.SplitHostPort(o.server.Address); err != nil && o.server.Address != "" {
+		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.server.Address, err))
 	}
-	if (o.tlsCertFile == "") != (o.tlsPrivateKeyFile == "") {
-		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither", o.tlsCertFile, o.tlsPrivateKeyFile))
+	if (o.server.CertFile == "") != (o.server.KeyFile == "") {
+		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither",
+			o.server.CertFile, o.server.KeyFile))
 	}
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
+		return cli.UsageError{Err: err}
 	}
 	return nil
 }
@@ -209,11 +246,11 @@ func (o *options) validateShared() (errs []error) {
 	if err := o.checkVerbosity(); err != nil {
 		errs = append(errs, err)
 	}
-	if !(o.qps >= 0 && o.qps <= math.MaxFloat32) { // NaN is neither
-		errs = append(errs, fmt.Errorf("--kube-api-qps=%g: must be a number from 0 on, 0 sets no limit", o.qps))
+	if !(o.kube.QPS >= 0 && o.kube.QPS <= math.MaxFloat32) { // NaN is neither
+		errs = append(errs, fmt.Errorf("--kube-api-qps=%g: must be a number from 0 on, 0 sets no limit", o.kube.QPS))
 	}
-	if o.burst < 0 {
-		errs = append(errs, fmt.Errorf("--kube-api-burst=%d: must not be negative", o.burst))
+	if o.kube.Burst < 0 {
+		errs = append(errs, fmt.Errorf("--kube-api-burst=%d: must not be negative", o.kube.Burst))
 	}
 	for _, namespace := range o.namespaces {
 		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
@@ -225,14 +262,15 @@ func (o *options) validateShared() (errs []error) {
 	return errs
 }
 
-// checkVerbosity keeps objects and tokens out of the log.
+// checkVerbosity refuses levels that log objects and tokens.
 func (o *options) checkVerbosity() error {
 	most := o.logging.Verbosity
 	for _, module := range o.logging.VModule {
 		most = max(most, module.Verbosity)
 	}
 	if most > maxVerbosity {
-		return fmt.Errorf("-v or --vmodule of %d would log whole objects and the tokens of callers: at most %d is taken", most, maxVerbosity)
+		return fmt.Errorf("-v or --vmodule of %d would log whole objects and the tokens of callers: at most %d is taken",
+			most, maxVerbosity)
 	}
 	return nil
 }
@@ -248,14 +286,17 @@ func (o *options) checkElection() error {
 		return fmt.Errorf("--leader-elect-renew-deadline=%s: must be more than %g times --leader-elect-retry-period=%s",
 			e.RenewDeadline.Duration, leaderelection.JitterFactor, e.RetryPeriod.Duration)
 	case e.LeaseDuration.Duration <= e.RenewDeadline.Duration, e.LeaseDuration.Duration < time.Second:
-		return fmt.Errorf("--leader-elect-lease-duration=%s: must be more than --leader-elect-renew-deadline=%s, and at least 1s",
+		return fmt.Errorf("--leader-elect-lease-duration=%s: must be more than --leader-elect-renew-deadline=%s, "+
+			"and at least 1s",
 			e.LeaseDuration.Duration, e.RenewDeadline.Duration)
 	case e.LeaseDuration.Duration%time.Second != 0:
 		return fmt.Errorf("--leader-elect-lease-duration=%s: a lease has whole seconds", e.LeaseDuration.Duration)
 	case e.ResourceLock != resourcelock.LeasesResourceLock:
-		return fmt.Errorf("--leader-elect-resource-lock=%s: only %s are supported", e.ResourceLock, resourcelock.LeasesResourceLock)
+		return fmt.Errorf("--leader-elect-resource-lock=%s: only %s are supported", e.ResourceLock,
+			resourcelock.LeasesResourceLock)
 	case len(validation.IsDNS1123Subdomain(e.ResourceName)) > 0:
-		return fmt.Errorf("--leader-elect-resource-name=%q: %s", e.ResourceName, validation.IsDNS1123Subdomain(e.ResourceName)[0])
+		return fmt.Errorf("--leader-elect-resource-name=%q: %s", e.ResourceName,
+			validation.IsDNS1123Subdomain(e.ResourceName)[0])
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/verify"
 )
 
@@ -24,7 +26,7 @@ const verifyCommand = "verify"
 const (
 	exitClean   = 0
 	exitDrift   = 1
-	exitUnknown = 2 // it could not be told
+	exitUnknown = 2 // the comparison failed
 )
 
 const verifyIntro = `Compares all Pods with all Testcrs, as the API server has them now, and prints a line for each difference.
@@ -47,10 +49,11 @@ type verifyOptions struct {
 
 var verifyOutputs = []string{"text", "json"}
 
-// verifyRules are the rights that verify needs; the program's own are enough.
-var verifyRules = []rule{
-	{group: "", resource: "pods", verbs: []string{"list"}, manifest: "rbac.yaml"},
-	{group: podinfolookup.GroupVersionResource.Group, resource: podinfolookup.GroupVersionResource.Resource, verbs: []string{"list"}, manifest: "rbac.yaml"},
+// verifyRules returns the rights that verify needs, a part of the program's own.
+func verifyRules(namespaces []string) []kube.Rule {
+	testcrs := podinfolookup.GroupVersionResource
+	return append(podRules(namespaces, "list"),
+		kube.Rule{Group: testcrs.Group, Resource: testcrs.Resource, Verbs: []string{"list"}, Manifest: "rbac.yaml"})
 }
 
 // verifyMain runs the command and returns its exit code.
@@ -58,7 +61,7 @@ func verifyMain(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	code, err := runVerify(ctx, args, stdout)
 	logs.FlushLogs()
 	if err != nil {
-		fmt.Fprintln(stderr, "podinfolookup verify:", oneLine(err))
+		fmt.Fprintln(stderr, "podinfolookup verify:", cli.OneLine(err))
 		return exitUnknown
 	}
 	return code
@@ -72,7 +75,8 @@ func (o *verifyOptions) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Verify")
 	fs.DurationVar(&o.settle, "settle", 10*time.Second,
-		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is told as unclear.")
+		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is "+
+			"told as unclear.")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long all may take. 0 sets no limit.")
 	fs.StringVarP(&o.output, "output", "o", verifyOutputs[0],
 		"Output format: text, or json for one object a line, with values that a line of text would cut.")
@@ -85,7 +89,7 @@ func (o *verifyOptions) flags() cliflag.NamedFlagSets {
 }
 
 func parseVerify(args []string, stdout io.Writer) (o *verifyOptions, done bool, err error) {
-	o = &verifyOptions{options: options{logging: logsapi.NewLoggingConfiguration()}}
+	o = &verifyOptions{options: *newOptions()}
 	all, done, err := parseFlags(args, o.flags(), verifyIntro, stdout)
 	if done || err != nil {
 		return nil, done, err
@@ -101,10 +105,11 @@ func parseVerify(args []string, stdout io.Writer) (o *verifyOptions, done bool, 
 		errs = append(errs, fmt.Errorf("--settle=%s: must not be negative", o.settle))
 	}
 	if o.timeout < 0 || o.timeout > 0 && o.timeout <= o.settle {
-		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit", o.timeout, o.settle))
+		errs = append(errs, fmt.Errorf("--timeout=%s: must be longer than --settle=%s, or 0 for no limit",
+			o.timeout, o.settle))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, false, usageError{err}
+		return nil, false, cli.UsageError{Err: err}
 	}
 	return o, false, nil
 }
@@ -117,17 +122,18 @@ func runVerify(ctx context.Context, args []string, stdout io.Writer) (int, error
 	if err := logsapi.ValidateAndApply(o.logging, nil); err != nil {
 		return exitUnknown, fmt.Errorf("%w: see --help", err)
 	}
-	clients, err := newClients(&o.options)
+	c, err := newClients(&o.options)
 	if err != nil {
 		return exitUnknown, err
 	}
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done within --timeout=%s: give it more, or compare one --namespace", o.timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout,
+			fmt.Errorf("not done within --timeout=%s: give it more, or compare one --namespace", o.timeout))
 		defer cancel()
 	}
-	result, err := compareAll(ctx, clients, o)
-	if ctx.Err() != nil { // whatever it has broken off
+	result, err := compareAll(ctx, c, o)
+	if ctx.Err() != nil { // an error after a signal or the timeout is its consequence
 		return exitUnknown, context.Cause(ctx)
 	}
 	if err != nil {
@@ -136,21 +142,20 @@ func runVerify(ctx context.Context, args []string, stdout io.Writer) (int, error
 	return printResult(stdout, result, o)
 }
 
-func compareAll(ctx context.Context, clients *clients, o *verifyOptions) (*verify.Result, error) {
-	if err := clients.preflight(ctx, o.namespaces, verifyRules); err != nil {
+func compareAll(ctx context.Context, c *clients, o *verifyOptions) (*verify.Result, error) {
+	if err := c.preflight(ctx, verifyRules(o.namespaces)); err != nil {
 		return nil, err
 	}
-	// preflight lets a missing CRD pass, which the controller waits for.
-	if err := podinfolookup.CheckCRD(ctx, clients.discovery()); err != nil {
-		return nil, clients.explain(ctx, err)
+	if err := c.checkCRD(ctx); err != nil { // preflight accepts a missing one
+		return nil, err
 	}
 	result, err := verify.Run(ctx, verify.Config{
-		Pods: clients.pods.CoreV1(), Testcrs: clients.testcrs, Namespaces: o.namespaces, Settle: o.settle,
+		Pods: c.pods.CoreV1(), Testcrs: c.testcrs, Namespaces: o.namespaces, Settle: o.settle,
 	})
-	if apierrors.IsNotFound(err) { // a list is, when its resource has gone
+	if apierrors.IsNotFound(err) { // of a list: the resource is gone
 		err = podinfolookup.ErrCRDMissing
 	}
-	return result, clients.explain(ctx, err)
+	return result, c.explain(ctx, err)
 }
 
 func printResult(stdout io.Writer, result *verify.Result, o *verifyOptions) (int, error) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -24,21 +25,21 @@ type question struct {
 // is of the data, not of the command line: the other lines are answered.
 func (o *options) queries(ctx context.Context, args []string) ([]question, error) {
 	if len(args) == 0 {
-		return nil, usagef("nothing to look for: give an IP, a UID, a container ID or a name, or - for standard input")
+		return nil, cli.Usagef("nothing to look for: give an IP, a UID, a container ID or a name, or - for standard input")
 	}
 	var questions []question
 	stdin := false
 	for _, arg := range args {
 		if arg == "-" {
 			if stdin {
-				return nil, usagef("standard input can be read only once: - is there twice")
+				return nil, cli.Usagef("standard input can be read only once: - is there twice")
 			}
 			stdin = true
 			continue
 		}
 		q := o.question(arg)
 		if q.err != nil {
-			return nil, usageError{q.err}
+			return nil, cli.UsageError{Err: q.err}
 		}
 		questions = append(questions, q)
 	}

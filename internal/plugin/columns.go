@@ -10,6 +10,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/util/jsonpath"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
@@ -30,13 +31,13 @@ type customColumns struct {
 func (o *options) newColumns() (*customColumns, error) {
 	format, spec, _ := strings.Cut(o.output, "=")
 	if spec == "" {
-		return nil, usagef("-o %s: give %s=HEADER:PATH,... or %s=FILE", format, columnsFormat, columnsFileFormat)
+		return nil, cli.Usagef("-o %s: give %s=HEADER:PATH,... or %s=FILE", format, columnsFormat, columnsFileFormat)
 	}
 	var headers, paths []string
 	if format == columnsFileFormat {
 		data, err := os.ReadFile(spec) //nolint:gosec // G304: it is the user's own file
 		if err != nil {
-			return nil, usageError{err}
+			return nil, cli.UsageError{Err: err}
 		}
 		head, body, _ := strings.Cut(string(data), "\n")
 		body, _, _ = strings.Cut(body, "\n")
@@ -48,7 +49,7 @@ func (o *options) newColumns() (*customColumns, error) {
 		}
 	}
 	if len(headers) != len(paths) {
-		return nil, usagef("-o %s: %d headers and %d paths", format, len(headers), len(paths))
+		return nil, cli.Usagef("-o %s: %d headers and %d paths", format, len(headers), len(paths))
 	}
 	c := &customColumns{out: printers.GetNewTabWriter(o.Out)}
 	if !o.noHeaders {
@@ -57,7 +58,7 @@ func (o *options) newColumns() (*customColumns, error) {
 	for i, path := range paths {
 		parsed, err := parsePath(headers[i], path)
 		if err != nil {
-			return nil, usagef("-o %s: column %q: %w", format, headers[i], err)
+			return nil, cli.Usagef("-o %s: column %q: %w", format, headers[i], err)
 		}
 		c.paths = append(c.paths, parsed)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
@@ -97,7 +98,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	cmd.SetErr(streams.ErrOut)
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usagef("%w: see kubectl podinfo --help", err)
+		return cli.Usagef("%w: see kubectl podinfo --help", err)
 	})
 	o.addFlags(cmd)
 	cmd.AddCommand(newAnnotateCommand(o))
@@ -181,7 +182,7 @@ func (o *options) namespaces(ctx context.Context) []string {
 
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unexpected argument %q", args[0])
+		return cli.Usagef("unexpected argument %q", args[0])
 	}
 	return nil
 }
@@ -192,7 +193,7 @@ func (o *options) namespace() string { return *o.config.Namespace }
 
 func (o *options) checkNamespace() error {
 	if n := o.namespace(); n != "" && len(validation.IsDNS1123Label(n)) > 0 {
-		return usagef("--namespace=%q: %s", n, validation.IsDNS1123Label(n)[0])
+		return cli.Usagef("--namespace=%q: %s", n, validation.IsDNS1123Label(n)[0])
 	}
 	return nil
 }
@@ -202,7 +203,7 @@ func (o *options) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.events && !o.watch {
-		return usagef("--output-watch-events needs --watch")
+		return cli.Usagef("--output-watch-events needs --watch")
 	}
 	printer, err := o.newPrinter()
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
@@ -27,13 +27,6 @@ const (
 	exitUsage       = 2 // the command line is wrong
 	exitInterrupted = 130
 )
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
 
 var (
 	// errMissing says that something was not found, of which the user knows.
@@ -61,19 +54,19 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 	cmd := NewCommand(streams) //nolint:contextcheck // commands get it from ExecuteContext
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	var usage usageError
+	var usage cli.UsageError
 	switch {
 	case err == nil, errors.Is(err, errClosed):
 		return exitOK
 	case errors.Is(err, errMissing):
 		return exitMissing
 	case errors.As(err, &usage):
-		fmt.Fprintln(streams.ErrOut, "error:", oneLine(err.Error()))
+		fmt.Fprintln(streams.ErrOut, "error:", cli.JoinLines(err.Error()))
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
 	default:
-		fmt.Fprintln(streams.ErrOut, oneLine(message(err)))
+		fmt.Fprintln(streams.ErrOut, cli.JoinLines(message(err)))
 		return exitMissing
 	}
 }
@@ -103,10 +96,6 @@ func message(err error) string {
 	default:
 		return fmt.Sprintf("Unable to connect to the server: %v", failed.Err)
 	}
-}
-
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
 // output is standard output, whose reader may go: head(1) does.

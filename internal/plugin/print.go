@@ -18,6 +18,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
@@ -52,7 +53,7 @@ func (o *options) newPrinter() (printer, error) {
 	}
 	format, _, _ := strings.Cut(o.output, "=")
 	if o.events && format != "json" && format != "yaml" {
-		return nil, usagef("--output-watch-events takes tables, -o json and -o yaml, not -o %s", format)
+		return nil, cli.Usagef("--output-watch-events takes tables, -o json and -o yaml, not -o %s", format)
 	}
 	if format == columnsFormat || format == columnsFileFormat {
 		return o.newColumns()
@@ -60,9 +61,9 @@ func (o *options) newPrinter() (printer, error) {
 	flags := genericclioptions.NewPrintFlags("").WithDefaultOutput(o.output)
 	p, err := flags.ToPrinter()
 	if genericclioptions.IsNoCompatiblePrinterError(err) {
-		return nil, usagef("-o %q is none of %s", o.output, strings.Join(formats(), ", "))
+		return nil, cli.Usagef("-o %q is none of %s", o.output, strings.Join(formats(), ", "))
 	} else if err != nil {
-		return nil, usageError{err}
+		return nil, cli.UsageError{Err: err}
 	}
 	return &objects{ResourcePrinter: p, out: o.Out, format: format, events: o.events}, nil
 }

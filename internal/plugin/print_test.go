@@ -19,6 +19,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -158,7 +159,7 @@ func TestNoPrinter(t *testing.T) {
 	for _, test := range tests {
 		o := options{output: test.output}
 		_, err := o.newPrinter()
-		if usage := (usageError{}); !errors.As(err, &usage) || !strings.HasPrefix(err.Error(), test.want) {
+		if usage := (cli.UsageError{}); !errors.As(err, &usage) || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("-o %s: error %v, want the usage error %q", test.output, err, test.want)
 		}
 	}

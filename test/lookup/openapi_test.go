@@ -54,7 +54,7 @@ func TestEachRouteIsDocumented(t *testing.T) {
 	var want []string
 	for file, pattern := range map[string]string{
 		"internal/lookup/lookup.go": `mux\.Handle(?:Func)?\("GET "?([^",]*)`,
-		"internal/app/server.go":    `mux\.Handle(?:Func)?\("([^",]*z)"`,
+		"internal/server/server.go": `mux\.Handle(?:Func)?\("([^",]*z)"`,
 	} {
 		source, err := os.ReadFile(filepath.Join(testenv.Root(), file))
 		if err != nil {

@@ -1,0 +1,96 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	componentbaseconfig "k8s.io/component-base/config"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+)
+
+func TestParse(t *testing.T) {
+	defaults := *newOptions()
+	defaults.workers, defaults.printChanges, defaults.printList, defaults.server.Address = 20, true, true, "127.0.0.1:9090"
+	tests := []struct {
+		name      string
+		args      []string
+		want      func(*options) // what differs from the defaults
+		wantError string         // "" is none
+	}{
+		{"nothing", nil, func(*options) {}, ""},
+		{"everything", []string{"--kubeconfig=f", "--context=c", "--namespace=b,a", "--namespace=a", "--workers=3", "--kube-api-qps=0.5",
+			"--kube-api-burst=7", "--print-changes=false", "--print-list=false", "--bind-address=", "--tls-cert-file=c", "--tls-private-key-file=k"}, func(o *options) {
+			*o = *newOptions()
+			o.namespaces, o.workers, o.election.ResourceName = []string{"a", "b"}, 3, "podinfolookup-b345e1dc09"
+			o.kube.Kubeconfig, o.kube.Context, o.kube.QPS, o.kube.Burst = "f", "c", 0.5, 7
+			o.server.CertFile, o.server.KeyFile = "c", "k"
+		}, ""},
+		{"one namespace", []string{"--namespace=a"}, func(o *options) {
+			o.namespaces, o.election.ResourceName = []string{"a"}, "podinfolookup-a"
+		}, ""},
+		{"one namespace and a name for the lease", []string{"--namespace=a", "--leader-elect-resource-name=podinfolookup"},
+			func(o *options) { o.namespaces = []string{"a"} }, ""},
+		{"leader election", []string{"--leader-elect", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s",
+			"--leader-elect-retry-period=100ms", "--leader-elect-resource-name=n", "--leader-elect-resource-namespace=ns"}, func(o *options) {
+			o.election = componentbaseconfig.LeaderElectionConfiguration{
+				LeaderElect: true, ResourceLock: "leases", ResourceName: "n", ResourceNamespace: "ns",
+				LeaseDuration: metav1.Duration{Duration: 3 * time.Second}, RenewDeadline: metav1.Duration{Duration: 2 * time.Second},
+				RetryPeriod: metav1.Duration{Duration: 100 * time.Millisecond},
+			}
+		}, ""},
+		{"a lease that is shorter than its renewal", []string{"--leader-elect", "--leader-elect-lease-duration=10s"}, nil,
+			"--leader-elect-lease-duration=10s: must be more than --leader-elect-renew-deadline=10s"},
+		{"a lease of half a second more", []string{"--leader-elect", "--leader-elect-lease-duration=10500ms"}, nil,
+			"--leader-elect-lease-duration=10.5s: a lease has whole seconds"},
+		{"a renewal that has no time for a second try", []string{"--leader-elect", "--leader-elect-retry-period=9s"}, nil,
+			"--leader-elect-renew-deadline=10s: must be more than 1.2 times --leader-elect-retry-period=9s"},
+		{"no retries", []string{"--leader-elect", "--leader-elect-retry-period=0"}, nil, "--leader-elect-retry-period=0s: must be more than 0"},
+		{"another kind of lock", []string{"--leader-elect", "--leader-elect-resource-lock=endpoints"}, nil,
+			"--leader-elect-resource-lock=endpoints: only leases are supported"},
+		{"an impossible name of the lease", []string{"--leader-elect", "--leader-elect-resource-name=A"}, nil, `--leader-elect-resource-name="A": a lowercase`},
+		{"a log with whole objects in it", []string{"-v=8"}, nil, "-v or --vmodule of 8 would log whole objects"},
+		{"one file's log with whole objects in it", []string{"--vmodule=round_trippers=9"}, nil, "-v or --vmodule of 9 would log whole objects"},
+		{"IPv6", []string{"--bind-address=[::1]:0"}, func(o *options) { o.server.Address = "[::1]:0" }, ""},
+		{"an unknown flag", []string{"--nonsense"}, nil, "unknown flag: --nonsense: see --help"},
+		{"an argument", []string{"run"}, nil, `unexpected argument "run": only flags are taken, see --help`},
+		{"no worker", []string{"--workers=0"}, nil, "--workers=0: at least 1 is needed"},
+		{"an impossible namespace", []string{"--namespace=A"}, nil, `--namespace="A": a lowercase RFC 1123 label`},
+		{"an empty namespace", []string{"--namespace="}, nil, "--namespace is empty: name one, or leave the flag out for all"},
+		{"requests that are no number", []string{"--kube-api-qps=NaN"}, nil, "--kube-api-qps=NaN: must be a number from 0 on"},
+		{"a certificate without its key", []string{"--tls-cert-file=f"}, nil, "--tls-cert-file=f --tls-private-key-file=: give both or neither"},
+		{"a key without its certificate", []string{"--tls-private-key-file=f"}, nil, "--tls-cert-file= --tls-private-key-file=f: give both or neither"},
+		{"an address without a port", []string{"--bind-address=::1"}, nil, "--bind-address=::1: address ::1: too many colons in address: HOST:PORT"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout bytes.Buffer
+			got, done, err := parse(test.args, &stdout)
+			if done || stdout.Len() > 0 {
+				t.Errorf("done = %t, standard output %q", done, &stdout)
+			}
+			if test.wantError != "" {
+				var usage cli.UsageError
+				if !errors.As(err, &usage) || !strings.HasPrefix(err.Error(), test.wantError) {
+					t.Errorf("error %v, want the usage error %q", err, test.wantError)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := defaults
+			test.want(&want)
+			if diff := cmp.Diff(&want, got, cmp.AllowUnexported(options{}), cmpopts.IgnoreFields(options{}, "logging"),
+				cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/kube"
+)
+
+// The rights that the program needs, as the files in yaml/ grant them. A test
+// compares both.
+var (
+	testcrRules = []kube.Rule{{
+		Group: podinfolookup.GroupVersionResource.Group, Resource: podinfolookup.GroupVersionResource.Resource,
+		Verbs: []string{"get", "list", "watch", "create", "update", "delete"}, Manifest: "rbac.yaml",
+	}}
+	// eventRules are optional. Events about objects without a namespace are created
+	// in the namespace default.
+	eventRules = []kube.Rule{
+		{Resource: "events", Verbs: []string{"create", "patch"}, Manifest: "rbac.yaml", Namespace: metav1.NamespaceDefault},
+	}
+	// loginRules are needed on a server with a login.
+	loginRules = []kube.Rule{
+		loginRule("authentication.k8s.io", "tokenreviews"),
+		loginRule("authorization.k8s.io", "subjectaccessreviews"),
+	}
+)
+
+func loginRule(group, resource string) kube.Rule {
+	return kube.Rule{Group: group, Resource: resource, Verbs: []string{"create"}, Manifest: "rbac-lookup.yaml"}
+}
+
+// podRules are needed in each watched namespace, or everywhere.
+func podRules(namespaces []string, verbs ...string) []kube.Rule {
+	rules := make([]kube.Rule, 0, len(namespaces))
+	for _, namespace := range orAll(namespaces) {
+		rules = append(rules, kube.Rule{Resource: "pods", Verbs: verbs, Manifest: "rbac.yaml", Namespace: namespace})
+	}
+	return rules
+}
+
+func leaseRules(lease leaseKey, manifest string) []kube.Rule {
+	create := kube.Rule{
+		Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"},
+		Manifest: manifest, Namespace: lease.namespace,
+	}
+	renew := create
+	renew.Verbs, renew.Name = []string{"get", "update"}, lease.name
+	return []kube.Rule{create, renew}
+}
+
+// rulesFor returns the rights that the options require.
+func rulesFor(o *options, lease leaseKey, login bool) []kube.Rule {
+	rules := append(podRules(o.namespaces, "list", "watch"), testcrRules...)
+	if login {
+		rules = append(rules, loginRules...)
+	}
+	if o.election.LeaderElect {
+		manifest := "rbac-leader.yaml"
+		if len(o.namespaces) > 0 { // the lease has another name
+			manifest = "rbac-namespace.yaml"
+		}
+		rules = append(rules, leaseRules(lease, manifest)...)
+	}
+	return rules
+}
+
+// preflight checks what the program needs before it starts. A CRD that is missing
+// or being deleted is no error, because the controller waits for it.
+func (c *clients) preflight(ctx context.Context, rules []kube.Rule) error {
+	return c.cluster.Preflight(ctx, rules, func(ctx context.Context) error {
+		err := c.checkCRD(ctx)
+		if errors.Is(err, podinfolookup.ErrCRDMissing) || errors.Is(err, podinfolookup.ErrCRDTerminating) {
+			return nil
+		}
+		return err
+	})
+}
+
+func (c *clients) checkCRD(ctx context.Context) error {
+	return c.explain(ctx, podinfolookup.CheckCRD(ctx, c.cluster.Discovery()))
+}
+
+// explain adds the remedy to err. Errors of the CRD contain theirs.
+func (c *clients) explain(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[podinfolookup.CRDError](err); ok {
+		return err
+	}
+	return c.cluster.Explain(ctx, err)
+}
+
+// checkEvents logs that Events cannot be created: nothing else reports it.
+func (c *clients) checkEvents(ctx context.Context) error {
+	return c.cluster.CheckOptional(ctx, eventRules,
+		"Events cannot be created, warnings are only in this log: yaml/rbac.yaml has the rule that is missing")
+}
+
+// orAll returns namespaces, or the one that stands for all if there are none.
+func orAll(namespaces []string) []string {
+	if len(namespaces) == 0 {
+		return []string{metav1.NamespaceAll}
+	}
+	return namespaces
+}
