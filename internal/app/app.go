@@ -21,13 +21,16 @@ import (
 	"k8s.io/klog/v2"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/server"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -149,9 +152,7 @@ func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout 
 	s.Handle(p.livez(), p.readyz(), p.handler)
 	s.Announce()
 	running.Go(func() { p.testcrs.RunWithContext(background) })
-	for _, informer := range p.pods {
-		running.Go(func() { informer.RunWithContext(background) })
-	}
+	running.Go(func() { p.pods.RunWithContext(background) })
 	running.Go(func() { limitGarbage(background, p.controller.Settled) })
 	if err := p.runController(ctx); err != nil {
 		return err
@@ -162,8 +163,8 @@ func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout 
 
 // parts are what the program consists of.
 type parts struct {
-	pods       map[string]*podinfolookup.PodInformer
-	testcrs    *podinfolookup.TestcrInformer
+	pods       *podcache.Cache
+	testcrs    *testcrcache.Cache
 	feed       *feed.Feed
 	controller *podinfolookup.Controller
 	election   *election.Election // nil without leader election
@@ -175,13 +176,14 @@ type parts struct {
 func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) (*parts, error) {
 	p := &parts{election: c.election, handler: http.NotFoundHandler()}
 	var err error
-	p.testcrs, err = podinfolookup.NewTestcrInformer(c.testcrs, c.reader, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, c.cluster.Discovery())
+	p.testcrs, err = testcrcache.New(testcrcache.Config{
+		Client: c.testcrs, Reader: c.reader,
+		Check: func(ctx context.Context) error { return testcrcache.CheckCRD(ctx, c.cluster.Discovery()) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	if p.pods, err = podInformers(c, o.namespaces, p.testcrs); err != nil {
+	if p.pods, err = podcache.New(c.pods, o.namespaces...); err != nil {
 		return nil, err
 	}
 	p.feed, err = feed.New(feed.Config{
@@ -191,14 +193,14 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 		return nil, err
 	}
 	p.controller, err = podinfolookup.New(ctx, podinfolookup.Config{
-		Pods: p.pods, Testcrs: p.testcrs, Replicas: p.election != nil, Workers: o.workers,
-		Warn: warner(newRecorder(ctx, c.cluster.Kube.CoreV1())),
-		Synced: func(verb podinfolookup.Verb, took time.Duration, err error) {
+		Pods: p.pods, Testcrs: p.testcrs, LeaderElected: p.election != nil, Workers: o.workers,
+		Recorder: newRecorder(ctx, c.cluster.Kube.CoreV1()),
+		OnSync: func(verb podinfolookup.Verb, took time.Duration, err error) {
 			metrics.ObserveSync(string(verb), took, err)
 		},
-		Wrote: func(w podinfolookup.Write) {
+		OnWrite: func(w podinfolookup.Write) {
 			metrics.ObserveWrite(metrics.Write{
-				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.Since, Repairs: w.Reason.Repairs(),
+				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.FirstEvent, Repairs: w.Reason.IsRepair(),
 			})
 			p.feed.Changed(string(w.Verb), w.Pod)
 		},
@@ -225,7 +227,7 @@ func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) 
 	p.handler = mux
 	if s.RequiresLogin() {
 		auth := server.AuthConfig{
-			Reviews: c.reviews, Resource: podinfolookup.GroupVersionResource, NameFor: podinfolookup.NameFor,
+			Reviews: c.reviews, Resource: v1.GroupVersionResource, NameFor: v1.NameFor,
 		}
 		p.handler, err = s.WithAuth(auth, mux)
 	}
@@ -251,24 +253,9 @@ func (p *parts) livez() server.Probe {
 }
 
 func (p *parts) readyz() server.Probe {
-	checks := server.Probe{{Name: "crd", Func: p.testcrs.Missing}, {Name: "caches", Func: p.controller.Synced}}
+	checks := server.Probe{{Name: "crd", Func: p.testcrs.Unavailable}, {Name: "caches", Func: p.controller.Synced}}
 	if p.lookup != nil {
 		checks = append(checks, server.Check{Name: "lookup", Func: p.lookup.Synced})
 	}
 	return checks
-}
-
-// podInformers returns a Pod informer for each watched namespace.
-func podInformers(
-	c *clients, namespaces []string, testcrs *podinfolookup.TestcrInformer,
-) (map[string]*podinfolookup.PodInformer, error) {
-	pods := map[string]*podinfolookup.PodInformer{}
-	for _, namespace := range orAll(namespaces) {
-		informer, err := podinfolookup.NewPodInformer(c.pods, namespace, testcrs)
-		if err != nil {
-			return nil, err
-		}
-		pods[namespace] = informer
-	}
-	return pods, nil
 }

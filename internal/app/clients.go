@@ -6,10 +6,11 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
+	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/server"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 // clients are the clients of the API server, each with limits of its own.
@@ -18,7 +19,7 @@ type clients struct {
 	reviews kubernetes.Interface // of the tokens and rights of callers
 	pods    kubernetes.Interface
 	testcrs dynamic.Interface // with leader election it writes only while leading
-	reader  podinfolookup.TestcrReader
+	reader  wire.TestcrReader
 	// election is nil without leader election.
 	election *election.Election
 	lease    leaseKey
@@ -28,7 +29,7 @@ type clients struct {
 type leaseKey struct{ namespace, name string }
 
 func newClients(o *options) (*clients, error) {
-	podinfolookup.DetectDeadConnections()
+	informer.DetectDeadConnections()
 	cluster, err := kube.Connect(o.kube)
 	if err != nil {
 		return nil, err
@@ -38,10 +39,10 @@ func newClients(o *options) (*clients, error) {
 	if c.reviews, err = server.NewReviewClient(cluster.UnlimitedConfig()); err != nil {
 		return nil, kube.ExplainConfig(err)
 	}
-	if c.pods, err = podinfolookup.NewPodClient(config); err != nil {
+	if c.pods, err = wire.NewPodClient(config); err != nil {
 		return nil, kube.ExplainConfig(err)
 	}
-	if c.reader, err = podinfolookup.NewTestcrReader(config); err != nil {
+	if c.reader, err = wire.NewTestcrReader(config); err != nil {
 		return nil, kube.ExplainConfig(err)
 	}
 	writes := config
@@ -54,7 +55,7 @@ func newClients(o *options) (*clients, error) {
 		c.lease = leaseKey{namespace: lease.ResourceNamespace, name: lease.ResourceName}
 		writes = c.election.Fence(config)
 	}
-	if c.testcrs, err = dynamic.NewForConfig(podinfolookup.ShortAnswers(writes)); err != nil {
+	if c.testcrs, err = dynamic.NewForConfig(wire.ShortAnswers(writes)); err != nil {
 		return nil, kube.ExplainConfig(err)
 	}
 	return c, nil

@@ -8,7 +8,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // Of each reason eventBurst Events are sent, then one in five minutes: more of
@@ -27,12 +27,5 @@ func newRecorder(ctx context.Context, events typedcorev1.EventsGetter) record.Ev
 	}))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: events.Events("")})
 	context.AfterFunc(ctx, broadcaster.Shutdown)
-	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: podinfolookup.ManagedBy})
-}
-
-// warner returns the controller's Warn function.
-func warner(recorder record.EventRecorder) func(*corev1.ObjectReference, string, string) {
-	return func(about *corev1.ObjectReference, reason, message string) {
-		recorder.Event(about, corev1.EventTypeWarning, reason, message)
-	}
+	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: v1.ManagedBy})
 }

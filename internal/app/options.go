@@ -22,7 +22,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
@@ -126,9 +126,9 @@ func (o *options) loggingFlags(fs *pflag.FlagSet) {
 // election.
 func newOptions() *options {
 	return &options{
-		kube:     kube.Config{UserAgent: podinfolookup.ManagedBy + "/" + version.Version()},
+		kube:     kube.Config{UserAgent: v1.ManagedBy + "/" + version.Version()},
 		server:   server.Config{Paths: server.Paths{Metrics: metrics.Path, Events: lookup.EventsPath, Pod: podPath}},
-		election: election.DefaultConfig(podinfolookup.ManagedBy),
+		election: election.DefaultConfig(v1.ManagedBy),
 		logging:  logsapi.NewLoggingConfiguration(),
 	}
 }
@@ -138,12 +138,12 @@ func newOptions() *options {
 func leaseName(namespaces []string) string {
 	switch len(namespaces) {
 	case 0:
-		return podinfolookup.ManagedBy
+		return v1.ManagedBy
 	case 1:
-		return podinfolookup.ManagedBy + "-" + namespaces[0]
+		return v1.ManagedBy + "-" + namespaces[0]
 	default:
 		sum := md5.Sum([]byte(strings.Join(namespaces, ","))) //nolint:gosec // a name, not a secret
-		return podinfolookup.ManagedBy + "-" + hex.EncodeToString(sum[:])[:10]
+		return v1.ManagedBy + "-" + hex.EncodeToString(sum[:])[:10]
 	}
 }
 

@@ -6,15 +6,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // The rights that the program needs, as the files in yaml/ grant them. A test
 // compares both.
 var (
 	testcrRules = []kube.Rule{{
-		Group: podinfolookup.GroupVersionResource.Group, Resource: podinfolookup.GroupVersionResource.Resource,
+		Group: v1.GroupVersionResource.Group, Resource: v1.GroupVersionResource.Resource,
 		Verbs: []string{"get", "list", "watch", "create", "update", "delete"}, Manifest: "rbac.yaml",
 	}}
 	// eventRules are optional. Events about objects without a namespace are created
@@ -73,7 +74,7 @@ func rulesFor(o *options, lease leaseKey, login bool) []kube.Rule {
 func (c *clients) preflight(ctx context.Context, rules []kube.Rule) error {
 	return c.cluster.Preflight(ctx, rules, func(ctx context.Context) error {
 		err := c.checkCRD(ctx)
-		if errors.Is(err, podinfolookup.ErrCRDMissing) || errors.Is(err, podinfolookup.ErrCRDTerminating) {
+		if errors.Is(err, testcrcache.ErrCRDMissing) || errors.Is(err, testcrcache.ErrCRDTerminating) {
 			return nil
 		}
 		return err
@@ -81,12 +82,12 @@ func (c *clients) preflight(ctx context.Context, rules []kube.Rule) error {
 }
 
 func (c *clients) checkCRD(ctx context.Context) error {
-	return c.explain(ctx, podinfolookup.CheckCRD(ctx, c.cluster.Discovery()))
+	return c.explain(ctx, testcrcache.CheckCRD(ctx, c.cluster.Discovery()))
 }
 
 // explain adds the remedy to err. Errors of the CRD contain theirs.
 func (c *clients) explain(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[podinfolookup.CRDError](err); ok {
+	if _, ok := errors.AsType[testcrcache.CRDError](err); ok {
 		return err
 	}
 	return c.cluster.Explain(ctx, err)

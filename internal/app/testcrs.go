@@ -5,11 +5,12 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/client-go/tools/cache"
-
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
@@ -17,24 +18,24 @@ import (
 // other namespaces, and of Pods that are gone, are not listed.
 func newFeedRow(namespaces []string) func(obj any) (feed.Row, bool) {
 	return func(obj any) (feed.Row, bool) {
-		t, ok := obj.(*podinfolookup.Testcr)
-		if !ok || t.Emptied() || len(namespaces) > 0 && !slices.Contains(namespaces, t.Spec.Namespace) {
+		entry, ok := obj.(*testcrcache.Entry)
+		if !ok || entry.IsEmptied() || len(namespaces) > 0 && !slices.Contains(namespaces, entry.Spec().Namespace) {
 			return feed.Row{}, false
 		}
+		s := entry.Spec()
 		return feed.Row{
-			Name: t.Name, Pod: t.Spec.PodKey, IP: t.Spec.PodIP, Node: t.Spec.NodeName, Phase: t.Spec.Phase,
-			CreatedAt: t.Spec.CreatedAt.Time,
+			Name: entry.Name, Pod: s.PodKey, IP: s.PodIP, Node: s.NodeName, Phase: s.Phase, CreatedAt: s.CreatedAt.Time,
 		}, true
 	}
 }
 
-func metricsConfig(pods map[string]*podinfolookup.PodInformer, testcrs *podinfolookup.TestcrInformer) metrics.Config {
+func metricsConfig(pods *podcache.Cache, testcrs *testcrcache.Cache) metrics.Config {
 	return metrics.Config{
 		Version: version.Version(),
-		Phases:  func() iter.Seq[string] { return phases(testcrs.GetStore()) },
+		Phases:  func() iter.Seq[string] { return phases(testcrs) },
 		AsOf: map[string]func() time.Time{
-			"pods": func() time.Time { return oldest(pods) },
-			podinfolookup.GroupVersionResource.Resource: testcrs.Heard,
+			"pods":                           pods.AsOf,
+			v1.GroupVersionResource.Resource: testcrs.AsOf,
 		},
 		DriftKinds: []string{
 			string(podinfolookup.TestcrDeleted), string(podinfolookup.TestcrEdited), string(podinfolookup.TestcrOrphaned),
@@ -42,24 +43,13 @@ func metricsConfig(pods map[string]*podinfolookup.PodInformer, testcrs *podinfol
 	}
 }
 
-// phases yields the phase in each Testcr of the store.
-func phases(testcrs cache.Store) iter.Seq[string] {
+// phases yields the phase in each cached Testcr.
+func phases(testcrs *testcrcache.Cache) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for _, obj := range testcrs.List() {
-			if !yield(obj.(*podinfolookup.Testcr).Spec.Phase) {
+		for entry := range testcrs.Entries {
+			if !yield(entry.Spec().Phase) {
 				return
 			}
 		}
 	}
-}
-
-// oldest returns up to when all caches of Pods have all changes.
-func oldest(pods map[string]*podinfolookup.PodInformer) time.Time {
-	at := time.Now()
-	for _, informer := range pods {
-		if asOf := informer.Heard(); asOf.Before(at) {
-			at = asOf
-		}
-	}
-	return at
 }

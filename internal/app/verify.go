@@ -14,9 +14,10 @@ import (
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/verify"
 )
 
@@ -51,7 +52,7 @@ var verifyOutputs = []string{"text", "json"}
 
 // verifyRules returns the rights that verify needs, a part of the program's own.
 func verifyRules(namespaces []string) []kube.Rule {
-	testcrs := podinfolookup.GroupVersionResource
+	testcrs := v1.GroupVersionResource
 	return append(podRules(namespaces, "list"),
 		kube.Rule{Group: testcrs.Group, Resource: testcrs.Resource, Verbs: []string{"list"}, Manifest: "rbac.yaml"})
 }
@@ -153,7 +154,7 @@ func compareAll(ctx context.Context, c *clients, o *verifyOptions) (*verify.Resu
 		Pods: c.pods.CoreV1(), Testcrs: c.testcrs, Namespaces: o.namespaces, Settle: o.settle,
 	})
 	if apierrors.IsNotFound(err) { // of a list: the resource is gone
-		err = podinfolookup.ErrCRDMissing
+		err = testcrcache.ErrCRDMissing
 	}
 	return result, c.explain(ctx, err)
 }

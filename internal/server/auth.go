@@ -14,6 +14,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	utilcache "k8s.io/apimachinery/pkg/util/cache"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,7 +27,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/webhook"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 )
 
 const (
@@ -64,7 +64,7 @@ type AuthConfig struct {
 	Reviews  kubernetes.Interface // from NewReviewClient
 	Resource schema.GroupVersionResource
 	// NameFor returns the name of the object of a Pod.
-	NameFor func(pod cache.ObjectName) string
+	NameFor func(pod types.NamespacedName) string
 }
 
 // authHandler serves callers that the API server authenticates and authorizes.
@@ -137,7 +137,7 @@ func newAuthHandler(c AuthConfig, paths Paths, next http.Handler) (http.Handler,
 func (h *authHandler) mux(paths Paths) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(paths.Pod, func(w http.ResponseWriter, r *http.Request) {
-		pod := cache.NewObjectName(r.PathValue("namespace"), r.PathValue("name"))
+		pod := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 		h.serve(w, r, h.right("get", h.config.NameFor(pod)))
 	})
 	mux.HandleFunc(paths.Metrics, func(w http.ResponseWriter, r *http.Request) {
