@@ -15,7 +15,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/auditor"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -52,7 +53,7 @@ func watch(t *testing.T) *auditor.Auditor {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func create(t *testing.T, namespace, name string) *corev1.Pod {
@@ -90,7 +91,7 @@ func must(t *testing.T, err error) {
 // put writes what a controller would have written for a Pod in this state.
 func put(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	write(t, podinfolookup.FromPod(pod).Encode())
+	write(t, testenv.Object(desired.FromPod(pod)))
 }
 
 func write(t *testing.T, u *unstructured.Unstructured) {
@@ -111,11 +112,11 @@ func drop(t *testing.T, pod *corev1.Pod) {
 }
 
 func nameOf(pod *corev1.Pod) string {
-	return podinfolookup.NameFor(cache.NewObjectName(pod.Namespace, pod.Name))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(pod.Namespace, pod.Name)))
 }
 
 func forged(pod *corev1.Pod, field, value string) *unstructured.Unstructured {
-	u := podinfolookup.FromPod(pod).Encode()
+	u := testenv.Object(desired.FromPod(pod))
 	u.Object["spec"].(map[string]any)[field] = value
 	return u
 }
@@ -163,7 +164,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		{"two Testcrs of one Pod at rest", func(t *testing.T, p *corev1.Pod) {
 			t.Helper()
 			put(t, p)
-			second := podinfolookup.FromPod(p).Encode()
+			second := testenv.Object(desired.FromPod(p))
 			second.SetName("0123456789abcdef0123456789abcdef")
 			write(t, second)
 			t.Cleanup(func() {
@@ -224,7 +225,7 @@ func TestTheControllerPassesTheAudit(t *testing.T) {
 	}
 	churn(1)
 	settled(t, a)
-	left := podinfolookup.NameFor(cache.NewObjectName(namespace, "pod-9"))
+	left := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "pod-9")))
 	u, err := testcrs().Patch(t.Context(), left, types.MergePatchType, []byte(`{"spec":{"podip":"10.9.9.9"}}`), metav1.PatchOptions{})
 	must(t, err)
 	a.AllowWrite(u.GetResourceVersion())

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -285,7 +285,7 @@ func (c *cluster) version(ctx context.Context) (string, error) {
 // intrude has another client write Testcrs as long as the fault lasts, and owns
 // up to each write. What it does not hear back of would be a finding.
 func (w *world) intrude(ctx context.Context, f fault, one func(context.Context, *rand.Rand, dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
-	testcrs := w.cluster.dynamic.Resource(podinfolookup.GroupVersionResource)
+	testcrs := w.cluster.dynamic.Resource(v1.GroupVersionResource)
 	list, err := testcrs.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -348,7 +348,7 @@ func (w *world) forgeTestcr(ctx context.Context, chance *rand.Rand, testcrs dyna
 	pod := fmt.Sprint("forged-", chance.Uint64())
 	spec := u.Object["spec"].(map[string]any)
 	spec["podkey"], spec["podname"] = "chaos/"+pod, pod
-	u.SetName(podinfolookup.NameFor(podName("chaos", pod)))
+	u.SetName(v1.NameFor(types.NamespacedName(podName("chaos", pod))))
 	if chance.IntN(2) == 0 {
 		u.SetName(pod)
 	}

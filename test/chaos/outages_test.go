@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -252,7 +252,7 @@ func secondWriter(ctx context.Context, w *world, f fault) error {
 // ends, and returns how often the controller has put its own back. Requests get ctx,
 // so that none is cut off and each write is allowed.
 func (w *world) contest(limited, ctx context.Context, name string) (theirs int, err error) {
-	testcrs := w.cluster.dynamic.Resource(podinfolookup.GroupVersionResource)
+	testcrs := w.cluster.dynamic.Resource(v1.GroupVersionResource)
 	rewritten := false
 	for limited.Err() == nil {
 		events, err := testcrs.Watch(limited, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
@@ -298,7 +298,7 @@ func (w *world) ownPods(ctx context.Context, app string, n int) (testcrs []*unst
 		}
 	}
 	for i := range n {
-		name := podinfolookup.NameFor(podName(w.workload.namespace, fmt.Sprintf("%s-%d", app, i)))
+		name := v1.NameFor(types.NamespacedName(podName(w.workload.namespace, fmt.Sprintf("%s-%d", app, i))))
 		u, err := w.eventually(ctx, name, func(u *unstructured.Unstructured) bool {
 			phase, _, _ := unstructured.NestedString(u.Object, "spec", "phase")
 			return phase == string(corev1.PodRunning) && u.GetDeletionTimestamp() == nil
@@ -313,7 +313,7 @@ func (w *world) ownPods(ctx context.Context, app string, n int) (testcrs []*unst
 
 // eventually returns the Testcr once it is as it should be.
 func (w *world) eventually(ctx context.Context, name string, right func(*unstructured.Unstructured) bool) (found *unstructured.Unstructured, err error) {
-	testcrs := w.cluster.dynamic.Resource(podinfolookup.GroupVersionResource)
+	testcrs := w.cluster.dynamic.Resource(v1.GroupVersionResource)
 	err = wait.PollUntilContextTimeout(ctx, testenv.Poll, testenv.Patience, true, func(ctx context.Context) (bool, error) {
 		u, err := testcrs.Get(ctx, name, metav1.GetOptions{})
 		if err != nil || !right(u) {
@@ -333,7 +333,7 @@ func keepTestcrs(ctx context.Context, w *world, f fault) error {
 	if err != nil {
 		return err
 	}
-	testcrs := w.cluster.dynamic.Resource(podinfolookup.GroupVersionResource)
+	testcrs := w.cluster.dynamic.Resource(v1.GroupVersionResource)
 	for _, victim := range victims {
 		if err := w.deleteKept(ctx, testcrs, victim); err != nil {
 			return err

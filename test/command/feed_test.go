@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -38,7 +39,7 @@ func prints(t *testing.T, p *testenv.Program, want string) {
 func TestTheFeedIsThatOfTheArticle(t *testing.T) {
 	t.Parallel()
 	namespace := env.Namespace(t, "")
-	name := podinfolookup.NameFor(cache.NewObjectName(namespace, "nginx"))
+	name := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "nginx")))
 	p := start(t, namespace)
 	pod := namespace + "/nginx"
 

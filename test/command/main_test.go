@@ -9,10 +9,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -74,9 +75,9 @@ func startPod(t *testing.T, namespace, name, ip string) {
 // hasTestcr waits for the Testcr of a Pod, or for its absence.
 func hasTestcr(t *testing.T, namespace, name string, want bool) {
 	t.Helper()
-	testcr := podinfolookup.NameFor(cache.NewObjectName(namespace, name))
+	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
+		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
 		if !want && err == nil {
 			return fmt.Errorf("the Testcr of %s/%s is still there", namespace, name)
 		}

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -42,8 +42,8 @@ func TestMetricsTellWhatWasWrittenAndWhy(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	createPod(t, namespace, "earlier")
 	p := start(t, namespace)
-	testcrs := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
-	name := podinfolookup.NameFor(cache.NewObjectName(namespace, "nginx"))
+	testcrs := env.Dynamic.Resource(v1.GroupVersionResource)
+	name := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "nginx")))
 
 	createPod(t, namespace, "nginx")
 	hasTestcr(t, namespace, "nginx", true)
@@ -66,7 +66,7 @@ func TestMetricsTellWhatWasWrittenAndWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged.SetResourceVersion("")
-	forged.SetName(podinfolookup.NameFor(cache.NewObjectName(namespace, "forged")))
+	forged.SetName(v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "forged"))))
 	forged.Object["spec"].(map[string]any)["podkey"] = namespace + "/forged"
 	if _, err := testcrs.Create(t.Context(), forged, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -70,7 +71,7 @@ func createPods(t *testing.T, namespace string, n int) {
 func hasTestcrs(t *testing.T, namespace string, n int) {
 	t.Helper()
 	testenv.Eventually(t, func(ctx context.Context) error {
-		list, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).List(ctx,
+		list, err := env.Dynamic.Resource(v1.GroupVersionResource).List(ctx,
 			metav1.ListOptions{FieldSelector: "spec.namespace=" + namespace})
 		if err == nil && len(list.Items) != n {
 			err = fmt.Errorf("%d Testcrs, want %d", len(list.Items), n)
@@ -276,7 +277,7 @@ func TestCRD_KeptByAFinalizer(t *testing.T) {
 	// emptied, which is behind them in the queue.
 	removePod(t, namespace, held)
 	testenv.Eventually(t, func(ctx context.Context) error {
-		u, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, held.testcr, metav1.GetOptions{})
+		u, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, held.testcr, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -324,14 +325,14 @@ func hold(t *testing.T, namespace string) *heldPod {
 	if err != nil || len(pods.Items) == 0 {
 		t.Fatal(pods, err)
 	}
-	h := &heldPod{name: pods.Items[0].Name, testcr: podinfolookup.NameFor(cache.NewObjectName(namespace, pods.Items[0].Name))}
+	h := &heldPod{name: pods.Items[0].Name, testcr: v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, pods.Items[0].Name)))}
 	h.patch(t, `{"metadata":{"finalizers":["example.com/hold"]}}`)
 	return h
 }
 
 func (h *heldPod) patch(t *testing.T, patch string) {
 	t.Helper()
-	_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).
+	_, err := env.Dynamic.Resource(v1.GroupVersionResource).
 		Patch(t.Context(), h.testcr, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
 func resource() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 // TestAnOlderCRDIsToldOf: the API server drops a field that it does not know, so
@@ -58,9 +59,9 @@ func TestStoredNonsenseIsWrittenAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := podinfolookup.FromPod(&pods.Items[0])
+	want := desired.FromPod(&pods.Items[0])
 	env.WhileAnyShape(t, func() {
-		u := want.Encode()
+		u := testenv.Object(want)
 		spec := u.Object["spec"].(map[string]any)
 		spec["ready"], spec["podips"], spec["unknown"] = "yes", map[string]any{"a": int64(1)}, []any{1.5}
 		if _, err := resource().Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
@@ -73,7 +74,7 @@ func TestStoredNonsenseIsWrittenAnew(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if diff := cmp.Diff(want.Encode().Object["spec"], got.Object["spec"]); diff != "" {
+		if diff := cmp.Diff(testenv.Object(want).Object["spec"], got.Object["spec"]); diff != "" {
 			return fmt.Errorf("spec (-want +got):\n%s", diff)
 		}
 		return nil

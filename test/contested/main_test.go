@@ -14,10 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 // scene is a namespace with Pods at rest, and the program that follows it.
@@ -68,7 +69,7 @@ func newScene(t *testing.T) *scene {
 		if _, err := env.Clients.CoreV1().Pods(s.namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		s.names[podinfolookup.NameFor(cache.NewObjectName(s.namespace, pod.Name))] = pod.Name
+		s.names[v1.NameFor(types.NamespacedName(cache.NewObjectName(s.namespace, pod.Name)))] = pod.Name
 		s.change(t, pod.Name, func(status *corev1.PodStatus) {
 			status.Phase, status.PodIP, status.PodIPs = corev1.PodRunning, "10.0.0.1", []corev1.PodIP{{IP: "10.0.0.1"}}
 		})
@@ -115,7 +116,7 @@ func (s *scene) writes(t *testing.T) map[string][]time.Time {
 	writes := map[string][]time.Time{}
 	for _, r := range env.Requests(t) {
 		ref := r.ObjectRef
-		if ref == nil || ref.Resource != podinfolookup.GroupVersionResource.Resource || !slices.Contains([]string{"create", "update", "delete"}, r.Verb) {
+		if ref == nil || ref.Resource != v1.GroupVersionResource.Resource || !slices.Contains([]string{"create", "update", "delete"}, r.Verb) {
 			continue
 		}
 		if _, ours := s.names[ref.Name]; ours && r.ResponseStatus != nil && r.ResponseStatus.Code < 300 {

@@ -16,7 +16,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -52,7 +52,7 @@ func (s *scene) webhook(t *testing.T, server *httptest.Server) {
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "mangle-"},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
 			Name: "mangle.example.com", AdmissionReviewVersions: []string{"v1"}, SideEffects: &none, FailurePolicy: &fail,
-			ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{podinfolookup.LabelNamespace: s.namespace}},
+			ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{v1.LabelNamespace: s.namespace}},
 			ClientConfig: admissionregistrationv1.WebhookClientConfig{
 				URL:      &server.URL,
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
@@ -60,8 +60,8 @@ func (s *scene) webhook(t *testing.T, server *httptest.Server) {
 			Rules: []admissionregistrationv1.RuleWithOperations{{
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
 				Rule: admissionregistrationv1.Rule{
-					APIGroups: []string{podinfolookup.GroupVersionResource.Group}, APIVersions: []string{"*"},
-					Resources: []string{podinfolookup.GroupVersionResource.Resource},
+					APIGroups: []string{v1.GroupVersionResource.Group}, APIVersions: []string{"*"},
+					Resources: []string{v1.GroupVersionResource.Resource},
 				},
 			}},
 		}},
@@ -126,7 +126,7 @@ func TestProgram_MutatingWebhook(t *testing.T) {
 					return err
 				}
 				list, err := testcrs().List(t.Context(), metav1.ListOptions{
-					LabelSelector: podinfolookup.LabelNamespace + "=" + s.namespace + "," + podinfolookup.LabelWorkload,
+					LabelSelector: v1.LabelNamespace + "=" + s.namespace + "," + v1.LabelWorkload,
 				})
 				if err == nil && len(list.Items) > 0 {
 					err = fmt.Errorf("%d Testcrs have a workload", len(list.Items))

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -39,7 +39,7 @@ func deleteIt(ctx context.Context, u *unstructured.Unstructured) {
 func (s *scene) undo(t *testing.T, undo func(context.Context, *unstructured.Unstructured)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	events, err := testcrs().Watch(ctx, metav1.ListOptions{LabelSelector: podinfolookup.LabelNamespace + "=" + s.namespace})
+	events, err := testcrs().Watch(ctx, metav1.ListOptions{LabelSelector: v1.LabelNamespace + "=" + s.namespace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestProgram_TwoWriters(t *testing.T) {
 		cause string
 	}{
 		{name: "a client edits", undo: edit("some-operator"), cause: "some-operator"},
-		{name: "a client that calls itself as the program edits", undo: edit(podinfolookup.ManagedBy), cause: "without --leader-elect"},
+		{name: "a client that calls itself as the program edits", undo: edit(v1.ManagedBy), cause: "without --leader-elect"},
 		{name: "a client deletes", undo: deleteIt, cause: "a client deletes them"},
 	}
 	for _, test := range tests {

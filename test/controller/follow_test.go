@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // change is one thing that happens to a Pod, and the fields of the Testcr that
@@ -181,7 +181,7 @@ func TestPodsOfEveryShape(t *testing.T) {
 				{APIVersion: "apps/v1", Kind: "StatefulSet", Name: long, UID: "1", Controller: &yes},
 			}}},
 			want:       map[string]any{"podname": long, "ownername": long, "workloadkind": "StatefulSet", "workloadname": long},
-			wantLabels: map[string]string{podinfolookup.LabelWorkload: podinfolookup.LabelValue(long)},
+			wantLabels: map[string]string{v1.LabelWorkload: v1.LabelValue(long)},
 		},
 		{
 			name: "of a Deployment",
@@ -190,7 +190,7 @@ func TestPodsOfEveryShape(t *testing.T) {
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "cart-5d9f", UID: "1", Controller: &yes}},
 			}},
 			want:       map[string]any{"ownerkind": "ReplicaSet", "ownername": "cart-5d9f", "workloadkind": "Deployment", "workloadname": "cart"},
-			wantLabels: map[string]string{podinfolookup.LabelWorkload: "cart"},
+			wantLabels: map[string]string{v1.LabelWorkload: "cart"},
 		},
 		{
 			name: "with an owner whose name no label can have",
@@ -198,7 +198,7 @@ func TestPodsOfEveryShape(t *testing.T) {
 				{APIVersion: "example.com/v1", Kind: "Thing", Name: "a/b c:ü", UID: "1", Controller: &yes},
 			}}},
 			want:       map[string]any{"ownername": "a/b c:ü", "workloadname": "a/b c:ü"},
-			wantLabels: map[string]string{podinfolookup.LabelWorkload: podinfolookup.LabelValue("a/b c:ü")},
+			wantLabels: map[string]string{v1.LabelWorkload: v1.LabelValue("a/b c:ü")},
 		},
 		{
 			name: "with init containers",

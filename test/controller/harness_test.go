@@ -28,6 +28,11 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -70,12 +75,15 @@ func prepare(t *testing.T, wrap wrapper, of podinfolookup.Config, namespaces ...
 	typed := rest.CopyConfig(config)
 	typed.ContentType = runtime.ContentTypeProtobuf
 	clientset := kubernetes.NewForConfigOrDie(typed)
-	reader, err := podinfolookup.NewTestcrReader(config)
+	reader, err := wire.NewTestcrReader(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(podinfolookup.ShortAnswers(config)), reader, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
+	testcrs, err := testcrcache.New(testcrcache.Config{
+		Client: dynamic.NewForConfigOrDie(wire.ShortAnswers(config)), Reader: reader,
+		Check: func(ctx context.Context) error {
+			return testcrcache.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,16 +91,12 @@ func prepare(t *testing.T, wrap wrapper, of podinfolookup.Config, namespaces ...
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true), ktesting.Verbosity(4)))
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	background, stopBackground := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logger))
-	pods := map[string]*podinfolookup.PodInformer{}
-	var wg sync.WaitGroup
-	for _, namespace := range namespaces {
-		informer, err := podinfolookup.NewPodInformer(clientset, namespace, testcrs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pods[namespace] = informer
-		wg.Go(func() { informer.RunWithContext(background) })
+	pods, err := podcache.New(clientset, namespaces...)
+	if err != nil {
+		t.Fatal(err)
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() { pods.RunWithContext(background) })
 	of.Pods, of.Testcrs = pods, testcrs
 	controller, err := podinfolookup.New(ctx, of)
 	if err != nil {
@@ -135,7 +139,7 @@ func (r *running) verbs(t *testing.T) []string {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func pods(ns string) interface {
@@ -183,7 +187,7 @@ func release(t *testing.T, pod *corev1.Pod) {
 }
 
 func nameOf(pod *corev1.Pod) string {
-	return podinfolookup.NameFor(cache.NewObjectName(pod.Namespace, pod.Name))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(pod.Namespace, pod.Name)))
 }
 
 // read returns the Testcr called name, nil when there is none.
@@ -207,7 +211,7 @@ func waitTrue(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
 		if got, err = read(ctx, nameOf(pod)); err != nil || got == nil {
 			return errors.Join(err, errors.New("no Testcr"))
 		}
-		want := podinfolookup.FromPod(live).Encode()
+		want := testenv.Object(desired.FromPod(live))
 		if diff := cmp.Diff(want.Object["spec"], got.Object["spec"]); diff != "" {
 			return fmt.Errorf("spec (-want +got):\n%s", diff)
 		}

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -171,7 +171,7 @@ func TestAForeignTestcrOfTheRightPodIsAdopted(t *testing.T) {
 	pod.Namespace = ns
 	createTestcr(t, newTestcr(nameOf(pod), ns+"/web", nil))
 	synced(t, nil, ns)
-	if got := waitTrue(t, create(t, ns, pod)); got.GetLabels()[podinfolookup.LabelManagedBy] != podinfolookup.ManagedBy {
+	if got := waitTrue(t, create(t, ns, pod)); got.GetLabels()[v1.LabelManagedBy] != v1.ManagedBy {
 		t.Errorf("labels are %v", got.GetLabels())
 	}
 }
@@ -179,7 +179,7 @@ func TestAForeignTestcrOfTheRightPodIsAdopted(t *testing.T) {
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	ns, other := env.Namespace(t, ""), env.Namespace(t, "")
-	ours := map[string]string{podinfolookup.LabelManagedBy: podinfolookup.ManagedBy}
+	ours := map[string]string{v1.LabelManagedBy: v1.ManagedBy}
 	name := func(ns, pod string) string {
 		return nameOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: pod}})
 	}
@@ -258,7 +258,7 @@ func TestWritesThatComeTooLate(t *testing.T) {
 		{
 			name: "a create meets one that exists", method: http.MethodPost,
 			what: func(ctx context.Context, name string) error {
-				_, err := testcrs().Create(ctx, newTestcr(name, "x/y", map[string]string{podinfolookup.LabelManagedBy: podinfolookup.ManagedBy}), metav1.CreateOptions{})
+				_, err := testcrs().Create(ctx, newTestcr(name, "x/y", map[string]string{v1.LabelManagedBy: v1.ManagedBy}), metav1.CreateOptions{})
 				return err
 			},
 			want: []string{"create 409", "update 200", "update 200", "update 200", "delete 200"},

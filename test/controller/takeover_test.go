@@ -173,7 +173,7 @@ func TestTakesOverWithOldCaches(t *testing.T) {
 			verbs := &verbsOf{count: map[podinfolookup.Verb]int{}}
 			var flow func()
 			after, left := leave(t, ns, func() *running {
-				return prepare(t, stall.wrap, podinfolookup.Config{Workers: 4, Replicas: test.replicas, Synced: verbs.synced}, ns)
+				return prepare(t, stall.wrap, podinfolookup.Config{Workers: 4, LeaderElected: test.replicas, OnSync: verbs.synced}, ns)
 			}, func() { flow = stall.stall() })
 			defer flow()
 

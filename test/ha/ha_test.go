@@ -15,9 +15,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -94,7 +95,7 @@ func wrote(t *testing.T, p *testenv.Program, namespace, name string) {
 // writesOf returns how often the API server was asked to create a Pod's Testcr.
 func writesOf(t *testing.T, namespace, name string) (n int) {
 	t.Helper()
-	testcr := podinfolookup.NameFor(cache.NewObjectName(namespace, name))
+	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
 	for _, request := range env.Requests(t) {
 		if request.ObjectRef != nil && request.ObjectRef.Resource == "testcrs" && request.Verb == "create" &&
 			request.ObjectRef.Name == testcr {
@@ -297,9 +298,9 @@ func waits(t *testing.T, p *testenv.Program, cause string) {
 
 func hasTestcr(t *testing.T, namespace, name string) {
 	t.Helper()
-	testcr := podinfolookup.NameFor(cache.NewObjectName(namespace, name))
+	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
+		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
 		return err
 	})
 }

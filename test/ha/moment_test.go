@@ -17,11 +17,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -190,8 +191,8 @@ func TestALeaderThatWasAnotherForAMoment(t *testing.T) {
 	if code := next.Wait(t, testenv.StopWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	testcrs := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
-	changed := podinfolookup.NameFor(cache.NewObjectName(namespace, "changed"))
+	testcrs := env.Dynamic.Resource(v1.GroupVersionResource)
+	changed := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "changed")))
 	want, err := testcrs.Get(t.Context(), changed, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +204,7 @@ func TestALeaderThatWasAnotherForAMoment(t *testing.T) {
 	}
 	// It works again once it repairs another Testcr; by the second time it has tried
 	// again what failed without the lease.
-	same := podinfolookup.NameFor(cache.NewObjectName(namespace, "same"))
+	same := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "same")))
 	for range 2 {
 		if err := testcrs.Delete(t.Context(), same, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/retry"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -294,7 +294,7 @@ func programAgent(t *testing.T) string {
 	if code := p.Wait(t, testenv.StopWithin); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	return podinfolookup.ManagedBy + "/" + strings.Fields(p.Stdout.String())[1]
+	return v1.ManagedBy + "/" + strings.Fields(p.Stdout.String())[1]
 }
 
 // TestBounds_GonePodsLeaveNoMemory creates and deletes Pods with long strings, one

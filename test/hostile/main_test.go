@@ -14,12 +14,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -128,11 +129,11 @@ func remove(t *testing.T, namespace, name string) {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func nameFor(namespace, pod string) string {
-	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, pod)))
 }
 
 // follows waits until the Testcr of a Pod is of its UID and has its phase and IP,

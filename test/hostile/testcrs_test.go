@@ -14,11 +14,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-var ours = map[string]string{podinfolookup.LabelManagedBy: podinfolookup.ManagedBy}
+var ours = map[string]string{v1.LabelManagedBy: v1.ManagedBy}
 
 // each returns a spec with one value in every field there is.
 func each(value any) map[string]any {

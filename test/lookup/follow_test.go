@@ -15,7 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -33,7 +35,7 @@ func TestAnswersFollowTheTestcrs(t *testing.T) {
 		waitFor(t, h, path, "follow/web-0")
 	}
 	code, one := ask(t.Context(), t, h, "/v1/pods/follow/web-0")
-	if diff := cmp.Diff(podinfolookup.FromPod(pod).Spec, one.Pod.TestcrSpec); diff != "" || code != http.StatusOK {
+	if diff := cmp.Diff(desired.FromPod(pod).Spec, one.Pod.TestcrSpec); diff != "" || code != http.StatusOK {
 		t.Errorf("status %d (-want +got):\n%s", code, diff)
 	}
 	if first.ResourceVersion == "" || first.AgeSeconds > 30 {
@@ -56,14 +58,14 @@ func TestAnswersFollowTheTestcrs(t *testing.T) {
 
 	// Somebody takes it from us: it is no longer answered with.
 	patch := func(label string) {
-		data := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, podinfolookup.LabelManagedBy, label)
-		if _, err := testcrs().Patch(t.Context(), podinfolookup.FromPod(pod).Name, types.MergePatchType, []byte(data), metav1.PatchOptions{}); err != nil {
+		data := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, v1.LabelManagedBy, label)
+		if _, err := testcrs().Patch(t.Context(), desired.FromPod(pod).Name, types.MergePatchType, []byte(data), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	patch("null")
 	waitFor(t, h, uid)
-	patch(`"` + podinfolookup.ManagedBy + `"`)
+	patch(`"` + v1.ManagedBy + `"`)
 	waitFor(t, h, uid, "follow/web-0")
 
 	remove(t, pod)
@@ -90,7 +92,7 @@ func TestTheCRDGoesAndComesBack(t *testing.T) {
 		}
 	})
 	testenv.Eventually(t, func(ctx context.Context) error {
-		if code, a := ask(ctx, t, h, "/v1/pods?ip=10.7.0.3"); code != http.StatusServiceUnavailable || a.Error != podinfolookup.ErrCRDMissing.Error() {
+		if code, a := ask(ctx, t, h, "/v1/pods?ip=10.7.0.3"); code != http.StatusServiceUnavailable || a.Error != testcrcache.ErrCRDMissing.Error() {
 			return fmt.Errorf("%d %+v, want 503 for the missing CRD", code, a)
 		}
 		return nil

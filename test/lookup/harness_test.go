@@ -21,8 +21,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -32,19 +35,22 @@ func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) 
 
 // prepare returns the handler of a Lookup on the API server, and the informer
 // that it listens to, which has yet to be run. wrap may be nil.
-func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podinfolookup.TestcrInformer) {
+func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *testcrcache.Cache) {
 	t.Helper()
 	config := rest.CopyConfig(env.Config)
 	if wrap != nil {
 		config.Wrap(wrap)
 	}
 	clientset := kubernetes.NewForConfigOrDie(config)
-	reader, err := podinfolookup.NewTestcrReader(config)
+	reader, err := wire.NewTestcrReader(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testcrs, err := podinfolookup.NewTestcrInformer(dynamic.NewForConfigOrDie(config), reader, func(ctx context.Context) error {
-		return podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
+	testcrs, err := testcrcache.New(testcrcache.Config{
+		Client: dynamic.NewForConfigOrDie(config), Reader: reader,
+		Check: func(ctx context.Context) error {
+			return testcrcache.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,15 +138,15 @@ func waitFor(t *testing.T, h http.Handler, path string, want ...string) answer {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 // create writes the Testcr of a Pod, as the controller would; it goes with the
 // test.
 func create(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	testcr := podinfolookup.FromPod(pod)
-	if _, err := testcrs().Create(t.Context(), testcr.Encode(), metav1.CreateOptions{}); err != nil {
+	testcr := desired.FromPod(pod)
+	if _, err := testcrs().Create(t.Context(), testenv.Object(testcr), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -154,7 +160,7 @@ func create(t *testing.T, pod *corev1.Pod) {
 // update writes the Testcr of a Pod over the one that is there.
 func update(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	u := podinfolookup.FromPod(pod).Encode()
+	u := testenv.Object(desired.FromPod(pod))
 	have, err := testcrs().Get(t.Context(), u.GetName(), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +173,7 @@ func update(t *testing.T, pod *corev1.Pod) {
 
 func remove(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	if err := testcrs().Delete(t.Context(), podinfolookup.FromPod(pod).Name, metav1.DeleteOptions{}); err != nil {
+	if err := testcrs().Delete(t.Context(), desired.FromPod(pod).Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

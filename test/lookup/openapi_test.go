@@ -22,7 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -122,8 +122,8 @@ func TestEachFieldIsDocumented(t *testing.T) {
 		of            reflect.Type
 		more, mustToo []string
 	}{
-		{"Pod", reflect.TypeFor[podinfolookup.TestcrSpec](), []string{"testcr", "live", "note", "omitted"}, []string{"testcr", "live"}},
-		{"Container", reflect.TypeFor[podinfolookup.Container](), nil, nil},
+		{"Pod", reflect.TypeFor[v1.TestcrSpec](), []string{"testcr", "live", "note", "omitted"}, []string{"testcr", "live"}},
+		{"Container", reflect.TypeFor[v1.Container](), nil, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.schema, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // TestTheAPIServerSelects asks the API server itself, by what a Pod has several
@@ -22,9 +22,9 @@ func TestTheAPIServerSelects(t *testing.T) {
 	for _, pod := range []*corev1.Pod{a, b, many} {
 		create(t, pod)
 	}
-	ip := func(s string) string { return podinfolookup.LabelIP(netip.MustParseAddr(s)) }
+	ip := func(s string) string { return v1.LabelIP(netip.MustParseAddr(s)) }
 	id := func(s string) string {
-		key, ok := podinfolookup.LabelContainer(s)
+		key, ok := v1.LabelContainer(s)
 		if !ok {
 			t.Fatalf("%s has no label", s)
 		}
@@ -44,8 +44,8 @@ func TestTheAPIServerSelects(t *testing.T) {
 		{"a container ID", "cid.stable.example.com/777777777777", "", []string{"select/a"}},
 		{"a container ID in another spelling", id("docker://" + idOf(8)), "", []string{"select/b"}},
 		{"a container ID of none", id("666666666666"), "", nil},
-		{"what is not told by labels", podinfolookup.LabelMore + "=true," + podinfolookup.LabelNamespace + "=select", "", []string{"select/many"}},
-		{"a workload", podinfolookup.LabelWorkload + "=web," + podinfolookup.LabelNamespace + "=select", "", []string{"select/a", "select/b", "select/many"}},
+		{"what is not told by labels", v1.LabelMore + "=true," + v1.LabelNamespace + "=select", "", []string{"select/many"}},
+		{"a workload", v1.LabelWorkload + "=web," + v1.LabelNamespace + "=select", "", []string{"select/a", "select/b", "select/many"}},
 		{"podkey", "", "spec.podkey=select/a", []string{"select/a"}},
 		{"podname", "", "spec.podname=many", []string{"select/many"}},
 		{"poduid", "", "spec.poduid=" + string(b.UID), []string{"select/b"}},

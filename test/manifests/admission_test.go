@@ -17,7 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -39,12 +40,12 @@ func testcrsAs(t *testing.T, kubeconfig string, change func(*rest.Config)) dynam
 	if change != nil {
 		change(config)
 	}
-	return dynamic.NewForConfigOrDie(config).Resource(podinfolookup.GroupVersionResource)
+	return dynamic.NewForConfigOrDie(config).Resource(v1.GroupVersionResource)
 }
 
 // testcrOf is the Testcr of a Pod that there is not.
 func testcrOf(name string) *unstructured.Unstructured {
-	return podinfolookup.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: "u"}}).Encode()
+	return testenv.Object(desired.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: "u"}}))
 }
 
 // write is a way to write a Testcr that is there, but for create, which meets none.
@@ -101,7 +102,7 @@ func TestWhoMayWriteTestcrs(t *testing.T) {
 	for _, test := range tests {
 		for _, verb := range append(test.may, test.mayNot...) {
 			t.Run(test.name+" "+verb, func(t *testing.T) {
-				resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+				resource := env.Dynamic.Resource(v1.GroupVersionResource)
 				u, err := resource.Create(t.Context(), testcrOf("nginx"), metav1.CreateOptions{})
 				if err != nil {
 					t.Fatal(err)
@@ -192,7 +193,7 @@ func TestThePolicyHoldsForSubresources(t *testing.T) {
 
 func TestDeletingTheCRDDeletesAllTestcrs(t *testing.T) {
 	admin := clusterAdmin(t, "remover")
-	resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	resource := env.Dynamic.Resource(v1.GroupVersionResource)
 	for i := range 3 {
 		if _, err := resource.Create(t.Context(), testcrOf(fmt.Sprint("pod-", i)), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -41,7 +41,7 @@ func TestAdmission_GarbageCollector(t *testing.T) {
 		{"one user for all controllers", env.User(t, manager, "system:masters").Write(t), "false"},
 	}
 	admin := clusterAdmin(t, "cascading")
-	resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	resource := env.Dynamic.Resource(v1.GroupVersionResource)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			p := collect(t, test.kubeconfig, "--use-service-account-credentials="+test.own)
@@ -128,7 +128,7 @@ func TestAdmission_KubernetesOwnWork(t *testing.T) {
 		{"a migrator deletes", "migrator", writes["delete"], false},
 	}
 	admin := clusterAdmin(t, "kubernetes")
-	resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	resource := env.Dynamic.Resource(v1.GroupVersionResource)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			client := testcrsAs(t, admin, func(c *rest.Config) {

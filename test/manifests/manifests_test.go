@@ -18,7 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -181,12 +182,12 @@ func create(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "u1"}}
 	pod.Spec.NodeName = "node-7"
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.7", HostIP: "192.0.2.7"}
-	resource := env.Dynamic.Resource(podinfolookup.GroupVersionResource)
-	if _, err := resource.Create(t.Context(), podinfolookup.FromPod(pod).Encode(), metav1.CreateOptions{}); err != nil {
+	resource := env.Dynamic.Resource(v1.GroupVersionResource)
+	if _, err := resource.Create(t.Context(), testenv.Object(desired.FromPod(pod)), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		name := podinfolookup.FromPod(pod).Name
+		name := desired.FromPod(pod).Name
 		if err := resource.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}

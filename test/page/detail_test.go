@@ -9,7 +9,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/google/go-cmp/cmp"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
 func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
@@ -21,10 +22,10 @@ func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
 		hostIP: "192.0.2.70", labels: map[string]string{"app": "web", "example.com/tier": "front"},
 	}).object(elsewhere)
 	of.UID = "0fabc8b0-d40e-4a09-a608-0edc993d8178"
-	err := write(t.Context(), of, func(s *podinfolookup.TestcrSpec) {
+	err := write(t.Context(), of, func(s *v1.TestcrSpec) {
 		s.OwnerKind, s.OwnerName, s.WorkloadKind, s.WorkloadName = "ReplicaSet", "web-5d9c7b8f6", "Deployment", "web"
 		s.ServiceAccount = "web"
-		s.Containers = append(s.Containers, podinfolookup.Container{Name: "setup", Image: "busybox:1", Kind: podinfolookup.ContainerInit})
+		s.Containers = append(s.Containers, v1.Container{Name: "setup", Image: "busybox:1", Kind: v1.ContainerInit})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
 		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Phase", "Running"}, {"Ready", "yes"},
 		{"Terminating", "no"}, {"IP", "10.4.0.1"}, {"All IPs", "10.4.0.1"}, {"All IPs", "fd00:4::1"}, {"Host network", "no"},
 		{"Node", "detail-1"}, {"Node's IP", "192.0.2.70"}, {"Workload", "deployment/web"}, {"Owner", "replicaset/web-5d9c7b8f6"},
-		{"Service account", "web"}, {"Created", "none"}, {"Started", "none"}, {"Testcr", podinfolookup.FromPod(of).Name},
+		{"Service account", "web"}, {"Created", "none"}, {"Started", "none"}, {"Testcr", desired.FromPod(of).Name},
 		{"Command", "kubectl -n " + elsewhere + " get pod " + of.Name + " -o yaml"},
 		{"Name", "main"}, {"Kind", "regular"}, {"Image", "nginx:1.29"}, {"ID", "containerd://" + containerID},
 		{"Name", "setup"}, {"Kind", "init"}, {"Image", "busybox:1"}, {"ID", "none"},
@@ -118,7 +119,7 @@ func TestHostileTextStaysText(t *testing.T) {
 	const hostile = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
 	elsewhere := ns + "-hostile"
 	of := (&pod{name: "a", image: hostile, node: hostile, id: "x://" + hostile, labels: map[string]string{"evil": hostile, hostile: "evil"}}).object(elsewhere)
-	err := write(t.Context(), of, func(s *podinfolookup.TestcrSpec) {
+	err := write(t.Context(), of, func(s *v1.TestcrSpec) {
 		s.WorkloadKind, s.WorkloadName, s.ServiceAccount, s.PodIPs, s.Phase = hostile, hostile, hostile, []string{hostile}, hostile
 	})
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/browser"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -133,8 +134,8 @@ func remove(t *testing.T, namespace, name string) {
 
 // write stores the Testcr of a Pod that there is not. Its namespace must be one
 // that no program watches, which would delete it.
-func write(ctx context.Context, of *corev1.Pod, change func(*podinfolookup.TestcrSpec)) error {
-	testcr := podinfolookup.FromPod(of)
+func write(ctx context.Context, of *corev1.Pod, change func(*v1.TestcrSpec)) error {
+	testcr := desired.FromPod(of)
 	if change != nil {
 		change(&testcr.Spec)
 	}
@@ -142,7 +143,7 @@ func write(ctx context.Context, of *corev1.Pod, change func(*podinfolookup.Testc
 	if err != nil {
 		return err
 	}
-	_, err = env.Dynamic.Resource(podinfolookup.GroupVersionResource).
+	_, err = env.Dynamic.Resource(v1.GroupVersionResource).
 		Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{})
 	return err
 }

@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // TestQuery_KeptByAFinalizer: of a Testcr that outlives its Pod the name is left.
 // It is no Pod, whichever way it is asked for.
 func TestQuery_KeptByAFinalizer(t *testing.T) {
 	create(t, pod("held/other", "10.6.0.7"))
-	name := podinfolookup.NameFor(cache.NewObjectName("held", "gone"))
+	name := v1.NameFor(types.NamespacedName(cache.NewObjectName("held", "gone")))
 	held := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "stable.example.com/v1", "kind": "Testcr",
 		"spec": map[string]any{

@@ -22,7 +22,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/dynamic"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/plugin"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -123,7 +124,7 @@ func pod(key string, ips ...string) *corev1.Pod {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 // create creates the Testcrs of pods, as the controller does, for as long as
@@ -131,13 +132,13 @@ func testcrs() dynamic.ResourceInterface {
 func create(t *testing.T, pods ...*corev1.Pod) {
 	t.Helper()
 	for _, p := range pods {
-		put(t, podinfolookup.FromPod(p))
+		put(t, desired.FromPod(p))
 	}
 }
 
-func put(t *testing.T, c *podinfolookup.Testcr) {
+func put(t *testing.T, c *v1.Testcr) {
 	t.Helper()
-	created, err := testcrs().Create(t.Context(), c.Encode(), metav1.CreateOptions{})
+	created, err := testcrs().Create(t.Context(), testenv.Object(c), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +177,13 @@ func gone(ctx context.Context, t *testing.T, name string) {
 // change overwrites the Testcr of a Pod.
 func change(t *testing.T, p *corev1.Pod) {
 	t.Helper()
-	c := podinfolookup.FromPod(p)
+	c := desired.FromPod(p)
 	have, err := testcrs().Get(t.Context(), c.Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.ResourceVersion = have.GetResourceVersion()
-	changed, err := testcrs().Update(t.Context(), c.Encode(), metav1.UpdateOptions{})
+	changed, err := testcrs().Update(t.Context(), testenv.Object(c), metav1.UpdateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func change(t *testing.T, p *corev1.Pod) {
 
 func remove(t *testing.T, p *corev1.Pod) {
 	t.Helper()
-	if err := testcrs().Delete(t.Context(), podinfolookup.FromPod(p).Name, metav1.DeleteOptions{}); err != nil {
+	if err := testcrs().Delete(t.Context(), desired.FromPod(p).Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

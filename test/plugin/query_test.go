@@ -13,7 +13,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -150,10 +151,10 @@ func TestTrustsNoSelector(t *testing.T) {
 		crowded.Status.PodIPs = append(crowded.Status.PodIPs, corev1.PodIP{IP: fmt.Sprintf("10.3.0.%d", i)})
 	}
 	create(t, crowded)
-	foreign, renamed := podinfolookup.FromPod(pod("shop/foreign", "10.3.1.1")), podinfolookup.FromPod(pod("shop/renamed", "10.3.1.1"))
-	delete(foreign.Labels, podinfolookup.LabelManagedBy)
-	renamed.Name = podinfolookup.FromPod(pod("shop/x")).Name
-	liar := podinfolookup.FromPod(pod("shop/liar", "10.3.1.1"))
+	foreign, renamed := desired.FromPod(pod("shop/foreign", "10.3.1.1")), desired.FromPod(pod("shop/renamed", "10.3.1.1"))
+	delete(foreign.Labels, v1.LabelManagedBy)
+	renamed.Name = desired.FromPod(pod("shop/x")).Name
+	liar := desired.FromPod(pod("shop/liar", "10.3.1.1"))
 	liar.Spec.PodIPs = []string{"10.3.1.2"}
 	put(t, foreign)
 	put(t, renamed)
@@ -252,7 +253,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 
 func TestOutputFormats(t *testing.T) {
 	create(t, shop()...)
-	name := podinfolookup.FromPod(pod("shop/web")).Name
+	name := desired.FromPod(pod("shop/web")).Name
 	tests := []struct {
 		name string
 		args []string
@@ -296,7 +297,7 @@ func TestListIsAllThatQueriesNeed(t *testing.T) {
 	reader := env.User(t, name).Write(t)
 	roles := env.Clients.RbacV1()
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{podinfolookup.GroupVersionResource.Group}, Resources: []string{podinfolookup.GroupVersionResource.Resource}, Verbs: []string{"list"},
+		APIGroups: []string{v1.GroupVersionResource.Group}, Resources: []string{v1.GroupVersionResource.Resource}, Verbs: []string{"list"},
 	}}}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: name},
 		Subjects: []rbacv1.Subject{{Kind: "User", Name: name}}}

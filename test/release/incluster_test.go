@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/kubernetes"
@@ -26,7 +27,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -163,9 +164,9 @@ func createPod(t *testing.T, namespace, name string) {
 // written waits for a Pod's Testcr.
 func written(t *testing.T, namespace, name string) {
 	t.Helper()
-	testcr := podinfolookup.NameFor(cache.NewObjectName(namespace, name))
+	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
+		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
 		return err
 	})
 }

@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func start(t *testing.T, namespace, kubeconfig string) *testenv.Program {
@@ -89,7 +89,7 @@ func remove(t *testing.T, namespace, name string) {
 }
 
 func nameFor(namespace, pod string) string {
-	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, pod)))
 }
 
 // has waits until the Testcr of a Pod has an IP, or is gone for "-".
@@ -294,7 +294,7 @@ func newProxy(t *testing.T) *proxy {
 }
 
 func isTestcrs(r *http.Request) bool {
-	return strings.Contains(r.URL.Path, "/"+podinfolookup.GroupVersionResource.Resource)
+	return strings.Contains(r.URL.Path, "/"+v1.GroupVersionResource.Resource)
 }
 
 func (p *proxy) hold() {

@@ -24,7 +24,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/cert"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -161,7 +162,7 @@ func (o *other) isAhead(r *http.Request) (hang bool) {
 	if pod == nil || r.Method != http.MethodPut || path.Base(r.URL.Path) != pod.testcr() || !o.of.CompareAndSwap(pod, nil) {
 		return false
 	}
-	_, _ = env.Dynamic.Resource(podinfolookup.GroupVersionResource).Patch(r.Context(), pod.testcr(), types.MergePatchType,
+	_, _ = env.Dynamic.Resource(v1.GroupVersionResource).Patch(r.Context(), pod.testcr(), types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"by":"somebody"}}}`), metav1.PatchOptions{}) // if not, the right to get stays idle
 	return false
 }
@@ -170,7 +171,7 @@ func (o *other) isAhead(r *http.Request) (hang bool) {
 type pod string
 
 func (p pod) testcr() string {
-	return podinfolookup.NameFor(cache.NewObjectName("default", string(p)))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName("default", string(p))))
 }
 
 // createPod creates a Pod. If nothing is in the way, its Testcr is there.
@@ -185,7 +186,7 @@ func createPod(t *testing.T, name string) pod {
 	}
 	p := pod(name)
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, p.testcr(), metav1.GetOptions{})
+		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, p.testcr(), metav1.GetOptions{})
 		return err
 	})
 	return p
@@ -205,7 +206,7 @@ func (p pod) run(t *testing.T) {
 // selects.
 func (p pod) isTold(ctx context.Context, selector string) error {
 	selector = strings.TrimPrefix(selector+",spec.podkey=default/"+string(p), ",")
-	list, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).List(ctx, metav1.ListOptions{FieldSelector: selector})
+	list, err := env.Dynamic.Resource(v1.GroupVersionResource).List(ctx, metav1.ListOptions{FieldSelector: selector})
 	if err == nil && len(list.Items) != 1 {
 		err = fmt.Errorf("%d Testcrs have %s", len(list.Items), selector)
 	}
@@ -218,7 +219,7 @@ func (p pod) delete(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Get(ctx, p.testcr(), metav1.GetOptions{})
+		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, p.testcr(), metav1.GetOptions{})
 		if err == nil {
 			return fmt.Errorf("the Testcr of %s is still there", p)
 		}
@@ -232,10 +233,10 @@ func (p pod) delete(t *testing.T) {
 // inTheWay puts a Testcr that is not ours where that of a Pod would be.
 func inTheWay(t *testing.T, name string) {
 	t.Helper()
-	u := podinfolookup.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "somebody", Name: "else", UID: "u"}}).Encode()
+	u := testenv.Object(desired.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "somebody", Name: "else", UID: "u"}}))
 	u.SetName(pod(name).testcr())
 	u.SetLabels(nil)
-	if _, err := env.Dynamic.Resource(podinfolookup.GroupVersionResource).Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
+	if _, err := env.Dynamic.Resource(v1.GroupVersionResource).Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

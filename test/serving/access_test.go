@@ -18,10 +18,11 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -128,7 +129,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		{"may get and searches", "/v1/search?q=none", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
 		{"may get and streams", "/v1/events", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
 		{"may list and asks for one", one, login("Bearer", lister), "", 403, "",
-			may("lister", "get testcrs.stable.example.com/"+podinfolookup.NameFor(cache.NewObjectName("default", "none")))},
+			may("lister", "get testcrs.stable.example.com/"+v1.NameFor(types.NamespacedName(cache.NewObjectName("default", "none"))))},
 		{"may list and asks for all", all, login("Bearer", lister), "", 404, "", ""},
 		{"may nothing", all, login("Bearer", nobody), "", 403, "", may("nobody", "list testcrs.stable.example.com")},
 		{"may scrape and scrapes", "/metrics", login("Bearer", scraper), "", 200, "", ""},

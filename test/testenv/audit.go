@@ -10,7 +10,7 @@ import (
 
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // auditPolicy logs each write of a Testcr, and whatever the service account asks
@@ -36,7 +36,7 @@ func (e *Env) Writes(t testing.TB, userAgent string) []auditv1.Event {
 	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
 	return e.requests(t, func(r *auditv1.Event) bool {
 		return r.UserAgent == userAgent && r.Stage == auditv1.StageResponseComplete && slices.Contains(writes, r.Verb) &&
-			r.ObjectRef != nil && r.ObjectRef.Resource == podinfolookup.GroupVersionResource.Resource
+			r.ObjectRef != nil && r.ObjectRef.Resource == v1.GroupVersionResource.Resource
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/retry"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // ChangeCRD makes the CRD that of yaml/ as change leaves it, nil for as it is. The
@@ -32,7 +32,7 @@ func (e *Env) ChangeCRD(t *testing.T, change func(*apiextensionsv1.CustomResourc
 func (e *Env) changeCRD(ctx context.Context, change func(*apiextensionsv1.CustomResourceDefinitionVersion)) error {
 	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		live, err := crds.Get(ctx, podinfolookup.GroupVersionResource.GroupResource().String(), metav1.GetOptions{})
+		live, err := crds.Get(ctx, v1.GroupVersionResource.GroupResource().String(), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (e *Env) WhileAnyShape(t *testing.T, write func()) {
 // with this spec, and accepted is true of what it stores of it.
 func (e *Env) Stores(t *testing.T, spec any, accepted func(stored any) bool) {
 	t.Helper()
-	testcrs := e.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	testcrs := e.Dynamic.Resource(v1.GroupVersionResource)
 	probe := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "stable.example.com/v1", "kind": "Testcr", "spec": spec}}
 	probe.SetName("probe")
 	Eventually(t, func(ctx context.Context) error {

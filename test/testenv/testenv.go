@@ -27,7 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // Poll is how often a condition is looked at, and Patience how long it may take
@@ -189,12 +189,12 @@ func (e *Env) ApplyCRD(ctx context.Context) error {
 // last after minutes, unless the CRD changes.
 func (e *Env) DeleteCRD(ctx context.Context) error {
 	crds := e.Extensions.ApiextensionsV1().CustomResourceDefinitions()
-	name := podinfolookup.GroupVersionResource.GroupResource().String()
+	name := v1.GroupVersionResource.GroupResource().String()
 	crd, err := crds.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	served := podinfolookup.GroupVersionResource.GroupResource().WithVersion(crd.Spec.Versions[0].Name)
+	served := v1.GroupVersionResource.GroupResource().WithVersion(crd.Spec.Versions[0].Name)
 	err = wait.PollUntilContextTimeout(ctx, Poll, Patience, true, func(ctx context.Context) (bool, error) {
 		_, err := e.Dynamic.Resource(served).List(ctx, metav1.ListOptions{})
 		return err == nil, nil

@@ -22,7 +22,8 @@ import (
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
 // equip makes the two users, with what yaml/ has for the program's.
@@ -85,8 +86,8 @@ func (e *Env) inForce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = client.Resource(podinfolookup.GroupVersionResource).
-			Create(ctx, podinfolookup.FromPod(pod).Encode(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err = client.Resource(v1.GroupVersionResource).
+			Create(ctx, Object(desired.FromPod(pod)), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
 	var ours, theirs error

@@ -14,10 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -85,11 +86,11 @@ func newPod(name string) *corev1.Pod {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func nameFor(namespace, pod string) string {
-	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, pod)))
 }
 
 func must(t *testing.T, err error) {

@@ -12,11 +12,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -107,11 +108,11 @@ func deletePod(ctx context.Context, namespace, name string) error {
 }
 
 func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(podinfolookup.GroupVersionResource)
+	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func nameFor(namespace, pod string) string {
-	return podinfolookup.NameFor(cache.NewObjectName(namespace, pod))
+	return v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, pod)))
 }
 
 // change writes the Testcr of a Pod as f leaves it.
