@@ -117,7 +117,7 @@ func (c *Cache) Get(key cache.ObjectName) (want *v1.Testcr, isFresh bool) {
 // server has it now. Later reads of the cache are not fresh until it has caught up.
 func (c *Cache) Live(ctx context.Context, key cache.ObjectName) (*v1.Testcr, error) {
 	i := c.informerFor(key.Namespace)
-	if i == nil {
+	if i == nil || key.Namespace == "" { // a list without a namespace returns Pods of any
 		return nil, nil
 	}
 	pod, err := i.live(ctx, key)
