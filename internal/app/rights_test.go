@@ -13,6 +13,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 )
 
 // right is one verb on one resource, as a manifest grants it.

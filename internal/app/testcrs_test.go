@@ -7,21 +7,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
 )
 
 func TestNewFeedRow(t *testing.T) {
 	created := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	testcr := &podinfolookup.Testcr{
+	testcr := testcrcachetest.Entry(&v1.Testcr{
 		ObjectMeta: metav1.ObjectMeta{Name: "29b36e2c"},
-		Spec: podinfolookup.TestcrSpec{
+		Spec: v1.TestcrSpec{
 			PodKey: "b/x", Namespace: "b", PodName: "x", PodUID: "1", PodIP: "10.0.0.12", NodeName: "node-1", Phase: "Running",
 			CreatedAt: metav1.NewTime(created),
 		},
-	}
+	})
 	want := feed.Row{Name: "29b36e2c", Pod: "b/x", IP: "10.0.0.12", Node: "node-1", Phase: "Running", CreatedAt: created}
-	emptied := &podinfolookup.Testcr{ObjectMeta: metav1.ObjectMeta{Name: "29b36e2c", DeletionTimestamp: &metav1.Time{Time: created}}}
+	emptied := testcrcachetest.Entry(&v1.Testcr{
+		ObjectMeta: metav1.ObjectMeta{Name: "29b36e2c", DeletionTimestamp: &metav1.Time{Time: created}},
+	})
 	tests := []struct {
 		name       string
 		namespaces []string

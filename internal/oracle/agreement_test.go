@@ -14,13 +14,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 // written returns the Testcr that the controller writes for a Pod.
 func written(t *testing.T, pod *corev1.Pod) *Stored {
 	t.Helper()
-	text, err := podinfolookup.FromPod(pod).Encode().MarshalJSON()
+	encoded, err := wire.Encode(desired.FromPod(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := encoded.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
 	}

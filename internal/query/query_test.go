@@ -12,7 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -179,7 +180,7 @@ func oneLine(err error) bool {
 	return strings.IndexFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
-func TestAs(t *testing.T) {
+func TestParseAs(t *testing.T) {
 	tests := []struct {
 		name    string
 		kind    query.Kind
@@ -299,7 +300,7 @@ func TestParseFindsThePod(t *testing.T) {
 		{"other/web-5d9f-abcde", nil},
 		{id[:11] + "f", nil},
 	}
-	testcr := podinfolookup.FromPod(fullPod())
+	spec := &desired.FromPod(fullPod()).Spec
 	met := map[query.Kind]bool{query.Namespace: true} // Parse never takes anything for one
 	for _, test := range tests {
 		t.Run(test.of, func(t *testing.T) {
@@ -309,7 +310,7 @@ func TestParseFindsThePod(t *testing.T) {
 			}
 			var got []query.Kind
 			for _, term := range terms {
-				if term.Matches(testcr) {
+				if term.Matches(spec) {
 					got = append(got, term.Kind)
 					met[term.Kind] = true
 				}
@@ -330,7 +331,7 @@ func TestMatches(t *testing.T) {
 	pod := fullPod()
 	pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: "FD00:0:0::8"}, corev1.PodIP{IP: "no address"})
 	pod.Status.ContainerStatuses[0].ContainerID = strings.ToUpper(id)
-	testcr := podinfolookup.FromPod(pod)
+	spec := &desired.FromPod(pod).Spec
 	tests := []struct {
 		name string
 		kind query.Kind
@@ -360,15 +361,15 @@ func TestMatches(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := term.Matches(testcr); got != test.want {
+			if got := term.Matches(spec); got != test.want {
 				t.Errorf("Matches is %t, want %t", got, test.want)
 			}
 		})
 	}
-	if (query.Term{Kind: "color", Text: "blue"}).Matches(testcr) {
+	if (query.Term{Kind: "color", Text: "blue"}).Matches(spec) {
 		t.Error("a term of no kind matches")
 	}
-	empty := podinfolookup.FromPod(&corev1.Pod{})
+	empty := &desired.FromPod(&corev1.Pod{}).Spec
 	for _, kind := range query.Kinds {
 		if term, err := query.ParseAs(kind, map[query.Kind]string{query.IP: "::", query.HostIP: "0.0.0.0", query.Key: "a/b", query.Container: id}[kind]+"a"); err == nil && term.Matches(empty) {
 			t.Errorf("%#v matches a Pod that has nothing", term)
@@ -377,14 +378,14 @@ func TestMatches(t *testing.T) {
 }
 
 func TestRankNoteAndOrder(t *testing.T) {
-	is := func(namespace, name, phase string, terminating, hostNetwork bool) *podinfolookup.Testcr {
-		return &podinfolookup.Testcr{Spec: podinfolookup.TestcrSpec{
+	is := func(namespace, name, phase string, terminating, hostNetwork bool) *v1.TestcrSpec {
+		return &v1.TestcrSpec{
 			PodKey: namespace + "/" + name, Phase: phase, Terminating: terminating, HostNetwork: hostNetwork,
-		}}
+		}
 	}
 	const host = "host network: shares the IP of its node"
 	tests := []struct { // in order
-		testcr   *podinfolookup.Testcr
+		spec     *v1.TestcrSpec
 		wantRank int
 		wantNote string
 	}{
@@ -399,15 +400,15 @@ func TestRankNoteAndOrder(t *testing.T) {
 		{is("a", "d", "Succeeded", false, false), 2, "completed (Succeeded): its IP may be another Pod's by now"},
 		{is("a", "e", "Succeeded", false, true), 2, "completed (Succeeded): its IP may be another Pod's by now; " + host},
 	}
-	var want, got []*podinfolookup.Testcr
+	var want, got []*v1.TestcrSpec
 	for _, test := range tests {
-		want = append(want, test.testcr)
-		got = append([]*podinfolookup.Testcr{test.testcr}, got...)
-		t.Run(test.testcr.Spec.PodKey, func(t *testing.T) {
-			if rank := query.Rank(test.testcr); rank != test.wantRank {
+		want = append(want, test.spec)
+		got = append([]*v1.TestcrSpec{test.spec}, got...)
+		t.Run(test.spec.PodKey, func(t *testing.T) {
+			if rank := query.Rank(test.spec); rank != test.wantRank {
 				t.Errorf("Rank is %d, want %d", rank, test.wantRank)
 			}
-			if diff := cmp.Diff(test.wantNote, query.Note(test.testcr)); diff != "" {
+			if diff := cmp.Diff(test.wantNote, query.Note(test.spec)); diff != "" {
 				t.Errorf("Note (-want +got):\n%s", diff)
 			}
 		})
@@ -416,16 +417,16 @@ func TestRankNoteAndOrder(t *testing.T) {
 	if !slices.Equal(want, got) {
 		t.Error("Compare gives another order")
 	}
-	if query.Compare(tests[0].testcr, tests[0].testcr) != 0 {
-		t.Error("a Testcr does not equal itself")
+	if query.Compare(tests[0].spec, tests[0].spec) != 0 {
+		t.Error("a spec does not equal itself")
 	}
 }
 
-func TestOneTellsWhatNamesASinglePod(t *testing.T) {
+func TestKind_IsUnique(t *testing.T) {
 	want := []query.Kind{query.IP, query.UID, query.Container, query.Key, query.Name}
 	var got []query.Kind
 	for _, kind := range query.Kinds {
-		if kind.One() {
+		if kind.IsUnique() {
 			got = append(got, kind)
 		}
 	}

@@ -18,8 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 const (
@@ -67,7 +68,11 @@ func truncatedPod() *corev1.Pod {
 // testcrOf is what the controller makes of a Pod, as the dynamic client reads it.
 func testcrOf(t *testing.T, pod *corev1.Pod) *unstructured.Unstructured {
 	t.Helper()
-	text, err := podinfolookup.FromPod(pod).Encode().MarshalJSON()
+	encoded, err := wire.Encode(desired.FromPod(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := encoded.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
 	}
