@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
@@ -204,7 +204,7 @@ func (b *bench) ask(ctx context.Context, url string, r record) (err error) {
 
 func askFor(ctx context.Context, client *http.Client, url, ip string) error {
 	var found struct {
-		Items []podinfolookup.TestcrSpec `json:"items"`
+		Items []v1.TestcrSpec `json:"items"`
 	}
 	if err := harness.GetJSON(ctx, client, url+"/v1/pods?ip="+ip, &found); err != nil {
 		return err

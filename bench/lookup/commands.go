@@ -15,7 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
@@ -41,7 +41,7 @@ func (b *bench) commandsOf() []command {
 	commands := []command{
 		{"kubectl get pods -A --field-selector status.podIP=IP", 1, kubectl("pods", "-A", "--field-selector", "status.podIP=")},
 		{"kubectl get tc --field-selector spec.podip=IP", 1, kubectl("tc", "--field-selector", "spec.podip=")},
-		{"kubectl get tc -l ip.stable.example.com/IP", 1, kubectl("tc", "-l", strings.TrimSuffix(podinfolookup.LabelIP(netip.IPv4Unspecified()), "0.0.0.0"))},
+		{"kubectl get tc -l ip.stable.example.com/IP", 1, kubectl("tc", "-l", strings.TrimSuffix(v1.LabelIP(netip.IPv4Unspecified()), "0.0.0.0"))},
 	}
 	if b.o.plugin == "" {
 		return commands

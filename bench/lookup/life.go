@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	v1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
@@ -116,24 +115,23 @@ func setContainer(ctx context.Context, pods v1.PodInterface, id string) (*corev1
 // waitForTestcr waits until the Testcr of pod is up to date, or, if pod is nil,
 // until it is deleted.
 func (b *bench) waitForTestcr(ctx context.Context, pod *corev1.Pod) error {
-	want := podinfolookup.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace(0), Name: lifeName}})
+	want := harness.TestcrOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace(0), Name: lifeName}})
 	if pod != nil {
-		want = podinfolookup.FromPod(pod)
+		want = harness.TestcrOf(pod)
 	}
-	spec := want.Encode().Object["spec"]
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
-		t, err := b.Testcrs.Get(ctx, want.Name, metav1.GetOptions{})
+		t, err := b.Testcrs.Get(ctx, want.GetName(), metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			return pod == nil, nil
 		case err != nil:
 			return false, err
 		default:
-			return pod != nil && reflect.DeepEqual(t.Object["spec"], spec), nil
+			return pod != nil && reflect.DeepEqual(t.Object["spec"], want.Object["spec"]), nil
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("the Testcr of Pod %s: %w", want.Spec.PodKey, err)
+		return fmt.Errorf("the Testcr %s: %w", want.GetName(), err)
 	}
 	return nil
 }

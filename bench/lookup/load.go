@@ -11,8 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 // The ways to find a Pod by its IP. "Any" is resourceVersion=0, which the API
@@ -52,8 +53,8 @@ func askHTTP(url string) asker {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}} // by default only two connections are kept
 	return func(ctx context.Context, pod *corev1.Pod) error {
 		var found struct {
-			Total int                        `json:"total"`
-			Items []podinfolookup.TestcrSpec `json:"items"`
+			Total int             `json:"total"`
+			Items []v1.TestcrSpec `json:"items"`
 		}
 		ip := pod.Status.PodIP
 		if err := harness.GetJSON(ctx, client, url+"/v1/pods?ip="+ip, &found); err != nil {
@@ -66,7 +67,7 @@ func askHTTP(url string) asker {
 	}
 }
 
-func checkSpec(pod *corev1.Pod, spec *podinfolookup.TestcrSpec) error {
+func checkSpec(pod *corev1.Pod, spec *v1.TestcrSpec) error {
 	return check(pod, spec.PodKey, spec.PodUID, spec.PodIP)
 }
 
@@ -100,7 +101,7 @@ func byField(ip string) metav1.ListOptions {
 }
 
 func byLabel(ip string) metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: podinfolookup.LabelIP(netip.MustParseAddr(ip))}
+	return metav1.ListOptions{LabelSelector: v1.LabelIP(netip.MustParseAddr(ip))}
 }
 
 func (b *bench) askTestcrs(resourceVersion string, by func(ip string) metav1.ListOptions) asker {
@@ -114,13 +115,9 @@ func (b *bench) askTestcrs(resourceVersion string, by func(ip string) metav1.Lis
 		if len(list.Items) != 1 {
 			return fmt.Errorf("%s: %d Testcrs", pod.Status.PodIP, len(list.Items))
 		}
-		obj, err := podinfolookup.DecodeTestcr(&list.Items[0])
+		t, err := wire.Decode(&list.Items[0])
 		if err != nil {
 			return err
-		}
-		t, ok := obj.(*podinfolookup.Testcr)
-		if !ok {
-			return fmt.Errorf("%s: %T", pod.Status.PodIP, obj)
 		}
 		return checkSpec(pod, &t.Spec)
 	}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -17,7 +18,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 // article is the algorithm of the article from which podinfolookup started: one
@@ -42,7 +44,7 @@ func runArticle(ctx context.Context, config *rest.Config) error {
 	factory := informers.NewSharedInformerFactory(kube, 0)
 	a := &article{
 		pods:    factory.Core().V1().Pods().Informer(),
-		testcrs: client.Resource(podinfolookup.GroupVersionResource),
+		testcrs: client.Resource(v1.GroupVersionResource),
 		queue:   workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 	}
 	enqueue := func(obj any) {
@@ -90,14 +92,14 @@ func (a *article) handle(ctx context.Context, key string) error {
 			return err
 		}
 		fmt.Println("delete: " + key)
-		err = a.testcrs.Delete(ctx, podinfolookup.NameFor(name), metav1.DeleteOptions{})
+		err = a.testcrs.Delete(ctx, v1.NameFor(types.NamespacedName(name)), metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
 		return a.printAll(ctx)
 	}
 	pod, _ := obj.(*corev1.Pod) // nothing else is in this informer
-	want := podinfolookup.FromPod(pod).Encode()
+	want := harness.TestcrOf(pod)
 	fmt.Println("add: " + key)
 	_, err = a.testcrs.Create(ctx, want, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {

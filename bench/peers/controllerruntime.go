@@ -9,10 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,7 +19,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
 // tunedReconciles is the default of --workers of podinfolookup.
@@ -54,9 +53,9 @@ func runManager(ctx context.Context, config *rest.Config, cached ctrlcache.Optio
 	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
 		return err
 	}
-	gv := podinfolookup.GroupVersionResource.GroupVersion()
-	clientgoscheme.Scheme.AddKnownTypes(gv, &Testcr{}, &TestcrList{})
-	metav1.AddToGroupVersion(clientgoscheme.Scheme, gv)
+	if err := v1.AddToScheme(clientgoscheme.Scheme); err != nil {
+		return err
+	}
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: clientgoscheme.Scheme, Cache: cached, Metrics: metricsserver.Options{BindAddress: "0"},
 	})
@@ -65,7 +64,7 @@ func runManager(ctx context.Context, config *rest.Config, cached ctrlcache.Optio
 	}
 	err = ctrl.NewControllerManagedBy(manager).
 		For(&corev1.Pod{}).
-		Watches(&Testcr{}, handler.EnqueueRequestsFromMapFunc(podOf)).
+		Watches(&v1.Testcr{}, handler.EnqueueRequestsFromMapFunc(podOf)).
 		WithOptions(options).
 		Complete(&reconciler{manager.GetClient()})
 	if err != nil {
@@ -75,21 +74,21 @@ func runManager(ctx context.Context, config *rest.Config, cached ctrlcache.Optio
 }
 
 func podOf(_ context.Context, obj client.Object) []reconcile.Request {
-	t, ok := obj.(*Testcr)
+	t, ok := obj.(*v1.Testcr)
 	if !ok {
 		return nil
 	}
-	key, err := cache.ParseObjectName(t.Spec.PodKey)
-	if err != nil {
+	key, ok := t.PodKey()
+	if !ok {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: key.Namespace, Name: key.Name}}}
+	return []reconcile.Request{{NamespacedName: key}}
 }
 
 // Reconcile writes the Testcr of one Pod if it is not up to date.
 func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	have := &Testcr{}
-	err := r.Get(ctx, client.ObjectKey{Name: podinfolookup.NameFor(cache.NewObjectName(request.Namespace, request.Name))}, have)
+	have := &v1.Testcr{}
+	err := r.Get(ctx, client.ObjectKey{Name: v1.NameFor(request.NamespacedName)}, have)
 	absent := apierrors.IsNotFound(err)
 	if err != nil && !absent {
 		return reconcile.Result{}, err
@@ -104,9 +103,9 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(r.Delete(ctx, have))
 	}
-	want := podinfolookup.FromPod(pod)
+	want := desired.FromPod(pod)
 	if absent {
-		t := &Testcr{ObjectMeta: metav1.ObjectMeta{Name: want.Name, Labels: want.Labels}, Spec: want.Spec}
+		t := &v1.Testcr{ObjectMeta: metav1.ObjectMeta{Name: want.Name, Labels: want.Labels}, Spec: want.Spec}
 		return reconcile.Result{}, r.Create(ctx, t)
 	}
 	if equality.Semantic.DeepEqual(have.Spec, want.Spec) && maps.Equal(have.Labels, want.Labels) {

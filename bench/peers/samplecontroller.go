@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
@@ -20,7 +21,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/bench/internal/harness"
 )
 
 const sampleWorkers = 2 // as in sample-controller's main
@@ -46,9 +48,9 @@ func runSampleController(ctx context.Context, config *rest.Config) error {
 	kubeInformers := informers.NewSharedInformerFactory(kube, 0)
 	dynamicInformers := dynamicinformer.NewDynamicSharedInformerFactory(client, 0)
 	pods := kubeInformers.Core().V1().Pods()
-	testcrs := dynamicInformers.ForResource(podinfolookup.GroupVersionResource)
+	testcrs := dynamicInformers.ForResource(v1.GroupVersionResource)
 	s := &sample{
-		pods: pods.Lister(), testcrs: testcrs.Lister(), client: client.Resource(podinfolookup.GroupVersionResource),
+		pods: pods.Lister(), testcrs: testcrs.Lister(), client: client.Resource(v1.GroupVersionResource),
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[cache.ObjectName]()),
 	}
 	if err := s.addHandler(pods.Informer(), s.enqueuePod); err != nil {
@@ -117,7 +119,7 @@ func (s *sample) next(ctx context.Context) bool {
 }
 
 func (s *sample) sync(ctx context.Context, key cache.ObjectName) error {
-	name := podinfolookup.NameFor(key)
+	name := v1.NameFor(types.NamespacedName(key))
 	obj, err := s.testcrs.Get(name)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
@@ -137,7 +139,7 @@ func (s *sample) sync(ctx context.Context, key cache.ObjectName) error {
 }
 
 func (s *sample) write(ctx context.Context, pod *corev1.Pod, have *unstructured.Unstructured) error {
-	want := podinfolookup.FromPod(pod).Encode()
+	want := harness.TestcrOf(pod)
 	if have == nil {
 		_, err := s.client.Create(ctx, want, metav1.CreateOptions{})
 		return err

@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // UserAgent identifies the requests of the benchmarks themselves.
@@ -43,10 +44,10 @@ func Connect(ctx context.Context, kubeconfig string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := podinfolookup.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(kube.Discovery())); err != nil {
+	if err := testcrcache.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(kube.Discovery())); err != nil {
 		return nil, err
 	}
-	return &Cluster{Config: config, Kube: kube, Testcrs: client.Resource(podinfolookup.GroupVersionResource)}, nil
+	return &Cluster{Config: config, Kube: kube, Testcrs: client.Resource(v1.GroupVersionResource)}, nil
 }
 
 // CheckEmpty fails if the cluster has Pods or Testcrs, which would be measured

@@ -10,10 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 const (
@@ -29,7 +31,9 @@ var created = metav1.NewTime(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
 
 // TestcrOf returns the desired Testcr of pod, as it is sent to the API server.
 func TestcrOf(pod *corev1.Pod) *unstructured.Unstructured {
-	return podinfolookup.FromPod(pod).Encode()
+	u, err := wire.ToUnstructured(desired.FromPod(pod))
+	utilruntime.Must(err) // each Testcr can be encoded
+	return u
 }
 
 // Pod returns the i-th Pod as the controller of a Deployment creates it, not yet

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // The programs that are measured. RawLoop is a loop in the benchmark itself,
@@ -28,7 +28,7 @@ const PeerAgent = "peer-"
 func AgentOf(program string) string {
 	switch program {
 	case PodInfoLookup:
-		return podinfolookup.ManagedBy + "/"
+		return v1.ManagedBy + "/"
 	case RawLoop:
 		return UserAgent
 	default:

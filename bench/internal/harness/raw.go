@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
 // Body is an encoded Testcr.
@@ -37,7 +37,7 @@ type Raw struct{ client *rest.RESTClient }
 // NewRaw returns a client without a rate limit.
 func NewRaw(config *rest.Config) (*Raw, error) {
 	config = rest.CopyConfig(config)
-	gv := podinfolookup.GroupVersionResource.GroupVersion()
+	gv := v1.GroupVersionResource.GroupVersion()
 	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &gv, "/apis", scheme.Codecs.WithoutConversion()
 	config.ContentType = "application/json"
 	client, err := rest.RESTClientFor(config)
@@ -45,10 +45,10 @@ func NewRaw(config *rest.Config) (*Raw, error) {
 }
 
 // fieldManager is that of podinfolookup, because it is stored too.
-const fieldManager = podinfolookup.ManagedBy
+const fieldManager = v1.ManagedBy
 
 func (r *Raw) request(verb, name string) *rest.Request {
-	request := r.client.Verb(verb).Resource(podinfolookup.GroupVersionResource.Resource)
+	request := r.client.Verb(verb).Resource(v1.GroupVersionResource.Resource)
 	if name != "" {
 		request = request.Name(name)
 	}
@@ -63,7 +63,7 @@ func (r *Raw) Create(ctx context.Context, b Body) (version string, err error) {
 
 // Update replaces a Testcr of this resourceVersion and returns the new one.
 func (r *Raw) Update(ctx context.Context, b Body, version string) (string, error) {
-	body, ok := bytes.CutPrefix(b.JSON, []byte(`{"apiVersion":"`+podinfolookup.GroupVersionResource.GroupVersion().String()+`","kind":"Testcr","metadata":{`))
+	body, ok := bytes.CutPrefix(b.JSON, []byte(`{"apiVersion":"`+v1.GroupVersionResource.GroupVersion().String()+`","kind":"Testcr","metadata":{`))
 	if !ok {
 		return "", fmt.Errorf("unexpected body of a Testcr: %.80s", b.JSON)
 	}
