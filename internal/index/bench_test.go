@@ -9,16 +9,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// deployed is the Testcr of Pod i of a cluster: of a Deployment of 20, on a node
+// deployed returns the record of Pod i of a cluster: of a Deployment of 20, on a node
 // of 110, with an IP of each family and one container.
-func deployed(i int) *podinfolookup.Testcr {
+func deployed(i int) *record {
 	web, node := fmt.Sprint("web-", i/20), i/110
-	testcr := podinfolookup.FromPod(&corev1.Pod{
+	return newRecord(desired.FromPod(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: fmt.Sprint("team-", i/200), Name: fmt.Sprintf("%s-5d9f8c7b6-%05d", web, i),
 			UID:             types.UID(fmt.Sprintf("0f1e2d3c-4b5a-6978-8796-%012x", i)),
@@ -31,33 +32,31 @@ func deployed(i int) *podinfolookup.Testcr {
 			PodIPs:            []corev1.PodIP{{IP: podIP(i)}, {IP: fmt.Sprintf("fd00::%x:%x", i/65536, i%65536)}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "web", ContainerID: fmt.Sprintf("containerd://%08x4f5ca3b2d1e0998877665544332211000f1e2d3c4b5a6978%08x", uint32(i)*2654435761, i)}}, //nolint:gosec // G115: it is to wrap
 		},
-	})
-	testcr.ResourceVersion = fmt.Sprint(i + 1)
-	return testcr
+	}), fmt.Sprint(i+1))
 }
 
 func podIP(i int) string { return fmt.Sprintf("10.%d.%d.%d", i/65536, i/256%256, i%256) }
 
-func cluster(pods int) []*podinfolookup.Testcr {
-	testcrs := make([]*podinfolookup.Testcr, pods)
-	for i := range testcrs {
-		testcrs[i] = deployed(i)
+func cluster(pods int) []*record {
+	records := make([]*record, pods)
+	for i := range records {
+		records[i] = deployed(i)
 	}
-	return testcrs
+	return records
 }
 
-func filled(testcrs []*podinfolookup.Testcr) *index.Index {
+func filled(records []*record) *index.Index {
 	x := index.New()
-	for _, t := range testcrs {
-		x.Set(nil, t)
+	for _, r := range records {
+		x.Put(r, r.version)
 	}
 	return x
 }
 
-// questions are one of each kind, about Pod i.
-func questions(t testing.TB, of *podinfolookup.Testcr) []query.Term {
+// termsOf returns a term of each kind that finds r.
+func termsOf(t testing.TB, r *record) []query.Term {
 	t.Helper()
-	s := &of.Spec
+	s := r.Spec()
 	return []query.Term{
 		term(t, query.IP, s.PodIPs[1]), term(t, query.UID, s.PodUID), term(t, query.Container, s.Containers[0].ID),
 		term(t, query.Key, s.PodKey), term(t, query.Name, s.PodName), term(t, query.Workload, "deploy/"+s.WorkloadName),
@@ -65,10 +64,10 @@ func questions(t testing.TB, of *podinfolookup.Testcr) []query.Term {
 	}
 }
 
-func TestFindAllocatesNothing(t *testing.T) {
-	testcrs := cluster(1000)
-	x, page := filled(testcrs), make([]*podinfolookup.Testcr, 0, 501)
-	for _, term := range questions(t, testcrs[500]) {
+func TestIndex_Find_AllocatesNothing(t *testing.T) {
+	records := cluster(1000)
+	x, page := filled(records), make([]*v1.TestcrSpec, 0, 501)
+	for _, term := range termsOf(t, records[500]) {
 		for _, limit := range []int{1, 501} {
 			t.Run(fmt.Sprint(term.Kind, " with the limit ", limit), func(t *testing.T) {
 				q := index.Query{Terms: []query.Term{term}, Limit: limit}
@@ -84,10 +83,10 @@ func TestFindAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkFind(b *testing.B) {
-	testcrs := cluster(20_000)
-	x, page := filled(testcrs), make([]*podinfolookup.Testcr, 0, 101)
-	for _, term := range questions(b, testcrs[12_345]) {
+func BenchmarkIndex_Find(b *testing.B) {
+	records := cluster(20_000)
+	x, page := filled(records), make([]*v1.TestcrSpec, 0, 101)
+	for _, term := range termsOf(b, records[12_345]) {
 		b.Run(string(term.Kind), func(b *testing.B) {
 			q := index.Query{Terms: []query.Term{term}, Limit: 101}
 			b.ReportAllocs()
@@ -106,50 +105,50 @@ func BenchmarkFind(b *testing.B) {
 	})
 }
 
-// BenchmarkSet is what one event costs: a Pod's readiness, which nothing is
-// found by, and a restart on another IP, which is three postings.
-func BenchmarkSet(b *testing.B) {
-	testcrs := cluster(20_000)
-	was := testcrs[12_345]
+// BenchmarkIndex_Put measures an event: a change of readiness, which is no fact, and a
+// restart on another IP, which changes three postings.
+func BenchmarkIndex_Put(b *testing.B) {
+	records := cluster(20_000)
+	was := records[12_345]
 	ready, moved := *was, *was
-	ready.Spec.Ready = true
-	moved.Spec.PodIPs = []string{"10.255.255.1", "fd00::ffff:1"}
-	moved.Spec.Containers = []podinfolookup.Container{{Name: "web", ID: "containerd://ffff4f5ca3b2d1e0"}}
-	for name, now := range map[string]*podinfolookup.Testcr{"what nothing is found by": &ready, "IPs and a container ID": &moved} {
+	ready.spec.Ready = true
+	moved.spec.PodIPs = []string{"10.255.255.1", "fd00::ffff:1"}
+	moved.spec.Containers = []v1.Container{{Name: "web", ID: "containerd://ffff4f5ca3b2d1e0"}}
+	for name, now := range map[string]*record{"what nothing is found by": &ready, "IPs and a container ID": &moved} {
 		b.Run(name, func(b *testing.B) {
-			x := filled(testcrs)
+			x := filled(records)
 			b.ReportAllocs()
 			for b.Loop() {
-				x.Set(was, now)
-				x.Set(now, was)
+				x.Put(now, now.version)
+				x.Put(was, was.version)
 			}
 		})
 	}
 	b.Run("a Pod that comes and goes", func(b *testing.B) {
-		x, now := filled(testcrs), deployed(20_000)
+		x, now := filled(records), deployed(20_000)
 		b.ReportAllocs()
 		for b.Loop() {
-			x.Set(nil, now)
-			x.Set(now, nil)
+			x.Put(now, now.version)
+			x.Remove(now.spec.PodKey, now.version)
 		}
 	})
 }
 
-// BenchmarkIndexMemory reports what the index takes on the heap besides the
-// Testcrs, which the informer holds anyway.
-func BenchmarkIndexMemory(b *testing.B) {
+// BenchmarkIndex_Memory reports the heap of the index without the Testcrs, which the
+// informer holds anyway.
+func BenchmarkIndex_Memory(b *testing.B) {
 	for _, pods := range []int{20_000, 100_000} {
 		b.Run(fmt.Sprint(pods), func(b *testing.B) {
-			testcrs := cluster(pods)
+			records := cluster(pods)
 			var bytes uint64
 			for b.Loop() {
 				before := heap()
-				x := filled(testcrs)
+				x := filled(records)
 				bytes = heap() - before
 				runtime.KeepAlive(x)
 			}
 			b.ReportMetric(float64(bytes)/float64(pods), "B/Pod")
-			runtime.KeepAlive(testcrs)
+			runtime.KeepAlive(records)
 		})
 	}
 }
@@ -157,7 +156,7 @@ func BenchmarkIndexMemory(b *testing.B) {
 func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what the first one found finalizers for
+	runtime.GC() // frees the objects whose finalizers the first one ran
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
