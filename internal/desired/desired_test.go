@@ -141,8 +141,10 @@ func TestSpec(t *testing.T) {
 			wantAfter: func(s *v1.TestcrSpec) { s.Containers[0].ID = "" },
 		},
 		{
-			name:   "a status of another kind of container does not count",
-			change: func(p *corev1.Pod) { p.Status.ContainerStatuses, p.Status.InitContainerStatuses = nil, p.Status.ContainerStatuses },
+			name: "a status of another kind of container does not count",
+			change: func(p *corev1.Pod) {
+				p.Status.ContainerStatuses, p.Status.InitContainerStatuses = nil, p.Status.ContainerStatuses
+			},
 			wantAfter: func(s *v1.TestcrSpec) {
 				for i := range 4 {
 					s.Containers[i].ID = ""

@@ -3,8 +3,10 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -37,16 +39,47 @@ func decodeTestcr(data []byte) (*Testcr, error) {
 		return nil, err
 	}
 	t := &Testcr{Testcr: v1.Testcr{TypeMeta: stored.TypeMeta, ObjectMeta: stored.ObjectMeta}}
-	spec := json.NewDecoder(bytes.NewReader(stored.Spec))
-	spec.DisallowUnknownFields()
-	t.Malformed = bytes.Equal(stored.Spec, []byte("null")) || spec.Decode(&t.Spec) != nil
+	if jsonv2.Unmarshal(stored.Spec, &t.Spec, exactly) != nil {
+		t.Malformed, t.Spec = true, decodeFitting(stored.Spec)
+	}
 	return t, nil
+}
+
+// exactly refuses members that the struct does not have, and null, which decodes to
+// the zero value otherwise.
+var exactly = jsonv2.JoinOptions(
+	jsonv2.RejectUnknownMembers(true),
+	jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
+		if d.PeekKind() == 'n' {
+			return errors.New("null")
+		}
+		return errors.ErrUnsupported // goes on without this function
+	})),
+)
+
+// decodeFitting returns the fields of a malformed spec that fit, because podkey is
+// needed whatever the others are.
+func decodeFitting(data []byte) (spec v1.TestcrSpec) {
+	var members map[string]jsontext.Value
+	if jsonv2.Unmarshal(data, &members) != nil {
+		return spec
+	}
+	for name, value := range members {
+		member, err := jsonv2.Marshal(map[string]jsontext.Value{name: value})
+		if err == nil {
+			_ = jsonv2.Unmarshal(member, &spec, exactly) // does not fit
+		}
+	}
+	return spec
 }
 
 // decodeExact decodes in one pass an object that has the fields of a Testcr and no
 // others, as nearly every Testcr does. It returns false for any other object.
 func decodeExact(data []byte) (*Testcr, bool) {
 	t := &Testcr{}
+	if bytes.Contains(data, []byte("null")) { // may be a value: see exactly
+		return t, false
+	}
 	err := jsonv2.Unmarshal(data, &t.Testcr, jsonv2.RejectUnknownMembers(true))
 	return t, err == nil && t.Kind == v1.GroupVersionKind.Kind && t.APIVersion == apiVersion && t.Spec.PodKey != ""
 }
