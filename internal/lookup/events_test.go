@@ -16,8 +16,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
 )
 
 // stream is a connection in virtual time.
@@ -160,7 +162,7 @@ func TestEvents(t *testing.T) {
 		after(time.Millisecond)
 		expect("a change", told{5500 * time.Millisecond, 1, 7, 5.5})
 		after(time.Second)
-		i.hear(time.Now())
+		i.setAsOf(time.Now())
 		i.add(pod("shop", "b", 12, "10.1.0.2", "node-1", nil))
 		synctest.Wait()
 		expect("a change after a pause, at once", told{6500 * time.Millisecond, 2, 8, 0})
@@ -170,9 +172,11 @@ func TestEvents(t *testing.T) {
 			after(10 * time.Millisecond)
 		}
 		expect("many changes", told{7000 * time.Millisecond, 52, 58, 0.5}, told{7500 * time.Millisecond, 102, 108, 1})
-		gone := podinfolookup.FromPod(pod("shop", "a", 11, "10.1.0.1", "node-1", nil))
-		i.OnDelete(gone)
-		i.OnUpdate(podinfolookup.FromPod(pod("shop", "b", 12, "10.1.0.2", "node-1", nil)), podinfolookup.FromPod(pod("shop", "b", 12, "10.1.0.3", "node-1", nil)))
+		entry := func(name string, uid int, ip string) *testcrcache.Entry {
+			return testcrcachetest.Entry(desired.FromPod(pod("shop", name, uid, ip, "node-1", nil)))
+		}
+		i.OnDelete(entry("a", 11, "10.1.0.1"))
+		i.OnUpdate(entry("b", 12, "10.1.0.2"), entry("b", 12, "10.1.0.3"))
 		after(time.Second)
 		expect("a deletion and an update", told{8 * time.Second, 104, 107, 1.5})
 
@@ -199,7 +203,7 @@ func TestEvents(t *testing.T) {
 func TestEventsWhileNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &informer{synced: make(chan struct{})}
-		i.hear(time.Now())
+		i.setAsOf(time.Now())
 		l, err := lookup.New(t.Context(), i, "v1")
 		if err != nil {
 			t.Fatal(err)
@@ -217,9 +221,9 @@ func TestEventsWhileNotReady(t *testing.T) {
 		after(time.Second)
 		i.add(shop()[1])
 		synctest.Wait()
-		i.lose(podinfolookup.ErrCRDMissing)
+		i.setUnavailable(testcrcache.ErrCRDMissing)
 		after(5 * time.Second)
-		want := []event{{0, "unready", syncing}, {time.Second, "unready", syncing}, {2 * time.Second, "view", ""}, {7 * time.Second, "unready", unready(podinfolookup.ErrCRDMissing)}}
+		want := []event{{0, "unready", syncing}, {time.Second, "unready", syncing}, {2 * time.Second, "view", ""}, {7 * time.Second, "unready", unready(testcrcache.ErrCRDMissing)}}
 		s.stop()
 		synctest.Wait()
 		got := s.take()

@@ -29,7 +29,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("/v1/pods/%2e%2e/x", "")
 	f.Add("/v1/pods/a%2Fb/c", "")
 	i := &informer{synced: make(chan struct{})}
-	i.hear(time.Now())
+	i.setAsOf(time.Now())
 	l, err := lookup.New(f.Context(), i, "v1.2.3")
 	if err != nil {
 		f.Fatal(err)

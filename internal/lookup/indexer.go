@@ -13,17 +13,19 @@ type indexer struct{ index *index.Index }
 
 func (x indexer) handler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { x.update(nil, obj.(*testcrcache.Entry)) },
-		UpdateFunc: func(old, obj any) { x.update(old.(*testcrcache.Entry), obj.(*testcrcache.Entry)) },
-		DeleteFunc: func(obj any) {
-			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = tombstone.Obj
-			}
-			if entry, ok := obj.(*testcrcache.Entry); ok {
-				x.update(entry, nil)
-			}
-		},
+		AddFunc:    func(obj any) { x.update(nil, entryOf(obj)) },
+		UpdateFunc: func(old, obj any) { x.update(entryOf(old), entryOf(obj)) },
+		DeleteFunc: func(obj any) { x.update(entryOf(obj), nil) },
 	}
+}
+
+// entryOf returns the entry of an event or of its tombstone, or nil.
+func entryOf(obj any) *testcrcache.Entry {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	entry, _ := obj.(*testcrcache.Entry)
+	return entry
 }
 
 // update replaces one state of a Testcr by the next; nil stands for absent.

@@ -24,21 +24,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// informer is what a test lets a Lookup see.
+// informer is a fake informer of Testcrs. Its embedded handler is that of the Lookup.
 type informer struct {
 	cache.ResourceEventHandler
 
-	synced  chan struct{}
-	missing atomic.Pointer[error]
-	heard   atomic.Pointer[time.Time]
-	refused error // of the handler's registration
-	version int
+	synced      chan struct{}
+	unavailable atomic.Pointer[error]
+	asOf        atomic.Pointer[time.Time]
+	onRollback  func(version string)
+	refused     error // the error of the handler's registration
+	version     int
 }
 
 func (i *informer) AddEventHandlerWithOptions(h cache.ResourceEventHandler, _ cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
@@ -50,30 +54,28 @@ func (i *informer) HasSyncedChecker() cache.DoneChecker { return i }
 func (i *informer) Name() string                        { return "test" }
 func (i *informer) Done() <-chan struct{}               { return i.synced }
 
-func (i *informer) Missing() error {
-	if err := i.missing.Load(); err != nil {
+func (i *informer) Unavailable() error {
+	if err := i.unavailable.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// lose lets the CRD go.
-func (i *informer) lose(err error) { i.missing.Store(&err) }
+func (i *informer) setUnavailable(err error) { i.unavailable.Store(&err) }
 
-func (i *informer) Heard() time.Time { return *i.heard.Load() }
+func (i *informer) AsOf() time.Time { return *i.asOf.Load() }
 
-func (i *informer) OnBack(func(string)) {}
+func (i *informer) setAsOf(at time.Time) { i.asOf.Store(&at) }
 
-// hear sets when the API server last told of Testcrs.
-func (i *informer) hear(at time.Time) { i.heard.Store(&at) }
+func (i *informer) OnRollback(f func(version string)) { i.onRollback = f }
 
-// add tells of the Testcrs of pods, the first of which gets version 101.
+// add adds the Testcrs of pods, the first of which gets version 101.
 func (i *informer) add(pods ...*corev1.Pod) {
 	for _, pod := range pods {
-		t := podinfolookup.FromPod(pod)
+		t := desired.FromPod(pod)
 		i.version++
 		t.ResourceVersion = fmt.Sprint(100 + i.version)
-		i.OnAdd(t, true)
+		i.OnAdd(testcrcachetest.Entry(t), true)
 	}
 }
 
@@ -81,7 +83,7 @@ func (i *informer) add(pods ...*corev1.Pod) {
 func serve(t *testing.T, pods ...*corev1.Pod) (*informer, http.Handler) {
 	t.Helper()
 	i := &informer{synced: make(chan struct{})}
-	i.hear(time.Now())
+	i.setAsOf(time.Now())
 	l, err := lookup.New(t.Context(), i, "v1.2.3")
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +349,7 @@ func TestWhatIsRefused(t *testing.T) {
 func TestPodByItsPath(t *testing.T) {
 	_, h := serve(t, shop()...)
 	code, got := ask(t, h, "/v1/pods/shop/web-1")
-	testcr := podinfolookup.FromPod(shop()[0])
+	testcr := desired.FromPod(shop()[0])
 	want := answer{
 		View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6},
 		Pod:  lookup.Pod{Testcr: testcr.Name, Live: true, TestcrSpec: testcr.Spec},
@@ -545,9 +547,9 @@ func TestAPageEndsWhereItsLastPodWas(t *testing.T) {
 	_, page := ask(t, h, "/v1/search?sort=age&limit=5")
 	// The Pod that the first page ended with is gone, and another has come before it.
 	last := page.Items[4]
-	i.OnDelete(&podinfolookup.Testcr{
-		ObjectMeta: metav1.ObjectMeta{Name: last.Testcr, Labels: map[string]string{podinfolookup.LabelManagedBy: podinfolookup.ManagedBy}}, Spec: last.TestcrSpec,
-	})
+	i.OnDelete(testcrcachetest.Entry(&v1.Testcr{
+		ObjectMeta: metav1.ObjectMeta{Name: last.Testcr, Labels: map[string]string{v1.LabelManagedBy: v1.ManagedBy}}, Spec: last.TestcrSpec,
+	}))
 	i.add(pod("ns-0", "new", 0, "10.9.9.9", "node-1", nil))
 	_, rest := ask(t, h, "/v1/search?sort=age&continue="+page.Continue)
 	if diff := cmp.Diff(keysOf(whole.Items[5:]), keysOf(rest.Items)); diff != "" || rest.Total != 12 {
@@ -644,7 +646,7 @@ func TestNotReady(t *testing.T) {
 		}
 	}
 	i := &informer{synced: make(chan struct{})}
-	i.hear(time.Now())
+	i.setAsOf(time.Now())
 	l, err := lookup.New(t.Context(), i, "v1")
 	if err != nil {
 		t.Fatal(err)
@@ -657,9 +659,9 @@ func TestNotReady(t *testing.T) {
 	if code, _ := ask(t, h, "/v1/pods/shop/web-1"); code != http.StatusOK {
 		t.Errorf("synced: %d, want 200", code)
 	}
-	i.lose(podinfolookup.ErrCRDMissing)
-	expect(t, h, podinfolookup.ErrCRDMissing.Error())
-	i.missing.Store(nil)
+	i.setUnavailable(testcrcache.ErrCRDMissing)
+	expect(t, h, testcrcache.ErrCRDMissing.Error())
+	i.unavailable.Store(nil)
 	if code, _ := ask(t, h, "/v1/pods/shop/web-1"); code != http.StatusOK {
 		t.Errorf("with the CRD again: %d, want 200", code)
 	}
@@ -687,10 +689,12 @@ func TestWhatAnAnswerRestsOn(t *testing.T) {
 		<-time.After(1234567 * time.Microsecond) // virtual time
 		expect(lookup.View{ResourceVersion: "106", AgeSeconds: 1.234, Testcrs: 6})
 		i.add(pod("shop", "new", 7, "10.0.0.7", "node-1", nil))
-		i.hear(time.Now())
+		i.setAsOf(time.Now())
 		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Testcrs: 7})
-		i.hear(time.Now().Add(time.Minute)) // the clock was put back
+		i.setAsOf(time.Now().Add(time.Minute)) // the clock was put back
 		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Testcrs: 7})
+		i.onRollback("50") // etcd was restored
+		expect(lookup.View{ResourceVersion: "50", AgeSeconds: 0, Testcrs: 7})
 	})
 }
 
