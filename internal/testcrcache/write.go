@@ -27,11 +27,17 @@ func IsStale(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) && !IsCRDGone(err)
 }
 
+// deletionTimeout is how long a deleted Testcr may stay in the cache until it counts
+// as one that exists. A deletion has no version that the cache could reach, and a
+// restore of etcd may bring the Testcr back.
+const deletionTimeout = 20 * time.Second
+
 // pendingWrite is a write that the cache may not contain yet: a version to reach, or
-// the UID of a deleted Testcr.
+// the UID of a Testcr that was deleted at a time.
 type pendingWrite struct {
-	version string
-	deleted types.UID
+	version   string
+	deleted   types.UID
+	deletedAt time.Time
 }
 
 // IsCurrent reports whether the cache contains the last own write and the last live
@@ -48,7 +54,7 @@ func (c *Cache) IsCurrent(name string) bool {
 	at := c.GetStore().LastStoreSyncResourceVersion()
 	entry := c.Get(name) // may be newer than at, which the store sets after it
 	switch {
-	case p.deleted != "" && entry != nil && entry.UID == p.deleted:
+	case p.deleted != "" && entry != nil && entry.UID == p.deleted && time.Since(p.deletedAt) < deletionTimeout:
 		return false
 	case entry != nil && !informer.IsNewer(p.version, entry.ResourceVersion):
 	case informer.IsNewer(p.version, at):
@@ -75,7 +81,7 @@ func (c *Cache) recordWrite(name, version string) {
 func (c *Cache) recordDelete(name string, uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending[name] = pendingWrite{deleted: uid}
+	c.pending[name] = pendingWrite{deleted: uid, deletedAt: time.Now()}
 }
 
 // Live returns the Testcr as the API server has it now, or nil. After it the cache is
