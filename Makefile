@@ -42,6 +42,10 @@ build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 	GOTOOLCHAIN=$(RELEASE_GO) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/podinfolookup ./cmd/kubectl-podinfo
 	@install -m 755 cmd/kubectl-podinfo/kubectl_complete-podinfo bin/
 
+.PHONY: test-unit
+test-unit: ## run the unit tests: seconds, no cluster and no network
+	go test ./...
+
 .PHONY: test
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
@@ -71,7 +75,7 @@ verify: cluster-build ## vet, lint, format, generated files, tidy, manifests, do
 	@hack/verify.sh
 
 .PHONY: update
-update: ## write again what is generated: yaml/testcrd.yaml, the flags in the docs
+update: ## write again what is generated: yaml/testcrd.yaml, DeepCopy of api/v1, the flags and licences in the docs
 	@hack/update.sh
 
 .PHONY: screenshots

@@ -4,9 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-.}
-mkdir -p "$out/yaml"
-crd=$(hack/generate-crd.sh)
-printf '%s\n' "$crd" >"$out/yaml/testcrd.yaml"
+hack/generate-crd.sh "$out"
 
 # The flags in the docs are what --help says, between two markers.
 flags() { # document marker command...
