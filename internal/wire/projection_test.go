@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -264,10 +265,10 @@ func TestPodMessage(t *testing.T) {
 }
 
 func TestNewPodClient(t *testing.T) {
-	var accepted string
+	var accepted atomic.Value
 	answer := podList()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		accepted = r.Header.Get("Accept")
+		accepted.Store(r.Header.Get("Accept"))
 		w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
 		if r.URL.Path != "/api/v1/namespaces/shop/pods" {
 			w.WriteHeader(http.StatusNotFound)
@@ -294,8 +295,9 @@ func TestNewPodClient(t *testing.T) {
 		}
 	})
 	t.Run("protobuf is preferred to JSON", func(t *testing.T) {
-		if !strings.HasPrefix(accepted, runtime.ContentTypeProtobuf+",") || !strings.Contains(accepted, runtime.ContentTypeJSON) {
-			t.Errorf("accepted %q", accepted)
+		got := accepted.Load().(string)
+		if !strings.HasPrefix(got, runtime.ContentTypeProtobuf+",") || !strings.Contains(got, runtime.ContentTypeJSON) {
+			t.Errorf("accepted %q", got)
 		}
 	})
 	t.Run("the config is not changed", func(t *testing.T) {
