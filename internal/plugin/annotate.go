@@ -106,15 +106,19 @@ func newNames() *names {
 
 func (n *names) handler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { n.update(nil, obj.(*testcrcache.Entry)) },
-		UpdateFunc: func(old, obj any) { n.update(old.(*testcrcache.Entry), obj.(*testcrcache.Entry)) },
-		DeleteFunc: func(obj any) {
-			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = tombstone.Obj
-			}
-			n.update(obj.(*testcrcache.Entry), nil)
-		},
+		AddFunc:    func(obj any) { n.update(nil, entryOf(obj)) },
+		UpdateFunc: func(old, obj any) { n.update(entryOf(old), entryOf(obj)) },
+		DeleteFunc: func(obj any) { n.update(entryOf(obj), nil) },
 	}
+}
+
+// entryOf returns the entry of an event or of its tombstone, or nil.
+func entryOf(obj any) *testcrcache.Entry {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	entry, _ := obj.(*testcrcache.Entry)
+	return entry
 }
 
 // update replaces one state of a Testcr by the next; nil stands for absent.

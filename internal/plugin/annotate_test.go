@@ -16,13 +16,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
 )
 
 // testcr returns the Testcr of a running Pod "shop/NAME" with these IPs, after
 // changes.
-func testcr(name string, ips []string, changes ...func(*corev1.Pod)) *podinfolookup.Testcr {
+func testcr(name string, ips []string, changes ...func(*corev1.Pod)) *v1.Testcr {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID("uid-" + name)},
 		Spec:       corev1.PodSpec{NodeName: "worker-1"},
@@ -37,7 +38,7 @@ func testcr(name string, ips []string, changes ...func(*corev1.Pod)) *podinfoloo
 	for _, change := range changes {
 		change(pod)
 	}
-	return podinfolookup.FromPod(pod)
+	return desired.FromPod(pod)
 }
 
 func onHost(pod *corev1.Pod)      { pod.Spec.HostNetwork = true }
@@ -48,28 +49,28 @@ func TestLabelsOfSharedIPs(t *testing.T) {
 	ip := []string{"10.0.0.7"}
 	tests := []struct {
 		name    string
-		testcrs []*podinfolookup.Testcr
+		testcrs []*v1.Testcr
 		want    string
 	}{
 		{"nobody", nil, ""},
-		{"one Pod", []*podinfolookup.Testcr{testcr("a", ip)}, "[shop/a]"},
-		{"a live Pod after one that has completed", []*podinfolookup.Testcr{testcr("a", ip, completed), testcr("b", ip)}, "[shop/b]"},
-		{"a live Pod before one that is being deleted", []*podinfolookup.Testcr{testcr("a", ip, terminating), testcr("b", ip)}, "[shop/b +1]"},
-		{"only one that is being deleted", []*podinfolookup.Testcr{testcr("a", ip, terminating)}, "[shop/a]"},
-		{"only completed ones", []*podinfolookup.Testcr{testcr("a", ip, completed), testcr("b", ip, completed)}, "[shop/a +1 completed]"},
-		{"a host network", []*podinfolookup.Testcr{testcr("a", ip, onHost), testcr("b", ip, onHost), testcr("c", ip, onHost)}, "[node/worker-1 shop/a +2]"},
+		{"one Pod", []*v1.Testcr{testcr("a", ip)}, "[shop/a]"},
+		{"a live Pod after one that has completed", []*v1.Testcr{testcr("a", ip, completed), testcr("b", ip)}, "[shop/b]"},
+		{"a live Pod before one that is being deleted", []*v1.Testcr{testcr("a", ip, terminating), testcr("b", ip)}, "[shop/b +1]"},
+		{"only one that is being deleted", []*v1.Testcr{testcr("a", ip, terminating)}, "[shop/a]"},
+		{"only completed ones", []*v1.Testcr{testcr("a", ip, completed), testcr("b", ip, completed)}, "[shop/a +1 completed]"},
+		{"a host network", []*v1.Testcr{testcr("a", ip, onHost), testcr("b", ip, onHost), testcr("c", ip, onHost)}, "[node/worker-1 shop/a +2]"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNames()
 			for _, c := range test.testcrs {
-				n.set(nil, c)
+				n.update(nil, testcrcachetest.Entry(c))
 			}
 			if diff := cmp.Diff(test.want, n.labels[netip.MustParseAddr("10.0.0.7").As16()]); diff != "" {
 				t.Errorf("label (-want +got):\n%s", diff)
 			}
 			for _, c := range test.testcrs {
-				n.set(c, nil)
+				n.update(testcrcachetest.Entry(c), nil)
 			}
 			if len(n.labels) > 0 {
 				t.Errorf("left when all are gone: %v", n.labels)
@@ -80,10 +81,12 @@ func TestLabelsOfSharedIPs(t *testing.T) {
 
 func TestLabelsFollowChanges(t *testing.T) {
 	n := newNames()
-	handler := index.Handler(n.set)
-	first, moved := testcr("a", []string{"10.0.0.7", "FD00::7"}), testcr("a", []string{"10.0.0.8"})
-	foreign := testcr("b", []string{"10.0.0.9"})
-	foreign.Labels = nil
+	handler := n.handler()
+	first := testcrcachetest.Entry(testcr("a", []string{"10.0.0.7", "FD00::7"}))
+	moved := testcrcachetest.Entry(testcr("a", []string{"10.0.0.8"}))
+	unmanaged := testcr("b", []string{"10.0.0.9"})
+	unmanaged.Labels = nil
+	foreign := testcrcachetest.Entry(unmanaged)
 	steps := []struct {
 		name string
 		do   func()
@@ -92,7 +95,8 @@ func TestLabelsFollowChanges(t *testing.T) {
 		{"added with two IPs", func() { handler.OnAdd(first, true) }, map[string]string{"10.0.0.7": "[shop/a]", "fd00::7": "[shop/a]"}},
 		{"one that is not ours", func() { handler.OnAdd(foreign, true) }, map[string]string{"10.0.0.7": "[shop/a]", "fd00::7": "[shop/a]"}},
 		{"another IP", func() { handler.OnUpdate(first, moved) }, map[string]string{"10.0.0.8": "[shop/a]"}},
-		{"deleted while nobody watched", func() { handler.OnDelete(cache.DeletedFinalStateUnknown{Obj: moved}) }, map[string]string{}},
+		{"a tombstone without an object", func() { handler.OnDelete(cache.DeletedFinalStateUnknown{}) }, map[string]string{"10.0.0.8": "[shop/a]"}},
+		{"deleted between two watches", func() { handler.OnDelete(cache.DeletedFinalStateUnknown{Obj: moved}) }, map[string]string{}},
 	}
 	for _, step := range steps {
 		step.do()
@@ -116,7 +120,7 @@ func (w *writes) Write(p []byte) (int, error) {
 
 func TestCopyWritesWhatEachReadCompletes(t *testing.T) {
 	n := newNames()
-	n.set(nil, testcr("a", []string{"10.0.0.7"}))
+	n.update(nil, testcrcachetest.Entry(testcr("a", []string{"10.0.0.7"})))
 	reads := []string{"10.0.0.7 1\n", "10.0.", "0.7 2\n10.0.0.7 3\n10", ".0.0.7 4"}
 	want := writes{"10.0.0.7[shop/a] 1\n", "10.0.0.7[shop/a] 2\n10.0.0.7[shop/a] 3\n", "10.0.0.7[shop/a] 4"}
 	var readers []io.Reader
@@ -134,7 +138,7 @@ func TestCopyWritesWhatEachReadCompletes(t *testing.T) {
 
 func TestCopyKeepsEveryByteOfLongLines(t *testing.T) {
 	n := newNames()
-	n.set(nil, testcr("a", []string{"10.0.0.7"}))
+	n.update(nil, testcrcachetest.Entry(testcr("a", []string{"10.0.0.7"})))
 	tests := []struct {
 		name, line string
 		times      int
@@ -201,7 +205,7 @@ func accessLine(i int) string {
 func benchNames() *names {
 	n := newNames()
 	for i := range benchPods {
-		n.set(nil, testcr(fmt.Sprintf("cart-5d9f7c6b4-%05d", i), []string{benchIP(i)}))
+		n.update(nil, testcrcachetest.Entry(testcr(fmt.Sprintf("cart-5d9f7c6b4-%05d", i), []string{benchIP(i)})))
 	}
 	return n
 }

@@ -12,7 +12,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
 // FuzzObjects holds that JSON and YAML print and decode to what they were made of.
@@ -21,7 +22,7 @@ func FuzzObjects(f *testing.F) {
 	f.Add(" \x9b")
 	f.Fuzz(func(t *testing.T, s string) {
 		s = strings.ToValidUTF8(s, "\ufffd")
-		testcr := podinfolookup.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a"}})
+		testcr := desired.FromPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a"}})
 		testcr.Spec.Phase, testcr.Spec.Labels = s, map[string]string{s: s}
 		for format, decode := range map[string]func([]byte, any) error{
 			"json":  json.Unmarshal,
@@ -42,7 +43,7 @@ func FuzzObjects(f *testing.F) {
 				if strings.ContainsFunc(out.String(), func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }) {
 					t.Errorf("%s does not print: %q", format, out.String())
 				}
-				var got podinfolookup.Testcr
+				var got v1.Testcr
 				if err := decode(out.Bytes(), &got); err != nil || got.Spec.Phase != s || got.Spec.Labels[s] != s {
 					t.Errorf("%s of %q decodes to %q, %v:\n%s", format, s, got.Spec.Phase, err, out.String())
 				}

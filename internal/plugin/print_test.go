@@ -18,12 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	podinfolookup "github.com/weiyuanke/PodInfoLookup"
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
-func rowsOf(testcrs ...*podinfolookup.Testcr) (rows []row) {
+func rowsOf(testcrs ...*v1.Testcr) (rows []row) {
 	for _, c := range testcrs {
 		rows = append(rows, row{query: "q", testcr: c, event: eventAdded})
 	}
@@ -188,7 +189,7 @@ func TestMessage(t *testing.T) {
 		{"no reason", &apierrors.StatusError{ErrStatus: metav1.Status{Message: "odd"}}, "Error from server: odd"},
 		{"nobody there", refused, "The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?"},
 		{"no way there", &url.Error{Op: "Get", URL: "https://x", Err: errors.New("no such host")}, "Unable to connect to the server: no such host"},
-		{"anything else", podinfolookup.ErrCRDMissing, "error: the CRD testcrs.stable.example.com is missing: kubectl apply -f yaml/testcrd.yaml"},
+		{"anything else", testcrcache.ErrCRDMissing, "error: the CRD testcrs.stable.example.com is missing: kubectl apply -f yaml/testcrd.yaml"},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, message(test.err)); diff != "" {
