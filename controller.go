@@ -176,9 +176,6 @@ func (c *Controller) begin() {
 		}
 	}
 	c.enqueueAll()
-	for key, until := range c.reducedKeys() {
-		c.queue.AddAfter(key, time.Until(until))
-	}
 }
 
 func (c *Controller) worker(ctx context.Context, id int) {

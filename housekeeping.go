@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // housekeeping does until ctx ends what no event causes. Its requests end with
@@ -76,9 +77,12 @@ func (c *Controller) resolveStrays(ctx, requests context.Context) {
 		if ctx.Err() != nil {
 			return // the next Run finds them again
 		}
-		if err := c.removeStray(requests, name); err != nil {
-			c.logFailure(requests, cache.ObjectName{Name: name}, err, 1)
+		err := c.removeStray(requests, name)
+		if err != nil {
 			c.strays.add(name)
+		}
+		if err != nil && !testcrcache.IsStale(err) { // after a conflict its event comes
+			c.logFailure(requests, cache.ObjectName{Name: name}, err, 1)
 		}
 	}
 }
@@ -91,8 +95,9 @@ func contains(names map[string]struct{}, name string) bool {
 // removeStray deletes a Testcr that belongs to no Pod, or empties it if a finalizer
 // keeps it.
 func (c *Controller) removeStray(ctx context.Context, name string) error {
+	isCurrent := c.testcrs.IsCurrent(name) // before the read, which then includes the last write
 	stored := c.testcrs.Get(name)
-	if stored == nil || !c.testcrs.IsServed() || !c.testcrs.IsCurrent(name) || !stored.MayDelete(c.pods.Watches) {
+	if stored == nil || !c.testcrs.IsServed() || !isCurrent || !stored.MayDelete(c.pods.Watches) {
 		return nil
 	}
 	if _, ok := stored.PodKey(); ok {

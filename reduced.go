@@ -27,7 +27,8 @@ func (c *Controller) reducedIfRefused(key cache.ObjectName, pod *v1.Testcr) *v1.
 		c.states.update(key, func(state *keyState) { state.reducedUntil = time.Time{} })
 		return nil
 	}
-	if time.Now().Before(until) {
+	if wait := time.Until(until); wait > 0 {
+		c.queue.AddAfter(key, wait) // again at each sync, because a workqueue keeps only the earliest time of a key
 		return desired.Reduced(pod)
 	}
 	return pod
@@ -47,16 +48,4 @@ func (c *Controller) reduce(ctx context.Context, key cache.ObjectName, want *v1.
 		"testcr", want.Name, "pod", want.Spec.PodKey, "triedAgainAfter", reducedFor)
 	c.warn(&want.ObjectMeta, TestcrReduced, fmt.Sprintf("The API server refuses the Testcr of the Pod %s as too large or invalid; "+
 		"it has no labels and containers for the next %s: %s", want.Spec.PodKey, reducedFor, shortError(err)))
-}
-
-// reducedKeys returns the Pods whose Testcrs are reduced, and until when.
-func (c *Controller) reducedKeys() map[cache.ObjectName]time.Time {
-	keys := map[cache.ObjectName]time.Time{}
-	c.states.each(func(key cache.ObjectName, state *keyState) bool {
-		if !state.reducedUntil.IsZero() {
-			keys[key] = state.reducedUntil
-		}
-		return true
-	})
-	return keys
 }
