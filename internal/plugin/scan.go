@@ -2,7 +2,8 @@ package plugin
 
 import (
 	"bytes"
-	"encoding/binary"
+	"net/netip"
+	"unsafe"
 )
 
 // The bytes of an address. A run of them is looked at only if it has a dot or a
@@ -114,8 +115,8 @@ func (s *scan) token(start, end int) int {
 		if colon < 0 {
 			colon = end - start
 		}
-		if v4, ok := parse4(src[start : start+colon]); ok {
-			next = max(next, s.found(start+colon, mapped(v4)))
+		if k, ok := parse(src[start : start+colon]); ok {
+			next = max(next, s.found(start+colon, k))
 		}
 		start += colon + 1
 	}
@@ -169,99 +170,41 @@ func isPort(b []byte) bool {
 	return len(b) > 0 && port <= 65535
 }
 
-// parse reads an address as netip.ParseAddr does, which would allocate for the
-// error that each time of day in a log costs. A zone cannot be in b.
+// parse returns the address b, which contains no bytes but those of addresses.
 func parse(b []byte) (key, bool) {
-	if bytes.IndexByte(b, ':') >= 0 {
-		return parse6(b)
+	if !isShapedLikeAddress(b) {
+		return key{}, false
 	}
-	v4, ok := parse4(b)
-	return mapped(v4), ok
+	// A copy of b would be an allocation for each address. Nothing keeps the string:
+	// only the error refers to it.
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b))) //nolint:gosec // G103
+	if err != nil {
+		return key{}, false
+	}
+	return addr.As16(), true
 }
 
-func mapped(v4 [4]byte) key {
-	return key{10: 0xff, 11: 0xff, 12: v4[0], 13: v4[1], 14: v4[2], 15: v4[3]}
-}
-
-func parse4(b []byte) (addr [4]byte, ok bool) {
-	if len(b) < len("1.1.1.1") || len(b) > len("255.255.255.255") {
-		return addr, false
-	}
-	field, value, digits := 0, 0, 0
-	for _, c := range b {
-		switch {
-		case class[c] == isDigit:
-			value = value*10 + int(c-'0')
-			if digits++; value > 255 || digits > 1 && value < 10 { // 010 may be 8 or 10
-				return addr, false
-			}
-		case c != '.' || digits == 0 || field == 3:
-			return addr, false
-		default:
-			addr[field] = byte(value) //nolint:gosec // G115: at most 255
-			field, value, digits = field+1, 0, 0
+// isShapedLikeAddress returns false for most of what is no address, such as times and
+// versions, because netip.ParseAddr allocates an error for it.
+func isShapedLikeAddress(b []byte) bool {
+	dots, colons, hasGap := 0, 0, false
+	for i, c := range b {
+		switch c {
+		case '.':
+			dots++
+		case ':':
+			colons++
+			hasGap = hasGap || i > 0 && b[i-1] == ':'
 		}
 	}
-	addr[3] = byte(value)
-	return addr, field == 3 && digits > 0
-}
-
-func parse6(b []byte) (addr key, ok bool) {
-	n, gap := 0, -1 // bytes of addr that are filled, and where among them "::" was
-	if len(b) > 1 && b[0] == ':' && b[1] == ':' {
-		b, gap = b[2:], 0
+	switch {
+	case dots != 0 && dots != 3:
+		return false
+	case colons == 0:
+		return dots == 3 && len(b) >= len("1.1.1.1") && len(b) <= len("255.255.255.255")
+	case dots == 3:
+		return hasGap || colons == 6
+	default:
+		return hasGap || colons == 7
 	}
-	for len(b) > 0 {
-		if n > 14 {
-			return addr, false
-		}
-		group, digits := parseHex(b)
-		if digits < len(b) && b[digits] == '.' {
-			v4, ok := parse4(b)
-			if !ok || n > 12 {
-				return addr, false
-			}
-			n += copy(addr[n:], v4[:])
-			break
-		}
-		if digits == 0 || digits > 4 {
-			return addr, false
-		}
-		binary.BigEndian.PutUint16(addr[n:], group)
-		n, b = n+2, b[digits:]
-		switch {
-		case len(b) == 0:
-		case b[0] != ':' || len(b) == 1:
-			return addr, false
-		case b[1] != ':':
-			b = b[1:]
-		case gap >= 0:
-			return addr, false
-		default:
-			b, gap = b[2:], n
-		}
-	}
-	if n == 16 || gap < 0 {
-		return addr, n == 16 && gap < 0
-	}
-	copy(addr[16-n+gap:], addr[gap:n])
-	clear(addr[gap : 16-n+gap])
-	return addr, true
-}
-
-// parseHex returns the number that b begins with, and its length: 5 for more
-// than 4 digits.
-func parseHex(b []byte) (value uint16, digits int) {
-	for digits < len(b) && digits < 5 {
-		switch c := b[digits]; class[c] {
-		case isDigit:
-			value = value<<4 | uint16(c-'0')
-		case isHexLetter:
-			value = value<<4 | uint16(c|0x20-'a'+10)
-		default:
-			return value, digits
-		}
-		digits++
-	}
-	return value, digits
 }
