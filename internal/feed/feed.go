@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -189,7 +188,7 @@ func (f *Feed) printList() error {
 		w := tabwriter.NewWriter(f.out, 0, 8, 3, ' ', 0)
 		fmt.Fprintln(w, "NAME\tPOD\tIP\tNODE\tPHASE\tAGE")
 		for _, r := range rows {
-			cells := []string{r.Name, r.Pod, orNone(r.IP), orNone(r.Node), orNone(r.Phase), age(r.CreatedAt)}
+			cells := []string{r.Name, r.Pod, printable.OrNone(r.IP), printable.OrNone(r.Node), printable.OrNone(r.Phase), printable.Age(r.CreatedAt)}
 			for i := range cells {
 				cells[i] = printable.Text(cells[i])
 			}
@@ -226,18 +225,4 @@ func (f *Feed) firstRows() (rows []Row, more int) {
 		rows = slices.Insert(rows, at, row)
 	}
 	return rows, more
-}
-
-func age(created time.Time) string {
-	if created.IsZero() {
-		return "<unknown>"
-	}
-	return duration.HumanDuration(time.Since(created))
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "<none>"
-	}
-	return s
 }

@@ -52,7 +52,7 @@ type podList struct {
 }
 
 func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
-	params, err := parameters(r, append(kindNames(), "phase", "limit", "continue"))
+	params, err := parameters(r, append(query.KindNames(), "phase", "limit", "continue"))
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -188,14 +188,6 @@ func leastBytes(t *v1.TestcrSpec) (n int) {
 		n += len(c.Name) + len(c.Image) + len(c.ID)
 	}
 	return n
-}
-
-func kindNames() []string {
-	names := make([]string, len(query.Kinds))
-	for i, k := range query.Kinds {
-		names[i] = string(k)
-	}
-	return names
 }
 
 func spoken(terms []query.Term, phase string) string {

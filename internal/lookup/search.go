@@ -99,7 +99,7 @@ func (l *Lookup) answer(params url.Values) (searchResult, error) {
 // readings returns what q can be: as by says, or any exact one.
 func readings(q, by string) ([]query.Term, error) {
 	if by != "" && by != byText && !slices.Contains(query.Kinds, query.Kind(by)) {
-		return nil, fmt.Errorf("by: %q is not one of %s, %s", by, strings.Join(kindNames(), ", "), byText)
+		return nil, fmt.Errorf("by: %q is not one of %s, %s", by, strings.Join(query.KindNames(), ", "), byText)
 	}
 	if q == "" || by == byText {
 		return nil, nil

@@ -2,23 +2,16 @@ package lookup
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
 	"text/tabwriter"
-	"time"
 	"unicode/utf8"
-
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
-
-// none is what kubectl shows for a value that is not there.
-const none = "<none>"
 
 // front answers GET / in plain text what the page at this address shows, and how
 // to ask where it shows nothing yet.
@@ -80,7 +73,7 @@ func cellOf(value string) string {
 	if len(text) > cellChars {
 		text = append(text[:cellChars-1], '…')
 	}
-	return cmp.Or(string(text), none)
+	return printable.OrNone(string(text))
 }
 
 func table(out *bytes.Buffer, testcrs []*v1.TestcrSpec) {
@@ -102,7 +95,7 @@ func (p *Pod) age() string {
 	if p.CreatedAt.IsZero() {
 		return ""
 	}
-	return duration.HumanDuration(time.Since(p.CreatedAt.Time))
+	return printable.Age(p.CreatedAt.Time)
 }
 
 func (p *Pod) workload() string {

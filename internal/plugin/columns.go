@@ -120,7 +120,7 @@ func valuesAt(path *jsonpath.JSONPath, object any) (string, error) {
 		}
 	}
 	if len(values) == 0 {
-		return none, nil
+		return printable.None, nil
 	}
 	return strings.Join(values, ","), nil
 }

@@ -108,7 +108,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 func (o *options) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&o.by, "by", "", "Read each QUERY as this kind of fact: "+strings.Join(kinds(), ", ")+".")
+	fs.StringVar(&o.by, "by", "", "Read each QUERY as this kind of fact: "+strings.Join(query.KindNames(), ", ")+".")
 	fs.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats(), ", ")+".")
 	fs.BoolVar(&o.noHeaders, "no-headers", false, "Print tables without their headers.")
 	fs.BoolVarP(&o.watch, "watch", "w", false, "After the answer print each change of it, until Ctrl-C.")
@@ -132,18 +132,10 @@ func (o *options) addFlags(cmd *cobra.Command) {
 			return values(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
 		})
 	}
-	complete("by", func(context.Context) []string { return kinds() })
+	complete("by", func(context.Context) []string { return query.KindNames() })
 	complete("output", func(context.Context) []string { return formats() })
 	complete("namespace", o.namespaces)
 	complete("context", func(context.Context) []string { return o.contexts() })
-}
-
-func kinds() []string {
-	names := make([]string, len(query.Kinds))
-	for i, k := range query.Kinds {
-		names[i] = string(k)
-	}
-	return names
 }
 
 // contexts are those of the kubeconfig, for the shell to complete.

@@ -7,13 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/liggitt/tabwriter"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
 
@@ -209,8 +207,6 @@ func colored(text []byte, rows []row) []byte {
 	return out
 }
 
-const none = "<none>"
-
 func cell(column string, r row, wide bool) string {
 	s := &r.testcr.Spec
 	value := ""
@@ -236,7 +232,7 @@ func cell(column string, r row, wide bool) string {
 			value = strings.ToLower(s.WorkloadKind) + "/" + s.WorkloadName
 		}
 	case "Age":
-		return age(s.CreatedAt)
+		return printable.Age(s.CreatedAt.Time)
 	case "Ready":
 		value = fmt.Sprint(s.Ready)
 	case "Host-IP":
@@ -254,10 +250,7 @@ func cell(column string, r row, wide bool) string {
 	case "Note":
 		return note(r)
 	}
-	if value == "" {
-		return none
-	}
-	return value
+	return printable.OrNone(value)
 }
 
 // ipOf returns the IP that was asked for, else the first, or all where there is
@@ -274,13 +267,6 @@ func ipOf(r row, wide bool) string {
 		}
 	}
 	return r.testcr.Spec.PodIP
-}
-
-func age(created metav1.Time) string {
-	if created.IsZero() {
-		return "<unknown>"
-	}
-	return duration.HumanDuration(time.Since(created.Time))
 }
 
 func note(r row) string {

@@ -3,13 +3,32 @@
 package printable
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/util/duration"
 )
+
+// None is what kubectl prints for a missing value.
+const None = "<none>"
+
+// OrNone returns s, or None if s is empty.
+func OrNone(s string) string { return cmp.Or(s, None) }
+
+// Age returns the time since created as kubectl prints it, "<unknown>" for the zero
+// time.
+func Age(created time.Time) string {
+	if created.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(time.Since(created))
+}
 
 // Text returns s on one line: each character that is not printable is escaped as
 // in JSON, such as \u001b. That covers control, format and bidirectional characters and

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
@@ -54,4 +55,22 @@ func FuzzJSON(f *testing.F) {
 			t.Errorf("%q became %q, %v", s, got["k"], err)
 		}
 	})
+}
+
+func TestAge(t *testing.T) {
+	tests := []struct {
+		name    string
+		created time.Time
+		want    string
+	}{
+		{name: "the zero time", want: "<unknown>"},
+		{name: "hours", created: time.Now().Add(-5*time.Hour - time.Minute), want: "5h1m"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := printable.Age(test.created); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
 }

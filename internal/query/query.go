@@ -175,19 +175,20 @@ func ParseAs(kind Kind, s string) (Term, error) {
 			return Term{}, fmt.Errorf("%q is not the name of a %s: it has a slash", s, kindNoun[kind])
 		}
 	default:
-		return Term{}, fmt.Errorf("%q is no kind of fact: there are %s", kind, kindList())
+		return Term{}, fmt.Errorf("%q is no kind of fact: there are %s", kind, strings.Join(KindNames(), ", "))
 	}
 	return Term{Kind: kind, Text: s}, nil
 }
 
 var kindNoun = map[Kind]string{Name: "Pod", Node: "node", Namespace: "namespace"}
 
-func kindList() string {
+// KindNames returns the names of all kinds, in the order of Kinds.
+func KindNames() []string {
 	names := make([]string, len(Kinds))
 	for i, k := range Kinds {
 		names[i] = string(k)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 func checkText(s string) error {
