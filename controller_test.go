@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -748,19 +750,25 @@ func TestController_sync_LiveReadFails(t *testing.T) {
 func TestController_CRDReturns(t *testing.T) {
 	t.Run("nothing is written without the CRD, and everything when it is back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			isGone := false
+			var isGone atomic.Bool
 			f := setup{pods: []*corev1.Pod{web(1)}, check: func(context.Context) error {
-				if isGone {
+				if isGone.Load() {
 					return testcrcache.ErrCRDMissing
 				}
 				return nil
 			}}.build(t)
+			f.api.before = func(string, string) error {
+				if isGone.Load() {
+					return apierrors.NewGenericServerResponse(http.StatusNotFound, "POST", v1.GroupVersionResource.GroupResource(), "x", "404", 0, true)
+				}
+				return nil
+			}
 			endWatches := f.api.interruptible()
 			f.runCaches(t)
 			f.run(t)
 			<-time.After(10 * time.Second) // virtual time
 			f.takeWrites()
-			isGone = true
+			isGone.Store(true)
 			f.api.remove(t, nameFor(keyOfWeb(1)))
 			endWatches()
 			<-time.After(10 * time.Second)
@@ -775,7 +783,7 @@ func TestController_CRDReturns(t *testing.T) {
 			if diff := cmp.Diff([]string{CRDUnusable}, f.takeEvents()); diff != "" {
 				t.Errorf("Events (-want +got):\n%s", diff)
 			}
-			isGone = false
+			isGone.Store(false)
 			<-time.After(10 * time.Second)
 			if err := f.Ready(); err != nil {
 				t.Errorf("Ready returned %v", err)
@@ -826,16 +834,15 @@ func TestController_crdLost(t *testing.T) {
 func TestController_apply_CRDTerminating(t *testing.T) {
 	t.Run("one create is sent, and the next when the CRD accepts Testcrs", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			isTerminating := true
+			var isTerminating atomic.Bool
 			f := setup{pods: []*corev1.Pod{web(1)}, check: func(context.Context) error {
-				if isTerminating {
+				if isTerminating.Load() {
 					return testcrcache.ErrCRDTerminating
 				}
 				return nil
 			}}.build(t)
-			isTerminating = false // while the cache starts
 			f.api.before = func(string, string) error {
-				if isTerminating {
+				if isTerminating.Load() {
 					return apierrors.NewForbidden(v1.GroupVersionResource.GroupResource(), "x",
 						errors.New("create not allowed while custom resource definition is terminating"))
 				}
@@ -843,7 +850,7 @@ func TestController_apply_CRDTerminating(t *testing.T) {
 			}
 			f.runCaches(t)
 			synctest.Wait()
-			isTerminating = true
+			isTerminating.Store(true)
 			f.run(t)
 			<-time.After(time.Minute) // virtual time
 			name := nameFor(keyOfWeb(1))
@@ -853,7 +860,7 @@ func TestController_apply_CRDTerminating(t *testing.T) {
 			if strings.Contains(f.logs(), "Sync failed") {
 				t.Error("the terminating CRD is reported for a Pod")
 			}
-			isTerminating = false
+			isTerminating.Store(false)
 			<-time.After(time.Second)
 			if diff := cmp.Diff([]string{"create " + name}, f.api.takeRequests()); diff != "" {
 				t.Errorf("requests (-want +got):\n%s", diff)

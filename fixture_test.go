@@ -233,13 +233,18 @@ func (a *api) mute() *watch.FakeWatcher {
 
 // interruptible returns a function that ends all open watches of Testcrs.
 func (a *api) interruptible() (endWatches func()) {
+	var mu sync.Mutex
 	var open []watch.Interface
 	a.PrependWatchReactor("testcrs", func(action clienttesting.Action) (bool, watch.Interface, error) {
 		w, err := a.Tracker().Watch(action.GetResource(), "")
+		mu.Lock()
+		defer mu.Unlock()
 		open = append(open, w)
 		return true, w, err
 	})
 	return func() {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, w := range open {
 			w.Stop()
 		}

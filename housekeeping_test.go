@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,9 +157,9 @@ func TestController_removeStray(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				isGone := false
+				var isGone atomic.Bool
 				s := setup{check: func(context.Context) error {
-					if isGone {
+					if isGone.Load() {
 						return testcrcache.ErrCRDMissing
 					}
 					return nil
@@ -173,7 +174,7 @@ func TestController_removeStray(t *testing.T) {
 				synctest.Wait()
 				name := nameFor(keyOfWeb(1))
 				if test.isGone {
-					isGone = true
+					isGone.Store(true)
 					endWatches()
 					<-time.After(5 * time.Second) // virtual time
 				}
