@@ -75,7 +75,7 @@ func TestProgramStopsWithExitCode0(t *testing.T) {
 func TestProgramExplainsInOneLineWhyItCannotServe(t *testing.T) {
 	bin := build(t)
 	inUse := occupy(t, "127.0.0.1:0")
-	// Whoever holds the default port, this test or a stranger, the program cannot have it.
+	// The default port is in use, by this test or by another process.
 	occupy(t, ":9090")
 
 	tests := []struct {

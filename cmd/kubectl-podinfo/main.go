@@ -1,5 +1,5 @@
-// Kubectl-podinfo is kubectl's plugin: kubectl podinfo tells which Pod an IP, a
-// UID, a container ID or a name is of.
+// Kubectl-podinfo is a kubectl plugin. It finds the Pod of an IP, a UID, a
+// container ID or a name.
 package main
 
 import (

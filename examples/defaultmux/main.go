@@ -38,7 +38,7 @@ func helloworld(w http.ResponseWriter, request *http.Request) {
 	result := "HelloWorld\n"
 	result = result + "RequestURI: " + request.RequestURI
 
-	// An error means that the client has gone: nobody is left to tell.
+	// An error means that the client has disconnected, so nobody can receive it.
 	_, _ = io.WriteString(w, result) //nolint:gosec // no XSS: net/http sends what begins with HelloWorld as text/plain
 }
 
@@ -47,7 +47,7 @@ func helloworld(w http.ResponseWriter, request *http.Request) {
 // clients that send nothing, and an end. It returns nil after SIGINT or
 // SIGTERM, when the requests under way have been answered.
 func listenAndServe(addr string, handler http.Handler) error {
-	// Caught before the address is printed: whoever reads it may send one.
+	// Caught before the address is printed, because its reader may send one.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 

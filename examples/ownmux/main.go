@@ -47,14 +47,14 @@ func helloworld(w http.ResponseWriter, request *http.Request) {
 	result := "HelloWorld\n"
 	result = result + "RequestURI: " + request.RequestURI
 
-	// An error means that the client has gone: nobody is left to tell.
+	// An error means that the client has disconnected, so nobody can receive it.
 	_, _ = io.WriteString(w, result) //nolint:gosec // no XSS: net/http sends what begins with HelloWorld as text/plain
 }
 
 // listenAndServe is server.ListenAndServe with an end: it returns nil after
 // SIGINT or SIGTERM, when the requests under way have been answered.
 func listenAndServe(server *http.Server) error {
-	// Caught before the address is printed: whoever reads it may send one.
+	// Caught before the address is printed, because its reader may send one.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 

@@ -218,8 +218,8 @@ func (a *Auditor) untilJudged(ctx context.Context, at uint64, end time.Time) err
 	}
 }
 
-// compareLists lists Pods, Testcrs and Pods again: what the Testcrs are to say is
-// known where both lists of Pods have it. at is the first list's version.
+// compareLists lists Pods, Testcrs and Pods again. It compares a Testcr only with
+// a Pod that is the same in both lists. at is the version of the first list.
 func (a *Auditor) compareLists(ctx context.Context) (found []Finding, at uint64, err error) {
 	before, at, err := a.listPods(ctx)
 	if err != nil {

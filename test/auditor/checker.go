@@ -22,7 +22,7 @@ const (
 	// keptVersions is how many versions before the one shown are kept of what
 	// changes for ever.
 	keptVersions = 100
-	// maxFindings bounds a report: the first ones tell.
+	// maxFindings bounds a report: the first findings show the cause.
 	maxFindings = 100
 )
 

@@ -30,9 +30,9 @@ const (
 	Orphan Kind = "orphan"
 	// Duplicate is a second Testcr that claims a Pod.
 	Duplicate Kind = "duplicate"
-	// Differs is a Testcr that does not say what its Pod says.
+	// Differs is a Testcr that does not match its Pod.
 	Differs Kind = "differs"
-	// Restless says that things did not come to rest, so that nothing can be told.
+	// Restless is a cluster that kept changing, so that nothing could be compared.
 	Restless Kind = "not at rest"
 )
 
@@ -43,7 +43,7 @@ type Finding struct {
 	Pod     string    `json:"pod,omitempty"`
 	Epoch   int       `json:"epoch,omitempty"`           // restores of etcd before it
 	Version uint64    `json:"resourceVersion,omitempty"` // of the write
-	At      time.Time `json:"at,omitzero"`               // when the auditor heard of it
+	At      time.Time `json:"at,omitzero"`               // when the auditor observed it
 	Detail  string    `json:"detail,omitempty"`
 }
 

@@ -13,7 +13,7 @@ type version struct {
 	// unseen stands for all states that it may have had in a gap of the watch.
 	// Nothing that was certainly born after the gap can be one of them.
 	unseen bool
-	until  time.Time // an unseen state is not believed of writes that come later
+	until  time.Time // writes that come later cannot have shown an unseen state
 }
 
 // write is a state that a Testcr took on by one write.
@@ -44,7 +44,7 @@ type history struct {
 	shown    int                 // the earliest of versions that the last judged write can have shown
 	writes   []write             // not yet judged
 
-	// The present, as far as it was heard of.
+	// The last observed states.
 	now     state
 	says    state
 	uid     string // metadata.uid of the Testcr
@@ -52,7 +52,7 @@ type history struct {
 	podAt   uint64 // resource version of the Pod, 0 when there is none
 	saysAt  uint64 // resource version of the Testcr, 0 when there is none
 	waiting []change
-	differs time.Time // since when now and says differ, zero when they do not
+	differs time.Time // since when Pod and Testcr differ, zero when they do not
 	heard   time.Time // of anything
 }
 

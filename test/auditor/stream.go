@@ -15,13 +15,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 )
 
 const (
-	// watchSeconds is how long one watch goes on. The API server tells up to where
-	// it has told everything 2 s before the end, so this bounds how long writes
-	// wait to be judged when nothing happens.
+	// watchSeconds is the timeout of one watch. The API server sends a bookmark 2 s
+	// before it ends, so this bounds how long writes wait to be judged when nothing
+	// happens.
 	watchSeconds = 3
 	// retryAfter is the pause after a request that failed.
 	retryAfter = 100 * time.Millisecond
@@ -83,7 +82,7 @@ type stream struct {
 	client *http.Client
 	url    string       // of the resource
 	heard  atomic.Int64 // when the API server last answered, in Unix nanoseconds
-	at     string       // resource version up to which all is told, "" when it has to be listed
+	at     string       // resource version up to which all was received, "" when it has to be listed
 	epochs *epochs
 	epoch  int // of at
 	// What becomes of that.

@@ -322,7 +322,7 @@ func (w *world) usageOfAll(ctx context.Context) (all []usage) {
 	_ = wait.PollUntilContextTimeout(ctx, testenv.Poll, testenv.Patience, true, func(ctx context.Context) (bool, error) {
 		all = w.usage(ctx)
 		return len(all) == len(w.replicas), nil
-	}) // problems says which is missing
+	}) // problems reports which is missing
 	return all
 }
 

@@ -80,8 +80,8 @@ func startCluster(t *testing.T) *cluster {
 		must(t, err)
 		c.parts[name] = p
 	}
-	// As kubeadm has it: the policy of yaml/ knows the garbage collector by its own
-	// service account, and not by the administrator's login that kwokctl gives it.
+	// As in kubeadm: the policy of yaml/ matches the garbage collector by its own
+	// service account, not by the administrator's login that kwokctl gives it.
 	manager := c.parts["kube-controller-manager"]
 	manager.argv = append(manager.argv, "--use-service-account-credentials=true")
 	must(t, c.kill(t.Context(), manager.name))

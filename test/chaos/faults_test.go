@@ -319,8 +319,8 @@ func (w *world) deleteTestcr(ctx context.Context, _ *rand.Rand, testcrs dynamic.
 	return err
 }
 
-// editTestcr changes a Testcr in one of the ways that make trouble: what it says,
-// whose it is, and the label that makes it ours.
+// editTestcr changes a Testcr in one of the ways that make trouble: its values,
+// its podkey, or its managed-by label.
 func (w *world) editTestcr(ctx context.Context, chance *rand.Rand, testcrs dynamic.ResourceInterface, victim *unstructured.Unstructured) error {
 	edits := []string{
 		`{"spec":{"podip":"203.0.113.9","podips":["203.0.113.9"]}}`,

@@ -109,7 +109,7 @@ var shapes = [...]shape{
 		name: "control characters in the image and the owner",
 		make: func(p *corev1.Pod) {
 			p.Spec.Containers[0].Image = "i" + strings.Repeat(control, 100) + "i"
-			// The garbage collector does not know the kind, so it keeps the Pod.
+			// The garbage collector cannot resolve the kind, so it keeps the Pod.
 			p.OwnerReferences = []metav1.OwnerReference{{
 				APIVersion: "hostile.example.com/v1", Kind: control, Name: strings.Repeat(control, 1000), UID: "none", Controller: new(true),
 			}}

@@ -228,8 +228,8 @@ func TestAnAnswerThatComesBeforeTheWholeRequestArrives(t *testing.T) {
 	}
 }
 
-// freezer can make all its connections of now go silent for ever, as a firewall
-// does that has forgotten them: nobody is told, and nothing arrives.
+// freezer can make all its open connections go silent for ever, as a firewall does
+// that has dropped their state: no end is notified, and nothing arrives.
 type freezer struct {
 	net.Listener
 
@@ -304,7 +304,7 @@ func (c *frozen) Write(b []byte) (int, error) {
 	}
 }
 
-// Close closes it: a silent one is told nothing of it before the other end goes.
+// Close closes it. A silent one returns no error before the other end is closed.
 func (c *frozen) Close() error {
 	c.once.Do(func() {
 		close(c.closed)

@@ -53,7 +53,7 @@ const (
 	// crashBackoff counts.
 	restartAfter = 300 * time.Millisecond
 
-	// longestLine bounds a line of the log: whoever owns a Pod must not be able to
+	// longestLine bounds a line of the log: the owner of a Pod must not be able to
 	// make it grow.
 	longestLine = 64 << 10
 )

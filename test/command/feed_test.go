@@ -173,7 +173,7 @@ func TestStandardOutputThatTakesNothingHoldsUpNothing(t *testing.T) {
 	tests := []struct {
 		name    string
 		stdout  func(*testing.T, *testenv.Program)
-		wantLog bool // one line tells that the feed ends
+		wantLog bool // one line reports the end of the feed
 	}{
 		{"its reader has gone", closeStdout, true},
 		{"its disk is full", fullStdout, true},

@@ -161,8 +161,8 @@ func TestGoRunMainGoWorksAsWritten(t *testing.T) {
 	if err := syscall.Kill(-p.Cmd().Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	// `go run` itself has an exit code of 1 after a signal; it would tell of one
-	// of the program.
+	// `go run` itself has an exit code of 1 after a signal. It prints the exit
+	// status of the program if that is not 0.
 	p.Wait(t, testenv.StopWithin)
 	if p.Stderr.Has(`"Stopped"`) != nil || p.Stderr.Has("exit status") == nil {
 		t.Error("no clean stop")

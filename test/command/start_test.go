@@ -215,8 +215,8 @@ func TestAServerThatCannotBeUsedIsToldOfInOneLine(t *testing.T) {
 	}
 }
 
-// TestAServerThatIsAwayIsWaitedFor is of what may pass: the program serves, says
-// what it waits for, once, and stops when it is told to.
+// TestAServerThatIsAwayIsWaitedFor covers errors that may pass. The program
+// serves, logs once what it waits for, and stops on a signal.
 func TestAServerThatIsAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	silent := blackHole(t)

@@ -31,7 +31,7 @@ func TestASignalStopsTheProgramCleanly(t *testing.T) {
 			if code := p.Wait(t, testenv.StopWithin); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
-			// What was written was told of, also at the last moment.
+			// Each write is in the feed, also one of the last moment.
 			if err := p.Stdout.Has("add: " + namespace + "/nginx\n"); err != nil {
 				t.Error(err)
 			}
@@ -166,7 +166,7 @@ func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
 			t.Parallel()
 			p := writing(t, func(*testenv.Program) {})
 			begun := time.Now()
-			testenv.Eventually(t, func(context.Context) error { // the second may come too soon to be told from the first
+			testenv.Eventually(t, func(context.Context) error { // the second may come too soon to count as another signal
 				if p.Running() == nil {
 					_ = p.Cmd().Process.Signal(signal) // it may end just now
 					return errors.New("still running")

@@ -19,8 +19,8 @@ func resource() dynamic.ResourceInterface {
 	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
-// TestAnOlderCRDIsToldOf: the API server drops a field that it does not know, so
-// no write can make the Testcr right. That is said once and not tried for ever.
+// TestAnOlderCRDIsToldOf: the API server prunes a field that its CRD lacks, so no
+// write can make the Testcr right. That is reported once and not retried for ever.
 func TestAnOlderCRDIsToldOf(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	env.ChangeCRD(t, func(v *apiextensionsv1.CustomResourceDefinitionVersion) {

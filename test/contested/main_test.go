@@ -25,8 +25,8 @@ import (
 const (
 	// pods are as many as in the report of the fault: 672 writes a second.
 	pods = 4
-	// backedOff is a wait between two repairs of a Testcr that is long enough to
-	// tell a backoff from a slow machine.
+	// backedOff is a wait between two repairs of a Testcr. It is too long for a slow
+	// machine, so it shows a backoff.
 	backedOff = 2500 * time.Millisecond
 	// The writes of one Testcr until then: the create and up to two updates for the
 	// Pod, and a repair after each of the waits of 0, 5 ms, 10 ms ... 5.12 s.

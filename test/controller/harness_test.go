@@ -310,8 +310,8 @@ const (
 	// The same, but the new watches ask for version 1, which the API server
 	// answers with 410 for Testcrs (their CRD is younger than that).
 	tooOld ending = "it ends and its version is too old"
-	// A broken connection: the informers list anew, and hear of what was
-	// deleted in between from a tombstone.
+	// A broken connection: the informers list anew, and deliver what was deleted
+	// in between as a tombstone.
 	broken ending = "it breaks"
 )
 

@@ -156,7 +156,7 @@ func TestTakesOverWithOldCaches(t *testing.T) {
 	tests := []struct {
 		name     string
 		old      []string
-		replicas bool // it knows that it is not alone
+		replicas bool // Config.LeaderElected: there are other replicas
 		known    int  // how many of the five names are in a cache, those of testcrs or pods
 	}{
 		{"of pods", []string{"pods"}, true, 5},

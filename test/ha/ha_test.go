@@ -163,7 +163,7 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 		}
 	}
 
-	// It stands by, and takes over again.
+	// It is a standby, and takes over again.
 	for _, probe := range []string{"/livez", "/readyz"} {
 		if code, body, err := leader.Get(t.Context(), t, probe); err != nil || code != http.StatusOK {
 			t.Errorf("%s of the standby: %d %q %v", probe, code, body, err)
@@ -229,7 +229,7 @@ func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
 	createPod(t, namespace, "during")
 	testenv.Eventually(t, func(context.Context) error { return leader.Stderr.Has("the lease was lost") })
 
-	// One that starts now waits, and says what for.
+	// One that starts now waits, and logs what it waits for.
 	third := command(t, kubeconfig, namespace).Start(t)
 	waits(t, third, "connection refused")
 	for _, p := range []*testenv.Program{leader, standby, third} {
@@ -311,7 +311,7 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
-		lost string // what the log says when the outage is longer than the renew deadline
+		lost string // the log line of an outage that is longer than the renew deadline
 	}{
 		{"with leader election", nil, "the lease was lost"},
 		{"without leader election", []string{"--leader-elect=false"}, "Cannot list or watch"},

@@ -91,7 +91,7 @@ func change(t *testing.T, pod *corev1.Pod, edit func(*corev1.Pod), status func(*
 	}
 }
 
-// isTruncated is a condition: the Testcr of a Pod says that it is cut.
+// isTruncated is a condition: spec.truncated of a Pod's Testcr is set.
 func isTruncated(namespace, pod string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		u, err := testcrs().Get(ctx, nameFor(namespace, pod), metav1.GetOptions{})

@@ -138,7 +138,7 @@ func TestTheCRD(t *testing.T) {
 	if len(crd.Spec.Names.Categories) > 0 {
 		t.Errorf("it is in the categories %v", crd.Spec.Names.Categories)
 	}
-	// Every field says what it is. The API server publishes the schema a moment
+	// Every field has a description. The API server publishes the schema a moment
 	// after the CRD is established.
 	var out string
 	testenv.Eventually(t, func(context.Context) (err error) {

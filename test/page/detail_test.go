@@ -64,7 +64,7 @@ func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
 		p.Until(t, text("copied")+`.endsWith(`+jsonOf(t, ": "+wanted)+`)`)
 	}
 	p.Click(t, "#json")
-	// The browser has the text before it says so: only then is this copy done.
+	// The page shows it after the browser has the text: only then is this copy done.
 	p.Until(t, text("copied")+`.startsWith("Copied all as JSON")`)
 	p.Until(t, `navigator.clipboard.readText().then((text) => JSON.parse(text).poduid == "`+string(of.UID)+`")`)
 	// Without the clipboard of a secure context.
@@ -100,7 +100,7 @@ func TestDetailIsAStepOfTheHistory(t *testing.T) {
 	p.Eval(t, `history.forward()`)
 	p.UntilIs(t, opened, ns+"/b")
 	p.Until(t, text("facts")+`.includes("`+node+`")`)
-	// Back and forward at once: the dialog is told of its end when it is open again.
+	// Back and forward at once: the close event arrives when the dialog is open again.
 	p.Eval(t, `new Promise((told) => {
 		const dialog = document.getElementById("detail");
 		dialog.addEventListener("close", told, { once: true });

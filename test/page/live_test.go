@@ -87,7 +87,7 @@ func TestTroubleIsOneClearLine(t *testing.T) {
 	ns := env.Namespace(t, "")
 	create(t, ns, pod{name: "a"})
 	var status atomic.Int64 // that searches are answered with
-	var event atomic.Value  // that the stream says
+	var event atomic.Value  // that the stream sends
 	event.Store("")
 	front := between(t, serve(t, ns), func(w http.ResponseWriter, r *http.Request) bool {
 		switch code := int(status.Load()); {

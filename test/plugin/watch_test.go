@@ -151,7 +151,7 @@ func TestWatchesManyQueriesAtOnce(t *testing.T) {
 	r := start(t, env.Kubeconfig, "10.4.2.0", "10.4.2.1", "10.4.2.2", "10.4.2.3", "10.4.2.4", "10.4.2.5",
 		"10.4.2.6", "10.4.2.7", "10.4.2.8", "many-9", "-w", "-n", "shop")
 	r.has(t, "\nmany-9     shop        many-9")
-	change(t, pods[0]) // says nothing new
+	change(t, pods[0]) // an event without a difference
 	remove(t, pods[9])
 	r.has(t, "no longer found")
 	if n := strings.Count(r.Stdout.String(), "\n"); n != 12 {

@@ -209,7 +209,7 @@ func inside(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatalf("there is no image for %s", runtime.GOARCH)
 	}
 	// Start of testenv, or the caller, ends it.
-	run := exec.Command(i.Config.Entrypoint[0], args...) //nolint:noctx // whoever runs it ends it
+	run := exec.Command(i.Config.Entrypoint[0], args...) //nolint:noctx // the caller ends it
 	run.Dir, run.Env = "/", []string{}
 	run.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root, Credential: &syscall.Credential{Uid: rootless, Gid: rootless}}
 	if os.Geteuid() != 0 {

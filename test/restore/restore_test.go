@@ -36,7 +36,7 @@ const (
 	// distance is how many versions the API server is set back at least. While it
 	// starts it makes some 100 itself.
 	distance = 1000
-	// bumped is what `etcdutl snapshot restore --bump-revision` is told to add.
+	// bumped is the argument of `etcdutl snapshot restore --bump-revision`.
 	bumped = 1_000_000_000
 )
 
@@ -256,7 +256,7 @@ type proxy struct {
 	mu      sync.Mutex
 	writes  chan struct{} // nil: writes of Testcrs pass; they wait until it is closed
 	held    int
-	stalled chan struct{} // nil: watches of Testcrs pass; they tell nothing until it is closed, and end then
+	stalled chan struct{} // nil: watches of Testcrs pass; they deliver nothing until it is closed, and end then
 }
 
 func newProxy(t *testing.T) *proxy {

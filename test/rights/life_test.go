@@ -60,8 +60,8 @@ func start(t *testing.T, kubeconfig string, environment []string, args ...string
 	s.Cmd().Env = append(s.Cmd().Env, environment...)
 	s.Start(t)
 	s.answers(t, "/readyz", "", http.StatusOK)
-	// A standby is ready, too; told to stop while it takes the lease, it could not
-	// give back what it does not know to have.
+	// A standby is ready, too. If it stopped while it takes the lease, it could not
+	// release a lease whose acquisition it has not observed.
 	testenv.Eventually(t, func(context.Context) error { return s.Stderr.Has("Holding the lease") })
 	return s
 }

@@ -30,7 +30,7 @@ const (
 	bearer = "Bearer"
 	basic  = `Basic realm="podinfolookup: any user name, a service account token as the password", charset="UTF-8"`
 
-	// Nothing is there, so that 404 says that the caller was let through.
+	// They do not exist, so 404 means that the caller was authorized.
 	one = "/v1/pods/default/none"
 	all = "/none"
 )

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 // server is a run of the program and how to talk to it.
 type server struct {
 	*testenv.Program
-	namespace string // whose Pods it knows
+	namespace string // --namespace: the Pods that it watches
 	url       string
 	client    *http.Client
 }

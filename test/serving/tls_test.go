@@ -199,7 +199,7 @@ func TestACertificateThatCannotBeServedIsToldOfInOneLine(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
 				test.write(t, dir)
-				// Without a cluster: it is told of before anything runs.
+				// Without a cluster: the error is returned before anything runs.
 				p := testenv.Command(t, binary, append(files(dir), address)...).Start(t)
 				code, stderr := p.Wait(t, testenv.Patience), p.Stderr.String()
 				want := regexp.MustCompile(`^podinfolookup: --tls-cert-file=\S+ --tls-private-key-file=\S+: .*` + test.wantCause +

@@ -79,7 +79,7 @@ func TestAnOlderCRDIsToldOfAndEndsWithTheNewOne(t *testing.T) {
 		t.Errorf("the API server's warning was told %d times", n)
 	}
 
-	// A second time it is told of again.
+	// A second time it is reported again.
 	env.ChangeCRD(t, older)
 	env.Stores(t, probe, stored("workloadkind", false))
 	_, err := pods.Create(t.Context(), newPod("late"), metav1.CreateOptions{})

@@ -60,7 +60,7 @@ func buildPrevious() (string, error) {
 	for _, command := range [][]string{
 		{"git", "-C", testenv.Root(), "archive", "--output=" + filepath.Join(dir, "sources.tar"), before},
 		{"tar", "-xf", "sources.tar"},
-		// A version of its own tells its requests from those of the other.
+		// Its own version distinguishes its requests from those of the other.
 		{"go", "build", "-race", "-buildvcs=false", "-ldflags=-X " + version + "=previous", "-o", "podinfolookup", "./cmd/podinfolookup"},
 	} {
 		if err := run(command[0], command[1:]...); err != nil {
