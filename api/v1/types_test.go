@@ -20,15 +20,29 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
-	"github.com/weiyuanke/PodInfoLookup/internal/desired/desiredtest"
 )
 
+// fullTestcr returns a Testcr in which everything is set that can share memory, and
+// every field of the spec.
 func fullTestcr() *v1.Testcr {
-	t := &v1.Testcr{}
-	desiredtest.Fill(t)
-	t.SetGroupVersionKind(v1.GroupVersionKind)
-	t.ManagedFields[0].FieldsV1.Raw = []byte(`{"f:spec":{}}`)
-	return t
+	at := metav1.Unix(1_700_000_000, 0)
+	return &v1.Testcr{
+		TypeMeta: metav1.TypeMeta{APIVersion: "stable.example.com/v1", Kind: "Testcr"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "29b36e2c6835dded8a115aee874d1ddc", UID: "u", ResourceVersion: "7", Generation: 1, CreationTimestamp: at,
+			DeletionTimestamp: &at, DeletionGracePeriodSeconds: new(int64(0)), Finalizers: []string{"hold"},
+			Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n", UID: "x", Controller: new(true)}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}},
+		},
+		Spec: v1.TestcrSpec{
+			PodKey: "default/nginx", PodName: "nginx", PodUID: "p", Namespace: "default", PodIP: "10.0.0.7", PodIPs: []string{"10.0.0.7", "fd00::7"},
+			HostIP: "192.0.2.1", NodeName: "node-1", Phase: "Running", HostNetwork: true, Ready: true, Terminating: true,
+			OwnerKind: "ReplicaSet", OwnerName: "web-5d9f", WorkloadKind: "Deployment", WorkloadName: "web", ServiceAccount: "default",
+			CreatedAt: at, StartedAt: at, Labels: map[string]string{"app": "web"},
+			Containers: []v1.Container{{Name: "main", Image: "nginx:1", ID: "c://a", Kind: v1.ContainerInit}}, Truncated: true,
+		},
+	}
 }
 
 func fullList() *v1.TestcrList {
@@ -101,6 +115,12 @@ func shared(path string, a, b reflect.Value, found func(string)) {
 }
 
 func TestDeepCopy(t *testing.T) {
+	spec := reflect.ValueOf(fullTestcr().Spec)
+	for i := range spec.NumField() {
+		if spec.Field(i).IsZero() {
+			t.Errorf("fullTestcr has no %s", spec.Type().Field(i).Name)
+		}
+	}
 	for _, object := range []runtime.Object{fullTestcr(), fullList()} {
 		t.Run(fmt.Sprintf("the copy of a %T is equal and shares nothing", object), func(t *testing.T) {
 			got := object.DeepCopyObject()

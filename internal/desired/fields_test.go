@@ -2,7 +2,10 @@ package desired
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -56,6 +59,45 @@ func TestSpec_EachField(t *testing.T) {
 				}
 			}
 			t.Error("no container has it")
+		})
+	}
+}
+
+// unbounded are the strings that bound does not cut: the API server bounds names, and
+// this program chooses the kind of a container.
+var unbounded = []string{"PodKey", "PodName", "Namespace", "Containers.Kind"}
+
+// eachString calls visit with each string in v outside of maps.
+func eachString(path string, v reflect.Value, visit func(path string, v reflect.Value)) {
+	switch v.Kind() {
+	case reflect.String:
+		visit(path, v)
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachString(path, v.Index(i), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() {
+				eachString(strings.TrimPrefix(path+"."+f.Name, "."), v.Field(i), visit)
+			}
+		}
+	}
+}
+
+func TestBound_EachField(t *testing.T) {
+	for name, text := range map[string]string{"long": strings.Repeat("a", maxStringBytes+1), "not UTF-8": "a\xff"} {
+		spec := desiredtest.FullSpec()
+		v := reflect.ValueOf(spec).Elem()
+		eachString("", v, func(_ string, v reflect.Value) { v.SetString(text) })
+		bound(spec)
+		eachString("", v, func(path string, v reflect.Value) {
+			t.Run(path+" that is "+name, func(t *testing.T) {
+				isBounded := v.Len() <= maxStringBytes && utf8.ValidString(v.String())
+				if isBounded == slices.Contains(unbounded, path) {
+					t.Errorf("it is bounded: %t", isBounded)
+				}
+			})
 		})
 	}
 }

@@ -100,8 +100,7 @@ func (m message) child(number protowire.Number) message {
 // around it, and the type of the field or of its elements. The numbers are in the tags
 // of the API types.
 func numbersOf(t reflect.Type, name string) ([]protowire.Number, reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		jsonName, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		parts := strings.Split(f.Tag.Get("protobuf"), ",")
 		if len(parts) < 2 {

@@ -100,7 +100,7 @@ func (objectDecoder) Decode(data []byte, _ *schema.GroupVersionKind, _ runtime.O
 func decodeList(data []byte) (*metav1.List, error) {
 	var list struct {
 		metav1.TypeMeta `json:",inline"`
-		metav1.ListMeta `json:"metadata,omitempty"`
+		metav1.ListMeta `json:"metadata"`
 
 		Items []json.RawMessage `json:"items"`
 	}

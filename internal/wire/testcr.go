@@ -31,7 +31,7 @@ func decodeTestcr(data []byte) (*Testcr, error) {
 	}
 	var stored struct {
 		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata,omitempty"`
+		metav1.ObjectMeta `json:"metadata"`
 
 		Spec json.RawMessage `json:"spec"`
 	}

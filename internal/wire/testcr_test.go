@@ -279,7 +279,7 @@ func TestDecodeTestcr_BrokenOff(t *testing.T) {
 			}
 		}
 	})
-	t.Run("another byte at any place does not panic", func(t *testing.T) {
+	t.Run("another byte at any place does not panic", func(*testing.T) {
 		for at := range len(stored) {
 			for _, c := range []byte("\"\\{}[],:x\x00\xff") {
 				data := []byte(stored)
