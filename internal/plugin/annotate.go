@@ -20,7 +20,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
-// blockSize is how much is read at once. A longer line is annotated in parts.
+// blockSize is the size of a read in bytes. A longer line is annotated in parts.
 const blockSize = 256 << 10
 
 const annotateLong = `Copies standard input to standard output and appends to each IP that it knows
@@ -80,7 +80,7 @@ func (o *options) annotate(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), handle.HasSynced) {
 		return nil // interrupted
 	}
-	// A read of standard input cannot be broken off: an interrupt leaves it behind.
+	// A read of standard input cannot be interrupted, so its goroutine is abandoned.
 	copied := make(chan error, 1)
 	go func() { copied <- names.copy(o.Out, o.In) }()
 	select {
@@ -91,8 +91,8 @@ func (o *options) annotate(ctx context.Context) error {
 	}
 }
 
-// names are the labels of all IPs. A block of the stream is annotated under one
-// read lock, so that looking up costs no more than a map.
+// names contains the labels of all IPs. One read lock is held for a whole block of the
+// stream, so that a lookup costs no more than one in a map.
 type names struct {
 	index *index.Index
 
@@ -154,9 +154,9 @@ func (n *names) label(addr netip.Addr) {
 	}
 }
 
-// labelOf names the Pods that have one IP, which come in the order of
-// query.Compare. Those that have completed count only where no other has it:
-// the IP has been given away since.
+// labelOf returns the label of an IP of pods, which are in the order of query.Compare.
+// Completed Pods count only if there are no others, because their IP may have been
+// assigned again.
 func labelOf(pods []*v1.TestcrSpec) string {
 	if len(pods) == 0 {
 		return ""
@@ -184,11 +184,11 @@ func labelOf(pods []*v1.TestcrSpec) string {
 	return label.String()
 }
 
-// copy annotates in to out, each whole line as soon as it has been read: what
-// one read returns is one write. A line without an end waits for the next read.
+// copy copies in to out and annotates it. It writes the whole lines of each read at
+// once, and keeps an incomplete line until the next read.
 func (n *names) copy(out io.Writer, in io.Reader) error {
 	buf := make([]byte, 1+blockSize)
-	buf[0] = '\n' // the byte before the block: it may be a letter that an address touches
+	buf[0] = '\n' // the byte before the block, because an address must not touch a letter
 	var block []byte
 	for filled := 1; ; {
 		m, err := in.Read(buf[filled:])
@@ -221,9 +221,9 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 	}
 }
 
-// cutLine returns where a line that fills buf can be cut without cutting an
-// address: behind the last byte that cannot be in or beside one. If there is
-// none near the end it is cut there, and an address might be missed.
+// cutLine returns where to cut a line that fills buf: behind the last byte that cannot
+// be in or beside an address. If none is near the end, it returns the end, and an
+// address may be missed.
 func cutLine(buf []byte) int {
 	const near = 4 << 10
 	for i := len(buf); i > len(buf)-near; i-- {

@@ -14,15 +14,15 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// question is one QUERY and its readings, the likeliest first.
+// question is one QUERY and its readings, the most likely first.
 type question struct {
 	text  string
 	terms []query.Term
-	err   error // a line of standard input that says nothing
+	err   error // why a line of standard input cannot be read
 }
 
-// queries reads the command line, and standard input for "-". A mistake there
-// is of the data, not of the command line: the other lines are answered.
+// queries reads the command line, and standard input for "-". An invalid line there is
+// returned as a question with an error, so that the other lines are answered.
 func (o *options) queries(ctx context.Context, args []string) ([]question, error) {
 	if len(args) == 0 {
 		return nil, cli.Usagef("nothing to look for: give an IP, a UID, a container ID or a name, or - for standard input")
@@ -66,7 +66,8 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 	return questions, nil
 }
 
-// readAll leaves a read behind that ctx interrupts: it cannot be broken off.
+// readAll reads in until its end or until ctx ends. It then abandons the read, which
+// cannot be interrupted.
 func readAll(ctx context.Context, in io.Reader) (string, error) {
 	var (
 		text []byte
@@ -99,7 +100,7 @@ func (o *options) question(text string) question {
 	return q
 }
 
-// checkName tells a name that cannot be from one that is not there.
+// checkName returns an error if no Pod can have the name in t.
 func checkName(t query.Term) error {
 	var problems []string
 	switch t.Kind {
@@ -117,51 +118,51 @@ func checkName(t query.Term) error {
 	return nil
 }
 
-// answer is what a question was read as and what that fits; nothing if no
-// reading fits any Pod.
-type answer struct {
+// result contains the reading of a question that matched, and the Testcrs that match
+// it. It has neither if no reading matches.
+type result struct {
 	question
 	term    query.Term
 	testcrs []*v1.Testcr
 }
 
-// row is one Pod of an answer.
+// row is one Pod of a result.
 type row struct {
 	query  string
 	term   query.Term
 	testcr *v1.Testcr
-	event  string // what became of it: for --output-watch-events
+	event  string // the type of its last event: for --output-watch-events
 }
 
-func (o *options) answer(ctx context.Context, clients *clients, printer printer, questions []question) error {
-	var f finder = &server{testcrs: clients.testcrs(), namespace: o.namespace(), lists: map[selection][]*v1.Testcr{}}
+func (o *options) printResults(ctx context.Context, clients *clients, printer printer, questions []question) error {
+	var f finder = &apiFinder{testcrs: clients.testcrs(), namespace: o.namespace(), lists: map[selection][]*v1.Testcr{}}
 	if len(questions) > fewQueries {
 		var err error
-		if f, err = list(ctx, clients.testcrs(), o.namespace()); err != nil {
+		if f, err = newIndexFinder(ctx, clients.testcrs(), o.namespace()); err != nil {
 			return err
 		}
 	}
-	answers := make([]answer, len(questions))
+	results := make([]result, len(questions))
 	var rows []row
 	missing := false
 	for i, q := range questions {
-		a, err := o.read(ctx, f, q)
+		r, err := o.resolve(ctx, f, q)
 		if err != nil {
 			return err
 		}
-		for _, t := range a.testcrs {
-			rows = append(rows, row{query: q.text, term: a.term, testcr: t, event: eventAdded})
+		for _, t := range r.testcrs {
+			rows = append(rows, row{query: q.text, term: r.term, testcr: t, event: eventAdded})
 		}
-		answers[i] = a
-		missing = missing || len(a.testcrs) == 0
+		results[i] = r
+		missing = missing || len(r.testcrs) == 0
 	}
-	// Whether one object or a list is printed hangs on the question, as with kubectl get.
-	single := len(answers) == 1 && len(rows) <= 1 && (len(rows) == 0 || answers[0].term.Kind.IsUnique())
-	if err := printer.print(rows, shape{several: len(answers) > 1, single: single, watch: o.watch}); err != nil {
+	// The question decides whether an object or a list is printed, as with kubectl get.
+	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.Kind.IsUnique())
+	if err := printer.print(rows, shape{several: len(results) > 1, single: single, watch: o.watch}); err != nil {
 		return err
 	}
 	if o.watch {
-		return o.follow(ctx, clients, printer, answers)
+		return o.follow(ctx, clients, printer, results)
 	}
 	if missing {
 		return errMissing
@@ -169,39 +170,39 @@ func (o *options) answer(ctx context.Context, clients *clients, printer printer,
 	return nil
 }
 
-// read answers q with the first of its readings that fits a Pod, and says on
-// standard error what a reader of the answer has to know.
-func (o *options) read(ctx context.Context, f finder, q question) (answer, error) {
-	a := answer{question: q}
+// resolve returns the result of q for the first of its readings that matches a Pod. It
+// prints notes about the result to standard error.
+func (o *options) resolve(ctx context.Context, f finder, q question) (result, error) {
+	r := result{question: q}
 	if q.err != nil {
 		fmt.Fprintln(o.ErrOut, "error:", q.err)
-		return a, nil //nolint:nilerr // it is told, and the other lines are answered
+		return r, nil //nolint:nilerr // it is printed, and the other lines are answered
 	}
 	found, err := findReadings(ctx, f, q.terms)
 	if err != nil {
-		return a, err
+		return r, err
 	}
 	taken := slices.IndexFunc(found, func(list []*v1.Testcr) bool { return len(list) > 0 })
 	if taken < 0 {
 		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
 			q.text, o.whereabouts(), readings(q.terms))
-		return a, nil
+		return r, nil
 	}
-	a.term, a.testcrs = q.terms[taken], found[taken]
+	r.term, r.testcrs = q.terms[taken], found[taken]
 	var also []string
 	for i := taken + 1; i < len(found); i++ {
 		if len(found[i]) > 0 && !slices.EqualFunc(found[i], found[taken], samePod) {
 			also = append(also, fmt.Sprintf("%s of %s (--by %s)", nouns[q.terms[i].Kind], pods(len(found[i])), q.terms[i].Kind))
 		}
 	}
-	o.tell(a, also)
-	return a, nil
+	o.printNote(r, also)
+	return r, nil
 }
 
-// findReadings returns what each of terms fits. Each costs the API server a walk
-// over all Testcrs, so a fact that looks like nothing else is first looked up as
-// that alone: a Pod may be called 10.0.0.7, but nobody means it who has an IP.
-// An IP of a Pod can be that of a node only on the host network.
+// findReadings returns the Testcrs that match each of terms, up to the one that is
+// certain. Each term costs the API server a scan of all Testcrs, so a text in the form
+// of an IP, a UID or a container ID is looked up as that first. An IP of a Pod is that
+// of a node only on the host network.
 func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
 	first := 0
 	var found [][]*v1.Testcr
@@ -222,21 +223,21 @@ func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Te
 
 func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 
-// tell says in one line how a was read and of how many Pods it is, unless that
-// is as plain as one Pod.
-func (o *options) tell(a answer, also []string) {
-	several := len(a.testcrs) > 1 && a.term.Kind.IsUnique()
+// printNote prints how the question was read and how many Pods match, unless it has one
+// reading and one Pod.
+func (o *options) printNote(r result, also []string) {
+	several := len(r.testcrs) > 1 && r.term.Kind.IsUnique()
 	if len(also) == 0 && !several {
 		return
 	}
 	verb, hint, rest := "is", "", ""
 	if several {
-		hint = remedy(a)
+		hint = hintFor(r)
 	}
 	if len(also) > 0 {
 		verb, rest = "was read as", "; it is also "+strings.Join(also, ", and ")
 	}
-	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", a.text, verb, nouns[a.term.Kind], pods(len(a.testcrs)), hint, rest)
+	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", r.text, verb, nouns[r.term.Kind], pods(len(r.testcrs)), hint, rest)
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
@@ -248,7 +249,7 @@ func (o *options) whereabouts() string {
 	return fmt.Sprintf(" in namespace %q", o.namespace())
 }
 
-// nouns are what a fact of each kind is to a Pod.
+// nouns are the kinds in a sentence.
 var nouns = map[query.Kind]string{
 	query.IP: "an IP", query.UID: "the UID", query.Container: "a container ID", query.Key: "the namespace and name",
 	query.Name: "the name", query.Node: "the node", query.HostIP: "the node's IP", query.Workload: "the workload",
@@ -270,12 +271,12 @@ func pods(n int) string {
 	return fmt.Sprintf("%d Pods", n)
 }
 
-// remedy says how to come from several Pods to the one that is meant.
-func remedy(a answer) string {
+// hintFor returns how to choose one of several Pods.
+func hintFor(r result) string {
 	switch {
-	case a.term.Kind == query.Name:
+	case r.term.Kind == query.Name:
 		return " in different namespaces: -n NAMESPACE chooses"
-	case a.term.Kind == query.Container && len(a.term.Text) < 64:
+	case r.term.Kind == query.Container && len(r.term.Text) < 64:
 		return ": more digits tell them apart"
 	default:
 		return ", live ones first: see NOTE"

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // every way to log in that kubectl has
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // the authentication plugins of kubectl
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -33,7 +33,7 @@ func (o *options) newClients() (*clients, error) {
 		return nil, err
 	}
 	config.UserAgent = "kubectl-podinfo/" + version.Version()
-	config.QPS = -1 // the API server's own priority and fairness governs
+	config.QPS = -1 // the API server's priority and fairness limits requests
 	config.WarningHandler = rest.NewWarningWriter(o.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	client, err := dynamic.NewForConfig(config)
 	return &clients{Interface: client, config: config}, err
@@ -43,8 +43,8 @@ func (c *clients) testcrs() dynamic.ResourceInterface {
 	return c.Resource(v1.GroupVersionResource)
 }
 
-// mayWatch reports early what an informer would try again for ever: no CRD, no
-// right, no API server.
+// mayWatch returns the errors that an informer would retry without end: a missing CRD,
+// missing rights, an unreachable API server.
 func (c *clients) mayWatch(ctx context.Context, namespace string) error {
 	options := metav1.ListOptions{LabelSelector: inNamespace(namespace), Limit: 1}
 	list, err := c.testcrs().List(ctx, options)
@@ -60,8 +60,8 @@ func (c *clients) mayWatch(ctx context.Context, namespace string) error {
 	return nil
 }
 
-// explain names the CRD where the API server answers 404 to a list: of Testcrs
-// that are not there it would be empty.
+// explain returns ErrCRDMissing for the status 404 of a list, which is that of the
+// resource: without Testcrs, a list is empty.
 func explain(err error) error {
 	if apierrors.IsNotFound(err) {
 		return testcrcache.ErrCRDMissing
@@ -69,7 +69,7 @@ func explain(err error) error {
 	return err
 }
 
-// selection is what the API server is asked to select Testcrs by.
+// selection contains the selectors of a list or watch of Testcrs.
 type selection struct{ labels, fields string }
 
 func (s selection) apply(options *metav1.ListOptions) {
@@ -102,17 +102,17 @@ func (c *clients) cache(s selection) (*testcrcache.Cache, error) {
 	})
 }
 
-// warnings is a log sink that tells people of errors, each of them once in a
-// row, and of what ends them.
+// warnings is a log sink that prints errors for people. It prints an error once in a
+// row, and the message that it has ended.
 type warnings struct {
-	ended func() error // not nil: what fails now was given up, it is no news
+	ended func() error // not nil after an interrupt, whose errors are not printed
 	mu    *sync.Mutex
 	out   io.Writer
 	last  *string
 }
 
-// withWarnings returns a context for informers, with its end: what they log
-// before that is written to out.
+// withWarnings returns a context for informers, whose warnings are written to out until
+// it is cancelled.
 func withWarnings(ctx context.Context, out io.Writer) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)
 	return klog.NewContext(ctx, logr.New(warnings{ctx.Err, &sync.Mutex{}, out, new(string)})), stop
@@ -121,30 +121,30 @@ func withWarnings(ctx context.Context, out io.Writer) (context.Context, context.
 // Init has nothing to prepare.
 func (w warnings) Init(logr.RuntimeInfo) {}
 
-// Enabled leaves out what only developers read.
+// Enabled drops messages for developers.
 func (w warnings) Enabled(level int) bool { return level == 0 }
 
-// WithValues leaves out the values: the text is for people.
+// WithValues drops the values, because the text is for people.
 func (w warnings) WithValues(...any) logr.LogSink { return w }
 
-// WithName leaves out the name.
+// WithName drops the name.
 func (w warnings) WithName(string) logr.LogSink { return w }
 
-// Info tells of the end of what Error told of. The reflector has a warning of its
-// own, of a watch that was short, which ends nothing.
+// Info prints the message that an error has ended. The reflector's warning about a short
+// watch is no such message.
 func (w warnings) Info(_ int, text string, _ ...any) {
 	if strings.HasPrefix(text, "Warning: ") {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if *w.last != "" { // only then does it end something
+	if *w.last != "" { // an error that it ends
 		fmt.Fprintln(w.out, "note:", text)
 	}
 	*w.last = ""
 }
 
-// Error tells of err, unless it was the last thing told.
+// Error prints err, unless it was the last error that was printed.
 func (w warnings) Error(err error, text string, _ ...any) {
 	if w.ended() != nil {
 		return

@@ -14,8 +14,8 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
-// kubectl's printer of custom columns is in a module that brings all of kubectl
-// along; this one takes the same.
+// kubectl's printer of custom columns is in a module that depends on all of kubectl.
+// This one takes the same arguments.
 const (
 	columnsFormat     = "custom-columns"
 	columnsFileFormat = "custom-columns-file"
@@ -23,8 +23,8 @@ const (
 
 // customColumns prints a column for each JSONPath.
 type customColumns struct {
-	out     *tabwriter.Writer // remembers the widths of columns for later rows
-	headers []string          // nil once they are printed
+	out     *tabwriter.Writer // keeps the widths of columns for later rows
+	headers []string          // nil after they are printed
 	paths   []*jsonpath.JSONPath
 }
 

@@ -43,7 +43,7 @@ const examples = `  kubectl podinfo 10.0.0.7
   cut -d' ' -f1 access.log | sort -u | kubectl podinfo -
   tail -f access.log | kubectl podinfo annotate`
 
-// options are what the command line says.
+// options contains the command line.
 type options struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
@@ -55,7 +55,7 @@ type options struct {
 	events    bool
 }
 
-// rareFlags are those of kubectl that the help only names.
+// rareFlags are flags of kubectl that the help does not describe.
 var rareFlags = []string{"as-group", "as-uid", "as-user-extra", "certificate-authority", "client-certificate", "client-key",
 	"cluster", "disable-compression", "insecure-skip-tls-verify", "proxy-url", "server", "tls-server-name", "token", "user"}
 
@@ -87,7 +87,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Long:              long,
 		Example:           examples,
 		Version:           version.String(),
-		Args:              cobra.ArbitraryArgs, // else a query would be an unknown command
+		Args:              cobra.ArbitraryArgs, // otherwise a query is an unknown command
 		ValidArgsFunction: cobra.NoFileCompletions,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -121,7 +121,7 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	cluster := cmd.PersistentFlags()
 	cluster.SortFlags = false
 	for _, name := range rareFlags {
-		_ = cluster.MarkHidden(name) // a test sees that each is there
+		_ = cluster.MarkHidden(name) // a test checks that each exists
 	}
 	cluster.Lookup("namespace").Usage = "Search this namespace only. Without it: all."
 	cluster.Lookup("request-timeout").Usage = "How long a request may take, such as 5s. 0 sets no limit. All other flags by which " +
@@ -138,7 +138,7 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	complete("context", func(context.Context) []string { return o.contexts() })
 }
 
-// contexts are those of the kubeconfig, for the shell to complete.
+// contexts returns the contexts of the kubeconfig for completion.
 func (o *options) contexts() []string {
 	config, err := o.config.ToRawKubeConfigLoader().RawConfig()
 	if err != nil {
@@ -152,8 +152,8 @@ func (o *options) contexts() []string {
 	return names
 }
 
-// namespaces are those of the cluster, for the shell to complete: nothing if
-// the API server does not answer while somebody waits for the Tab key.
+// namespaces returns the namespaces of the cluster for completion, or nil if the API
+// server does not answer within three seconds.
 func (o *options) namespaces(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -179,8 +179,8 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// namespace is the one that was asked for, and never that of the kubeconfig's
-// context: an IP has to be found wherever it is.
+// namespace returns the namespace of the command line. That of the kubeconfig's context
+// does not count, because an IP must be found in any namespace.
 func (o *options) namespace() string { return *o.config.Namespace }
 
 func (o *options) checkNamespace() error {
@@ -201,7 +201,7 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	asked, err := o.queries(ctx, args)
+	questions, err := o.queries(ctx, args)
 	if err != nil {
 		return err
 	}
@@ -209,5 +209,5 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return o.answer(ctx, clients, printer, asked)
+	return o.printResults(ctx, clients, printer, questions)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
-// object returns what is printed of t. JSON and YAML have escape sequences of
-// their own; in every other format the values themselves are escaped, because
-// line feeds and colors of the user's own template must stay.
+// object returns the object that is printed for t. JSON and YAML have escape sequences.
+// In every other format the values are escaped, because line feeds and colors of the
+// user's template must stay.
 func (p *objects) object(t *v1.Testcr) (*unstructured.Unstructured, error) {
 	u, err := object(t)
 	if err != nil {
@@ -53,7 +53,7 @@ func escaped(value any) any {
 	}
 }
 
-// write prints obj with the characters escaped that its encoding leaves as they are.
+// write prints obj. It escapes the characters that its encoding does not.
 func (p *objects) write(obj runtime.Object) error {
 	if p.format == "yaml" || p.format == "kyaml" {
 		var err error
@@ -81,8 +81,8 @@ func (p *objects) write(obj runtime.Object) error {
 	return err
 }
 
-// readable returns obj as the printers of YAML can read it: they refuse JSON in
-// which control characters are not escaped.
+// readable returns obj in a form that the YAML printers accept: they refuse JSON with
+// control characters that are not escaped.
 func readable(obj runtime.Object) (runtime.Object, error) {
 	text, err := json.Marshal(obj)
 	if err != nil || !printable.HasHidden(text) {
@@ -91,8 +91,8 @@ func readable(obj runtime.Object) (runtime.Object, error) {
 	return &runtime.Unknown{Raw: printable.Quoted(text, appendYAMLEscape)}, nil
 }
 
-// escapeYAML quotes each scalar that needs an escape, since only quoted ones can
-// have it.
+// escapeYAML quotes each scalar that needs an escape, because only quoted scalars can
+// contain one.
 func escapeYAML(text []byte) ([]byte, error) {
 	if !printable.HasHidden(text) {
 		return text, nil

@@ -22,38 +22,37 @@ import (
 )
 
 const (
-	// fewQueries are asked one by one, each with two or three requests at once;
-	// more of them are answered from one list of all Testcrs. Of 20,000 Testcrs
-	// the list takes as long as some 40 queries, but these are work for the API
-	// server alone, which others need, too.
+	// Up to fewQueries are sent one by one, each as two or three concurrent requests.
+	// More are answered from one list of all Testcrs. With 20,000 Testcrs the list
+	// takes as long as 40 queries, but queries load the API server more.
 	fewQueries = 8
-	// pageSize is how many Testcrs are in memory in the form they come in.
+	// pageSize bounds how many Testcrs are in memory undecoded.
 	pageSize = 2000
 )
 
-// finder finds the Testcrs that each of some terms fits, in the order of
+// finder returns the Testcrs that match each of some terms, in the order of
 // query.Compare.
 type finder interface {
 	find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error)
 }
 
-// server asks the API server for each term.
-type server struct {
+// apiFinder sends requests to the API server for each term.
+type apiFinder struct {
 	testcrs   dynamic.ResourceInterface
 	namespace string
-	lists     map[selection][]*v1.Testcr // what has been asked for
+	lists     map[selection][]*v1.Testcr // the answers so far
 }
 
-func (s *server) find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
-	if err := s.ask(ctx, terms); err != nil {
+func (f *apiFinder) find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
+	if err := f.fetch(ctx, terms); err != nil {
 		return nil, explain(err)
 	}
 	found := make([][]*v1.Testcr, len(terms))
 	for i, term := range terms {
-		taken := map[string]bool{} // one Testcr may be in two lists, and have changed between them
-		for _, selected := range selections(term, s.namespace) {
-			for _, t := range s.lists[selected] {
-				if fits(t, term, s.namespace) && !taken[t.Name] {
+		taken := map[string]bool{} // a Testcr may be in two lists, in different states
+		for _, selected := range selections(term, f.namespace) {
+			for _, t := range f.lists[selected] {
+				if fits(t, term, f.namespace) && !taken[t.Name] {
 					taken[t.Name] = true
 					found[i] = append(found[i], t)
 				}
@@ -64,39 +63,38 @@ func (s *server) find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, 
 	return found, nil
 }
 
-// ask asks at once for all that is to be known for terms and is not yet.
-func (s *server) ask(ctx context.Context, terms []query.Term) error {
-	var asked []selection
+// fetch requests concurrently the lists for terms that f does not have yet.
+func (f *apiFinder) fetch(ctx context.Context, terms []query.Term) error {
+	var missing []selection
 	for _, term := range terms {
-		for _, selected := range selections(term, s.namespace) {
-			if _, known := s.lists[selected]; !known && !slices.Contains(asked, selected) {
-				asked = append(asked, selected)
+		for _, selected := range selections(term, f.namespace) {
+			if _, known := f.lists[selected]; !known && !slices.Contains(missing, selected) {
+				missing = append(missing, selected)
 			}
 		}
 	}
-	lists, errs := make([][]*v1.Testcr, len(asked)), make([]error, len(asked))
+	lists, errs := make([][]*v1.Testcr, len(missing)), make([]error, len(missing))
 	var running sync.WaitGroup
-	for i := range asked {
-		running.Go(func() { lists[i], errs[i] = s.list(ctx, asked[i]) })
+	for i := range missing {
+		running.Go(func() { lists[i], errs[i] = f.list(ctx, missing[i]) })
 	}
 	running.Wait()
-	for i := range asked {
+	for i := range missing {
 		if errs[i] != nil {
-			return errs[i] // one of them stands for all
+			return errs[i] // the first represents all
 		}
-		s.lists[asked[i]] = lists[i]
+		f.lists[missing[i]] = lists[i]
 	}
 	return nil
 }
 
-// list asks for version 0: the API server then answers from its watch cache at
-// once, without a word with etcd. The answer may be milliseconds old, as the
-// Testcrs themselves are; from an API server that has been cut off from etcd it
-// is as old as that.
-func (s *server) list(ctx context.Context, selected selection) ([]*v1.Testcr, error) {
+// list requests version 0, so that the API server answers from its watch cache without
+// calling etcd. The answer may be milliseconds old, as Testcrs are too. If the API
+// server is cut off from etcd, the answer is as old as the outage.
+func (f *apiFinder) list(ctx context.Context, selected selection) ([]*v1.Testcr, error) {
 	options := metav1.ListOptions{ResourceVersion: "0"}
 	selected.apply(&options)
-	list, err := s.testcrs.List(ctx, options)
+	list, err := f.testcrs.List(ctx, options)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +124,8 @@ func fits(t *v1.Testcr, term query.Term, namespace string) bool {
 	return t != nil && t.DescribesPod() && (namespace == "" || t.Spec.Namespace == namespace) && term.Matches(&t.Spec)
 }
 
-// selections returns what to ask the API server for to get all that t fits, and
-// little else. The union of them is the answer.
+// selections returns selectors whose union contains all Testcrs that match t, and few
+// others.
 func selections(t query.Term, namespace string) []selection {
 	in := inNamespace(namespace)
 	labeled := func(labels ...string) (all []selection) {
@@ -152,8 +150,8 @@ func selections(t query.Term, namespace string) []selection {
 	case query.Workload:
 		return labeled(v1.LabelWorkload + " in (" + strings.Join(workloadLabels(t), ",") + ")")
 	case query.Key:
-		// The API server reads this one object. A get would do no less, and take
-		// one more right.
+		// The API server reads this one object. A get costs as much, and needs one
+		// more right.
 		key, _ := cache.ParseObjectName(t.Text)
 		field, value = "metadata.name", v1.NameFor(types.NamespacedName(key))
 	case query.UID:
@@ -170,8 +168,8 @@ func selections(t query.Term, namespace string) []selection {
 	return []selection{{labels: in, fields: fields.OneTermEqualSelector(field, value).String()}}
 }
 
-// workloadLabels returns the values of the label that Pods of t may have: those
-// of a ReplicaSet carry the name of the Deployment behind it.
+// workloadLabels returns the values of the label that Pods of t may have: Pods of a
+// ReplicaSet have the name of its Deployment.
 func workloadLabels(t query.Term) []string {
 	values := []string{v1.LabelValue(t.Text)}
 	if dash := strings.LastIndexByte(t.Text, '-'); dash > 0 && (t.OwnerKind == "" || t.OwnerKind == "replicaset") {
@@ -180,8 +178,8 @@ func workloadLabels(t query.Term) []string {
 	return values
 }
 
-// listed is a finder with one list of all Testcrs.
-type listed struct {
+// indexFinder is a finder with an index of all Testcrs.
+type indexFinder struct {
 	index   *index.Index
 	testcrs map[*v1.TestcrSpec]*v1.Testcr
 }
@@ -191,10 +189,10 @@ type record struct{ testcr *v1.Testcr }
 
 func (r record) Spec() *v1.TestcrSpec { return &r.testcr.Spec }
 
-// list reads all Testcrs page by page: one page is decoded while the next is on
-// its way, and none is kept. The pages are of one moment.
-func list(ctx context.Context, testcrs dynamic.ResourceInterface, namespace string) (*listed, error) {
-	l := &listed{index: index.New(), testcrs: map[*v1.TestcrSpec]*v1.Testcr{}}
+// newIndexFinder lists all Testcrs page by page, all at one resource version. A page is
+// decoded while the next is requested, and is not kept.
+func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, namespace string) (*indexFinder, error) {
+	f := &indexFinder{index: index.New(), testcrs: map[*v1.TestcrSpec]*v1.Testcr{}}
 	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return testcrs.List(ctx, options)
 	})
@@ -202,20 +200,20 @@ func list(ctx context.Context, testcrs dynamic.ResourceInterface, namespace stri
 	pages.PageBufferSize = 1
 	err := pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: inNamespace(namespace)}, func(obj runtime.Object) error {
 		if t := decode(obj); t != nil && t.DescribesPod() && (namespace == "" || t.Spec.Namespace == namespace) {
-			l.index.Put(record{t}, t.ResourceVersion)
-			l.testcrs[&t.Spec] = t
+			f.index.Put(record{t}, t.ResourceVersion)
+			f.testcrs[&t.Spec] = t
 		}
 		return nil
 	})
-	return l, explain(err)
+	return f, explain(err)
 }
 
-func (l *listed) find(_ context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
+func (f *indexFinder) find(_ context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
 	found := make([][]*v1.Testcr, len(terms))
 	for i, t := range terms {
-		specs, _, _ := l.index.Find(nil, index.Query{Terms: []query.Term{t}})
+		specs, _, _ := f.index.Find(nil, index.Query{Terms: []query.Term{t}})
 		for _, spec := range specs {
-			found[i] = append(found[i], l.testcrs[spec])
+			found[i] = append(found[i], f.testcrs[spec])
 		}
 	}
 	return found, nil

@@ -1,5 +1,5 @@
-// Package plugin is kubectl's plugin podinfo: it tells which Pods an IP, a UID, a
-// container ID or a name is of.
+// Package plugin is the kubectl plugin podinfo. It prints the Pods of an IP, a UID, a
+// container ID or a name.
 package plugin
 
 import (
@@ -23,15 +23,15 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitMissing     = 1 // something was not found, or could not be asked
+	exitMissing     = 1 // something was not found, or a request failed
 	exitUsage       = 2 // the command line is wrong
 	exitInterrupted = 130
 )
 
 var (
-	// errMissing says that something was not found, of which the user knows.
+	// errMissing reports that something was not found, which is already printed.
 	errMissing = errors.New("not found")
-	// errClosed says that nobody reads standard output any more.
+	// errClosed reports that the reader of standard output is gone.
 	errClosed = errors.New("standard output is closed")
 )
 
@@ -41,8 +41,8 @@ func Main(args []string, streams genericiooptions.IOStreams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	// With somebody to notify, a write to a closed pipe fails instead of killing
-	// the process, and programs that this one starts keep the default.
+	// With a handler of SIGPIPE, a write to a closed pipe fails instead of ending the
+	// process. Programs that this one starts keep the default.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return Run(ctx, args, streams)
 }
@@ -98,7 +98,7 @@ func message(err error) string {
 	}
 }
 
-// output is standard output, whose reader may go: head(1) does.
+// output is standard output, whose reader may exit early as head(1) does.
 type output struct{ io.Writer }
 
 func (o output) Write(p []byte) (int, error) {

@@ -22,13 +22,13 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
-// What query.Rank returns.
+// Results of query.Rank.
 const (
 	rankTerminating = 1
 	rankCompleted   = 2
 )
 
-// shape is what a printer has to know of the whole answer.
+// shape contains what a printer needs of the whole result.
 type shape struct {
 	several bool // several questions
 	single  bool // one object is asked for, not a list
@@ -44,7 +44,7 @@ func formats() []string {
 	return slices.Concat([]string{"wide"}, genericclioptions.NewPrintFlags("").AllowedFormats(), []string{columnsFormat, columnsFileFormat})
 }
 
-// newPrinter returns the printer that -o asks for.
+// newPrinter returns the printer for -o.
 func (o *options) newPrinter() (printer, error) {
 	if o.output == "" || o.output == "wide" {
 		return newTable(o), nil
@@ -70,7 +70,7 @@ func (o *options) newPrinter() (printer, error) {
 type objects struct {
 	printers.ResourcePrinter
 	out    io.Writer
-	format string // of -o, without what follows "="
+	format string // of -o, up to "="
 	events bool
 }
 
@@ -119,7 +119,7 @@ type table struct {
 	printers.ResourcePrinter
 	out     io.Writer
 	rows    bytes.Buffer
-	aligned *tabwriter.Writer // remembers the widths of columns for later rows
+	aligned *tabwriter.Writer // keeps the widths of columns for later rows
 	wide    bool
 	events  bool
 	color   bool
@@ -184,8 +184,8 @@ func (p *table) print(rows []row, s shape) error {
 	return err
 }
 
-// colored dims what has completed and marks what is going, so that the eye
-// falls on the Pods that run. There may be a header before the rows.
+// colored dims completed Pods and colors terminating ones, so that running Pods stand
+// out. There may be a header before the rows.
 func colored(text []byte, rows []row) []byte {
 	lines := bytes.SplitAfter(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
 	var out []byte
@@ -253,8 +253,7 @@ func cell(column string, r row, wide bool) string {
 	return printable.OrNone(value)
 }
 
-// ipOf returns the IP that was asked for, else the first, or all where there is
-// room.
+// ipOf returns the IP in the question or the first one, or all in wide output.
 func ipOf(r row, wide bool) string {
 	if wide {
 		return strings.Join(r.testcr.Spec.PodIPs, ",")

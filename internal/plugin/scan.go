@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// The bytes of an address. A run of them is looked at only if it has a dot or a
-// colon, so that words cost little more than their length.
+// The classes of the bytes of an address. A run of them is parsed only if it contains a
+// dot or a colon, so that words cost little more than a scan.
 const (
 	isDigit = 1 << iota
 	isHexLetter
@@ -36,13 +36,13 @@ func init() {
 	}
 }
 
-// key is an address as netip.Addr.As16 has it: IPv4 is mapped into IPv6.
+// key is the result of netip.Addr.As16: IPv4 is mapped into IPv6.
 type key = [16]byte
 
-// annotate appends src from the byte at from to dst, and behind each address
-// that labels know its label. src[from-1] is what came before. It reads bytes,
-// not runes, and gives back each of them: what is not UTF-8 stays as it is. It
-// allocates nothing where dst has room.
+// annotate appends src[from:] to dst, with the label behind each address that has one in
+// labels. src[from-1] is the byte before. It copies every byte, also invalid UTF-8. It
+// allocates nothing if dst has the capacity, except for text that has the shape of an
+// address but is none.
 func annotate(dst, src []byte, from int, labels map[key]string) []byte {
 	s := scan{dst: dst, src: src, done: from, labels: labels}
 	i := from
@@ -69,12 +69,12 @@ type scan struct {
 	labels   map[key]string
 }
 
-// token looks at src[start:end], a longest run of the bytes of addresses, and
-// returns where to go on.
+// token annotates src[start:end], a longest run of the bytes of addresses, and returns
+// where to continue.
 //
-// What touches a letter, a digit or "_" is no address (v10.0.0.7, 10.0.0.7.log),
-// but for what a colon sets apart (src:10.0.0.7, 10.0.0.7:http). Dots and a
-// colon at the end are punctuation.
+// Text that touches a letter, a digit or "_" is no address (v10.0.0.7, 10.0.0.7.log),
+// unless a colon separates them (src:10.0.0.7, 10.0.0.7:http). Dots and a colon at the
+// end are punctuation.
 func (s *scan) token(start, end int) int {
 	src, next := s.src, end
 	if isWord[src[start-1]] {
@@ -84,7 +84,7 @@ func (s *scan) token(start, end int) int {
 		}
 		start += colon + 1
 	}
-	// tcpdump puts the port behind a dot: 10.0.0.7.8080 > 10.0.0.9.443:
+	// tcpdump separates the port by a dot: 10.0.0.7.8080 > 10.0.0.9.443:
 	dumped := bytes.HasPrefix(src[end:], []byte(" >"))
 	if end < len(src) && isWord[src[end]] {
 		colon := bytes.LastIndexByte(src[start:end], ':')
@@ -123,8 +123,8 @@ func (s *scan) token(start, end int) int {
 	return next
 }
 
-// found puts the label of k behind src[:end], unless one is there already. Then
-// it returns the end of that: the names in it may look like addresses, too.
+// found appends the label of k behind src[:end]. If a label is there already, it returns
+// the end of that, because the names in it may look like addresses.
 func (s *scan) found(end int, k key) (next int) {
 	if n := labelLength(s.src[end:]); n > 0 {
 		return end + n
@@ -136,10 +136,10 @@ func (s *scan) found(end int, k key) (next int) {
 	return 0
 }
 
-// labelLength returns the length of the label that b begins with, 0 for none: a
-// bracket, a name, a slash, and so on to the bracket that closes it.
+// labelLength returns the length of the label at the beginning of b, or 0. A label is a
+// bracket, a name, a slash, and any text up to the closing bracket.
 func labelLength(b []byte) int {
-	const longest = 700 // a node, a namespace and a Pod, 253 + 63 + 253 bytes, and what is between them
+	const longest = 700 // a node, a namespace and a Pod, 253 + 63 + 253 bytes, and separators
 	if len(b) == 0 || b[0] != '[' {
 		return 0
 	}

@@ -14,26 +14,26 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
-// What --output-watch-events tells.
+// The events of --output-watch-events.
 const (
 	eventAdded    = string(watch.Added)
 	eventModified = string(watch.Modified)
 	eventDeleted  = string(watch.Deleted)
 )
 
-// followed is an answer that is kept up to date. What it shows is compared with
-// what the informers know by now, whatever event it was that woke it: so a watch
-// that was cut or came too late loses nothing but intermediate states.
-type followed struct {
+// followedResult is a result that is kept up to date. Each event compares the rows that
+// were printed with the caches, so that a late or interrupted watch loses intermediate
+// states only.
+type followedResult struct {
 	text      string
-	terms     []query.Term // one after another, the answer fits any of them
+	terms     []query.Term // in order; the first that matches counts
 	informers []cache.Store
 	shown     map[string]row // by the name of the Testcr
 }
 
-// follow prints each change of answers until ctx ends. A question without an
-// answer waits for one, by any of its readings.
-func (o *options) follow(ctx context.Context, clients *clients, printer printer, answers []answer) error {
+// follow prints each change of results until ctx ends. A question without a result waits
+// for one of any of its readings.
+func (o *options) follow(ctx context.Context, clients *clients, printer printer, results []result) error {
 	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -50,17 +50,17 @@ func (o *options) follow(ctx context.Context, clients *clients, printer printer,
 		if err != nil {
 			return nil, err
 		}
-		if _, err := testcrs.AddEventHandler(telling(background, changed)); err != nil {
+		if _, err := testcrs.AddEventHandler(sendNames(background, changed)); err != nil {
 			return nil, err
 		}
 		running.Go(func() { testcrs.RunWithContext(background) })
 		stores[s], synced = testcrs.GetStore(), append(synced, testcrs.HasSynced)
 		return testcrs.GetStore(), nil
 	}
-	var all []*followed
-	for i := range answers {
-		f := newFollowed(&answers[i])
-		for _, s := range o.watched(f.terms, len(answers)) {
+	var all []*followedResult
+	for i := range results {
+		f := newFollowedResult(&results[i])
+		for _, s := range o.selectionsFor(f.terms, len(results)) {
 			store, err := start(s)
 			if err != nil {
 				return err
@@ -75,23 +75,23 @@ func (o *options) follow(ctx context.Context, clients *clients, printer printer,
 	return o.printChanges(ctx, printer, all, changed)
 }
 
-func newFollowed(a *answer) *followed {
-	f := &followed{text: a.text, terms: a.terms, shown: map[string]row{}}
-	if len(a.testcrs) > 0 {
-		f.terms = []query.Term{a.term}
+func newFollowedResult(r *result) *followedResult {
+	f := &followedResult{text: r.text, terms: r.terms, shown: map[string]row{}}
+	if len(r.testcrs) > 0 {
+		f.terms = []query.Term{r.term}
 	}
-	if a.err != nil {
+	if r.err != nil {
 		f.terms = nil
 	}
-	for _, t := range a.testcrs {
-		f.shown[t.Name] = row{query: a.text, term: a.term, testcr: t}
+	for _, t := range r.testcrs {
+		f.shown[t.Name] = row{query: r.text, term: r.term, testcr: t}
 	}
 	return f
 }
 
-// watched returns what to watch for terms: all Testcrs where there are many
-// questions, instead of several watches for each.
-func (o *options) watched(terms []query.Term, questions int) (all []selection) {
+// selectionsFor returns what to watch for terms: all Testcrs if there are many
+// questions, because each would need several watches.
+func (o *options) selectionsFor(terms []query.Term, questions int) (all []selection) {
 	if questions > fewQueries {
 		return []selection{{labels: inNamespace(o.namespace())}}
 	}
@@ -101,30 +101,30 @@ func (o *options) watched(terms []query.Term, questions int) (all []selection) {
 	return all
 }
 
-// telling hands on the name of each Testcr that changes.
-func telling(ctx context.Context, changed chan<- string) cache.ResourceEventHandler {
-	tell := func(obj any) {
+// sendNames returns a handler that sends the name of each Testcr that changes.
+func sendNames(ctx context.Context, changed chan<- string) cache.ResourceEventHandler {
+	send := func(obj any) {
 		name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
 		if err != nil {
-			return // only Testcrs come here
+			return // not a Testcr
 		}
 		select {
 		case changed <- name:
 		case <-ctx.Done():
 		}
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, obj any) { tell(obj) }, DeleteFunc: tell}
+	return cache.ResourceEventHandlerFuncs{AddFunc: send, UpdateFunc: func(_, obj any) { send(obj) }, DeleteFunc: send}
 }
 
-func (o *options) printChanges(ctx context.Context, printer printer, all []*followed, changed <-chan string) error {
-	show := func(f *followed, name string) error {
+func (o *options) printChanges(ctx context.Context, printer printer, all []*followedResult, changed <-chan string) error {
+	show := func(f *followedResult, name string) error {
 		r, ok := f.change(name, o.namespace())
 		if !ok {
 			return nil
 		}
 		return printer.print([]row{r}, shape{several: len(all) > 1, watch: true})
 	}
-	for _, f := range all { // what went before the watch began
+	for _, f := range all { // deletions before the watch began
 		names := make([]string, 0, len(f.shown))
 		for name := range f.shown {
 			names = append(names, name)
@@ -150,9 +150,9 @@ func (o *options) printChanges(ctx context.Context, printer printer, all []*foll
 	}
 }
 
-// change returns what has become of the Testcr called name, false if that has
-// been shown.
-func (f *followed) change(name, namespace string) (row, bool) {
+// change returns the row of a Testcr that has changed, or false if its state has been
+// printed.
+func (f *followedResult) change(name, namespace string) (row, bool) {
 	was, wasShown := f.shown[name]
 	now := row{query: f.text}
 	for _, store := range f.informers {
