@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make release VERSION=v1.2.3`: makes all that a release consists of, in dist/. docs/release.md says how to go on.
+# `make release VERSION=v1.2.3`: makes all that a release consists of, in dist/. docs/release.md has the next steps.
 #   release.sh FOLDER   takes VERSION, and IMAGE (podinfolookup by default), from the environment; PLATFORMS, for tests,
 #                       makes it fewer, and leaves out the manifest for krew, which names all
-# The same commit and version give the same bytes, whoever builds: sha256sum -c SHA256SUMS.
+# The same commit and version give the same bytes on every machine: sha256sum -c SHA256SUMS.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 die() { echo "release: $*" >&2; exit 1; }

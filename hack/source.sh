@@ -14,8 +14,8 @@ export VERSION COMMIT SOURCE_DATE_EPOCH
 # The Go of what is built, whatever Go is at hand: the go command fetches it as a module.
 RELEASE_GO=$(awk '$1 == "toolchain" { print $2 }' go.mod)
 
-# static OS ARCH FILE PACKAGE builds a program without C, and with nothing in it of this machine: no path, no setting of
-# whoever builds.
+# static OS ARCH FILE PACKAGE builds a program without C, and with nothing in it of this machine: no path, and no setting
+# of the user.
 static() {
   env GOTOOLCHAIN="$RELEASE_GO" CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= GOWORK=off \
     go build -trimpath -buildvcs=false -ldflags "$LDFLAGS" -o "$3" "$4"

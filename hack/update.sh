@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 out=${1:-.}
 hack/generate-crd.sh "$out"
 
-# The flags in the docs are what --help says, between two markers.
+# The flags in the docs are the output of --help, between two markers.
 flags() { # document marker command...
   local help
   help=$("${@:3}")

@@ -19,7 +19,7 @@ USAGE
 die() { echo "cluster: $*" >&2; exit 1; }
 note() { echo "cluster: $*" >&2; }
 
-# Processes are told apart by what /proc says of them, and the lock is flock(1).
+# Processes are identified by their entries in /proc, and the lock is flock(1).
 [[ -e /proc/self/exe ]] || die "needs Linux (on other systems: a Linux VM)"
 
 # Physical paths, because /proc/PID/exe gives those.
@@ -111,8 +111,8 @@ build() {
 
 # --- what runs --------------------------------------------------------------------------------------------------------
 
-# Prints "pid name" of each process of this cluster: one of our binaries that works inside $work. Pid files are not
-# believed, as a pid may have gone to another process, and the tests run the same binaries for clusters of their own.
+# Prints "pid name" of each process of this cluster: one of our binaries that works inside $work. Pid files are
+# not used, because a pid may belong to another process by now, and the tests run the same binaries for other clusters.
 running() {
   local pid exe cwd
   while IFS=$'\t' read -r pid exe; do
@@ -284,8 +284,8 @@ create() {
   cluster_key >"$work/created" # last: its absence marks a create that was cut short
 }
 
-# Starts the components that do not run. kwokctl believes its pid files, and a killed component may stay on as a zombie
-# where process 1 does not reap (containers), which it takes for running: then it would wait for an API server in vain.
+# Starts the components that do not run. kwokctl relies on its pid files. Where process 1 does not reap
+# (containers), a killed component stays a zombie. kwokctl takes that for running, and would wait for it in vain.
 start() {
   local pid c
   rm -f "$cdir"/pids/*.pid
