@@ -1,6 +1,6 @@
 // Package index finds Pods by any fact without calling the API server. It replaces
-// cache.Indexers, which keep a set per value: here a fact takes 8 bytes and an entry in
-// a map, and a search allocates nothing.
+// cache.Indexers, which keep a set for each value. Here a fact takes 8 bytes and an
+// entry in a map, and a search allocates nothing.
 package index
 
 import (

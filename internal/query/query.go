@@ -1,5 +1,5 @@
-// Package query reads what somebody holds of a Pod (an IP, a UID, a container
-// ID, a name ...) and tells which Testcrs it fits.
+// Package query parses facts of Pods (an IP, a UID, a container ID, a name ...) and
+// matches them with Testcrs.
 package query
 
 import (
@@ -17,36 +17,37 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
-// Kind is what a fact is: the parameter of the HTTP API, and --by of the plugin.
+// Kind is the kind of a fact. It is a parameter of the HTTP API, and a value of --by of
+// the plugin.
 type Kind string
 
 // The kinds of facts.
 const (
 	IP        Kind = "ip"        // any IP of the Pod
 	UID       Kind = "uid"       // metadata.uid of the Pod
-	Container Kind = "container" // a container ID, or 12 digits and more of its beginning
+	Container Kind = "container" // a container ID, or a prefix of at least 12 digits
 	Key       Kind = "key"       // namespace/name
 	Name      Kind = "name"      // the Pod's name, in any namespace
 	Node      Kind = "node"      // the node's name
 	HostIP    Kind = "hostip"    // the node's IP
 	Workload  Kind = "workload"  // [kind/]name of the Pod's workload or owner
-	Namespace Kind = "namespace" // only ever asked for by its kind
+	Namespace Kind = "namespace" // never a result of Parse
 )
 
-// Kinds are all kinds, in the order in which they are told of.
+// Kinds contains all kinds, in the order of help texts and errors.
 var Kinds = []Kind{IP, UID, Container, Key, Name, Node, HostIP, Workload, Namespace}
 
-// IsUnique reports whether a fact of this kind should identify one Pod, so that
-// several answers are ambiguous.
+// IsUnique reports whether a fact of this kind should identify one Pod, so that several
+// results are ambiguous.
 func (k Kind) IsUnique() bool {
 	return k == IP || k == UID || k == Container || k == Key || k == Name
 }
 
-// Term is one fact, in the spelling that Testcrs have it in.
+// Term is one fact, in the spelling of Testcrs.
 type Term struct {
 	Kind Kind
-	// Text is what is looked for: an IP in its canonical form, a UID or a
-	// container ID in lower case and without the runtime.
+	// Text is the value: an IP in its canonical form, a UID or a container ID in lower
+	// case and without the runtime.
 	Text string
 	// Addr is the address of an IP or HostIP, unmapped and without a zone.
 	Addr netip.Addr
@@ -54,7 +55,7 @@ type Term struct {
 	OwnerKind string
 }
 
-// String returns the term as the HTTP API and the plugin take it.
+// String returns the term in the form that the HTTP API and the plugin accept.
 func (t Term) String() string {
 	if t.OwnerKind != "" {
 		return t.OwnerKind + "/" + t.Text
@@ -64,22 +65,22 @@ func (t Term) String() string {
 
 const (
 	hexDigits = "0123456789abcdef"
-	// maxText is longer than anything that names a Pod.
+	// maxText is more than the length of any fact in bytes.
 	maxText = 1024
 )
 
 var (
 	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	// The kubelet's cgroup drivers write the UID of a Pod as pod<UID>, systemd's
-	// with "_" for "-", and runtimes put the container ID behind it.
+	// The kubelet's cgroup drivers write the UID of a Pod as pod<UID>, that of systemd
+	// with "_" for "-". Runtimes append the container ID.
 	cgroupUID       = regexp.MustCompile(`(?:^|[/-])pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})(?:\.slice)?(?:$|[/:])`)
 	cgroupContainer = regexp.MustCompile(`(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:$|/)`)
-	// idForm is narrower than what the API server takes, and wider than what any
-	// runtime calls a container.
+	// idForm is narrower than what the API server accepts, and wider than the IDs of
+	// all runtimes.
 	idForm = regexp.MustCompile(`^[0-9a-z._-]+$`)
 )
 
-// ownerKinds are the names that kubectl has for the kinds of built-in owners.
+// ownerKinds contains kubectl's names of the kinds of built-in owners.
 var ownerKinds = map[string]string{
 	"deploy": "deployment", "deployment": "deployment", "deployments": "deployment",
 	"sts": "statefulset", "statefulset": "statefulset", "statefulsets": "statefulset",
@@ -89,8 +90,7 @@ var ownerKinds = map[string]string{
 	"job": "job", "jobs": "job",
 }
 
-// Parse returns the readings of s, the likeliest first. The error says why there
-// is none.
+// Parse returns the readings of s, the most likely first, or an error if there is none.
 func Parse(s string) ([]Term, error) {
 	s = strings.TrimSpace(s)
 	if err := checkText(s); err != nil {
@@ -127,7 +127,7 @@ func Parse(s string) ([]Term, error) {
 	return terms, nil
 }
 
-// ParseAs returns s read as kind. The error says what such a fact looks like.
+// ParseAs returns s read as kind. The error contains the form of such a fact.
 func ParseAs(kind Kind, s string) (Term, error) {
 	s = strings.TrimSpace(s)
 	if err := checkText(s); err != nil {
@@ -205,8 +205,8 @@ func ip(kind Kind, addr netip.Addr) Term {
 	return Term{Kind: kind, Text: addr.String(), Addr: addr}
 }
 
-// parseAddr takes an address as logs and URLs have them: in any spelling, with a
-// zone, in brackets, with a port, or as the prefix that holds it alone.
+// parseAddr accepts addresses as in logs and URLs: in any spelling, with a zone, in
+// brackets, with a port, or as the prefix of one address.
 func parseAddr(s string) (netip.Addr, bool) {
 	bare := s
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
@@ -227,8 +227,8 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return Canonical(addr), true
 }
 
-// Canonical returns addr the way that Term has it: without a zone, and as IPv4
-// where it is IPv4 mapped into IPv6.
+// Canonical returns addr without a zone, and an IPv4 address that is mapped into IPv6 as
+// IPv4.
 func Canonical(addr netip.Addr) netip.Addr {
 	return addr.WithZone("").Unmap()
 }
@@ -245,7 +245,7 @@ func cgroup(s string) []Term {
 	return append(terms, Term{Kind: UID, Text: strings.ReplaceAll(uid[1], "_", "-")})
 }
 
-// slashed reads A/B: kubectl's TYPE/NAME where A is a type, and NAMESPACE/NAME.
+// slashed returns the readings of A/B: kubectl's TYPE/NAME, and NAMESPACE/NAME.
 func slashed(before, after string) []Term {
 	if !isName(after) {
 		return nil
@@ -262,7 +262,7 @@ func slashed(before, after string) []Term {
 	case builtin:
 		terms = append(terms, owner)
 	default:
-		foreign = isKind(before) // of some operator: rollout/web
+		foreign = isKind(before) // that of an operator: rollout/web
 	}
 	if len(validation.IsDNS1123Label(before)) == 0 {
 		terms = append(terms, Term{Kind: Key, Text: before + "/" + after})
@@ -273,11 +273,11 @@ func slashed(before, after string) []Term {
 	return terms
 }
 
-// isKind reports whether the CRD of an operator could call its kind so.
+// isKind reports whether s can be the kind of a CRD.
 func isKind(s string) bool { return len(validation.IsDNS1035Label(ownerKind(s))) == 0 }
 
-// ownerKind returns the kind that kubectl calls s: its abbreviation or plural,
-// of any case, with or without a group.
+// ownerKind returns the kind of which s is kubectl's abbreviation or plural, in any case,
+// with or without a group.
 func ownerKind(s string) string {
 	s, _, _ = strings.Cut(strings.ToLower(s), ".")
 	return cmp.Or(ownerKinds[s], s)
@@ -336,7 +336,7 @@ func isAddr(s string, addr netip.Addr) bool {
 	return err == nil && Canonical(a) == addr
 }
 
-// hasID reports whether id, with the runtime in front, begins with prefix.
+// hasID reports whether id without its runtime begins with prefix.
 func hasID(id, prefix string) bool {
 	if _, after, ok := strings.Cut(id, "://"); ok {
 		id = after
@@ -344,8 +344,8 @@ func hasID(id, prefix string) bool {
 	return len(id) >= len(prefix) && strings.EqualFold(id[:len(prefix)], prefix)
 }
 
-// Rank orders answers: 0 for a live Pod, 1 for one that is being deleted, 2 for
-// one that has completed, whose IP may be another Pod's by now.
+// Rank orders results: 0 for a live Pod, 1 for a terminating one, 2 for a completed one,
+// whose IP may have been assigned again.
 func Rank(s *v1.TestcrSpec) int {
 	switch {
 	case s.Phase == string(corev1.PodSucceeded) || s.Phase == string(corev1.PodFailed):
@@ -361,8 +361,7 @@ func Compare(a, b *v1.TestcrSpec) int {
 	return cmp.Or(cmp.Compare(Rank(a), Rank(b)), strings.Compare(a.PodKey, b.PodKey))
 }
 
-// Note returns why s may not be the Pod that is meant, "" for a live Pod with an
-// IP of its own.
+// Note returns why s may not be the intended Pod, or "" for a live Pod with its own IP.
 func Note(s *v1.TestcrSpec) string {
 	var notes []string
 	if rank := Rank(s); rank == 2 {

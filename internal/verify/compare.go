@@ -17,43 +17,42 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/oracle"
 )
 
-// Kind is what a difference is about.
+// Kind is the kind of a difference.
 type Kind string
 
 // The kinds of differences.
 const (
 	// Missing is a Pod without its Testcr.
 	Missing Kind = "missing"
-	// Orphan is a Testcr of the controller's whose Pod is not there.
+	// Orphan is a managed Testcr without its Pod.
 	Orphan Kind = "orphan"
-	// Differs is a field of spec that is not what the Pod says.
+	// Differs is a field of spec with another value than the Pod requires.
 	Differs Kind = "differs"
-	// Label is a label that is not the one that the Pod calls for.
+	// Label is a label with another value than the Pod requires.
 	Label Kind = "label"
-	// Foreign is somebody else's Testcr on the name that a Pod needs: the
-	// controller leaves it alone, so a person must act.
+	// Foreign is an unmanaged Testcr with the name that a Pod needs. The controller
+	// does not change it, so a person must delete it.
 	Foreign Kind = "foreign"
-	// Misnamed is a Testcr of the controller's whose podkey makes another name:
-	// a second one of a Pod, or one of nothing.
+	// Misnamed is a managed Testcr whose name does not follow from its podkey.
 	Misnamed Kind = "misnamed"
-	// Unclear is no difference yet: the Pod never stood still for long enough.
+	// Unclear is a difference of a Pod that kept changing.
 	Unclear Kind = "unclear"
 )
 
-// Difference is one thing that is not as it must be.
+// Difference is one difference between a Pod and its Testcr.
 type Difference struct {
 	Kind Kind `json:"kind"`
-	// Pod is namespace/name; "" where a Testcr belongs to none.
+	// Pod is namespace/name, "" for a Testcr that belongs to none.
 	Pod    string `json:"pod,omitempty"`
 	Testcr string `json:"testcr"`
-	// Field is the path of a field or the key of a label. Have and Want are its
-	// values, nil where there is none.
+	// Field is the path of a field or the key of a label. Have and Want are its stored
+	// and its desired value, or nil.
 	Field string `json:"field,omitempty"`
 	Have  any    `json:"have,omitempty"`
 	Want  any    `json:"want,omitempty"`
 }
 
-// digest identifies Facts, of which a cluster has too many to keep.
+// digest identifies Facts, because a cluster has too many to keep.
 type digest [sha256.Size]byte
 
 func digestOf(facts *oracle.Facts) digest { return sha256.Sum256(facts.JSON()) }
@@ -64,12 +63,12 @@ func read(u *unstructured.Unstructured) *oracle.Stored {
 	return oracle.Read(u, spec)
 }
 
-// scope is the namespaces that are compared; nil is all.
+// scope contains the namespaces that are compared; nil is all.
 type scope []string
 
-// covers reports whether one of the controller's Testcrs is in these namespaces: by
-// its podkey, or, if it is not named for that, by its label and spec.namespace. A
-// Testcr without either is in all of them.
+// covers reports whether a managed Testcr is in these namespaces: by its podkey, or, if
+// its name does not follow from that, by its label and spec.namespace. A Testcr without
+// either is in all of them.
 func (s scope) covers(have *oracle.Stored) bool {
 	if namespace, _, _ := strings.Cut(have.PodKey(), "/"); len(s) == 0 || have.IsNamedForPod() {
 		return len(s) == 0 || slices.Contains(s, namespace)
@@ -79,8 +78,8 @@ func (s scope) covers(have *oracle.Stored) bool {
 	return label == "" && spec == "" || slices.Contains(s, label) || slices.Contains(s, spec)
 }
 
-// compare returns the differences between a Pod and the Testcr of its name, either
-// of which may be nil. Testcrs of others or of other namespaces are no difference
+// compare returns the differences between a Pod and the Testcr of its name, either of
+// which may be nil. Unmanaged Testcrs and those of other namespaces are no difference
 // unless a Pod needs their name.
 func (s scope) compare(want *oracle.Facts, have *oracle.Stored) []Difference {
 	switch {
@@ -163,7 +162,7 @@ func unionOfKeys[V any](a, b map[string]V) []string {
 
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// member is the step of a path into a map: keys of labels have dots in them.
+// member returns the element of a path for a key. Keys with dots are quoted.
 func member(key string) string {
 	if plainName.MatchString(key) {
 		return "." + key
@@ -171,10 +170,10 @@ func member(key string) string {
 	return "[" + strconv.Quote(key) + "]"
 }
 
-// shownBytes is how much of a long value a line shows; JSON has all of it.
+// shownBytes bounds the length of a value in a line. JSON output contains all of it.
 const shownBytes = 100
 
-// show writes a value for a terminal, on one line and without control characters.
+// show returns a value for a terminal, on one line and without control characters.
 func show(value any) string {
 	var text string
 	switch v := value.(type) {

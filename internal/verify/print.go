@@ -15,14 +15,14 @@ import (
 // Verdict is one word for a Result.
 type Verdict string
 
-// The verdicts. What differs is certain, whatever else is unclear.
+// The verdicts. Drift is reported even if other Pods are unclear.
 const (
 	Clean  Verdict = "clean"
 	Drift  Verdict = "drift"
 	Undone Verdict = "unclear"
 )
 
-// Verdict says what r amounts to.
+// Verdict returns the verdict of r.
 func (r *Result) Verdict() Verdict {
 	switch {
 	case len(r.Differences) > 0:
@@ -34,7 +34,7 @@ func (r *Result) Verdict() Verdict {
 	}
 }
 
-// sortDifferences keeps those of one Pod and kind in their order, in which
+// sortDifferences sorts by Pod, Testcr and kind. The sort is stable, so that
 // containers[2] comes before containers[10].
 func sortDifferences(d []Difference) {
 	slices.SortStableFunc(d, func(a, b Difference) int {
@@ -42,7 +42,7 @@ func sortDifferences(d []Difference) {
 	})
 }
 
-// Text prints a line for each difference, and one with the numbers.
+// Text prints a line for each difference, and one with the totals.
 func (r *Result) Text(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, list := range [][]Difference{r.Differences, r.Unclear} {
@@ -61,7 +61,7 @@ func (r *Result) Text(w io.Writer) error {
 	return out.Flush()
 }
 
-// String is one line.
+// String returns d on one line.
 func (d Difference) String() string {
 	of := d.Pod
 	if of == "" {
@@ -85,7 +85,7 @@ func (d Difference) String() string {
 	}
 }
 
-// JSON prints an object a line: each difference, and at last the numbers.
+// JSON prints one object a line: each difference, then the totals.
 func (r *Result) JSON(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	encoder := json.NewEncoder(jsonWriter{out})
@@ -110,8 +110,8 @@ func (r *Result) JSON(w io.Writer) error {
 	return out.Flush()
 }
 
-// jsonWriter escapes what json.Encoder leaves as it is. The encoder writes each
-// object whole.
+// jsonWriter escapes the characters that json.Encoder does not. The encoder writes each
+// object in one call.
 type jsonWriter struct{ io.Writer }
 
 func (w jsonWriter) Write(p []byte) (int, error) {

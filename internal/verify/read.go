@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/tools/pager"
 )
 
-// pageSize bounds the memory that a LIST takes, here and in the API server: two
-// pages of full Pods are some 40 MiB here.
+// pageSize bounds the memory of a list, here and in the API server. Two pages of large
+// Pods take about 40 MiB here.
 const pageSize = 500
 
 var testcrs = schema.GroupVersionResource{Group: "stable.example.com", Version: "v1", Resource: "testcrs"}
@@ -32,22 +32,21 @@ type ReadError struct {
 
 func (e ReadError) Error() string { return fmt.Sprintf("listing %s: %v", e.Resource, e.Err) }
 
-// Unwrap returns the request's own error.
+// Unwrap returns the error of the request.
 func (e ReadError) Unwrap() error { return e.Err }
 
-// cluster is what is compared. None of its reads is served from an old state:
-// each sees all that was written before it.
+// cluster reads Pods and Testcrs. Each read returns all that was written before it.
 type cluster interface {
-	// eachPod and eachTestcr pass all there are, one after another.
+	// eachPod and eachTestcr call visit for each object.
 	eachPod(ctx context.Context, namespaces []string, visit func(*corev1.Pod)) error
 	eachTestcr(ctx context.Context, visit func(*unstructured.Unstructured)) error
-	// pod and testcr return nil for what is not there.
+	// pod and testcr return nil if there is none.
 	pod(ctx context.Context, podkey string) (*corev1.Pod, error)
 	testcr(ctx context.Context, name string) (*unstructured.Unstructured, error)
 }
 
-// apiServer reads with LISTs alone, one object too: the API server answers a
-// list by name as it does a get, and so one right on each resource is enough.
+// apiServer reads with lists only, so that one right on each resource is enough. The API
+// server answers a list by name as it does a get.
 type apiServer struct {
 	pods    typedcorev1.PodsGetter
 	testcrs dynamic.ResourceInterface
@@ -78,9 +77,9 @@ func (a *apiServer) eachTestcr(ctx context.Context, visit func(*unstructured.Uns
 	return nil
 }
 
-// each lists page by page. Pages that are asked for after the first one's version
-// has been compacted away are of a newer version: the API server offers that, and
-// it serves here, since whatever differs is read again.
+// each lists page by page. If the version of the first page has been compacted, the API
+// server offers further pages of a newer version. That is enough here, because whatever
+// differs is read again.
 func each(ctx context.Context, list pager.ListPageFunc, visit func(runtime.Object)) error {
 	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		page, err := list(ctx, options)

@@ -1,6 +1,5 @@
-// Package verify compares the Pods of a cluster with its Testcrs. It reads both
-// itself, and has the rules of a Testcr from internal/oracle. It does not import the
-// controller, so that it finds the controller's mistakes.
+// Package verify compares the Pods of a cluster with its Testcrs. It uses the rules of
+// internal/oracle and does not import the controller, so that it finds its bugs.
 package verify
 
 import (
@@ -19,46 +18,47 @@ import (
 )
 
 const (
-	// lookEvery is the part of Config.Settle between two looks at what differs;
-	// a look that takes longer than that is followed by as long a pause.
+	// Differences are read again every Config.Settle/lookEvery. If a read takes longer,
+	// the pause is as long as the read.
 	lookEvery = 10
-	// shortestPause is for a small Config.Settle.
+	// shortestPause bounds the load if Config.Settle is small.
 	shortestPause = 50 * time.Millisecond
-	// patience is how many times Config.Settle a Pod may take to stand still
-	// for that long, and patienceAtLeast what it gets in any case.
+	// A Pod that keeps changing for patience times Config.Settle, and for at least
+	// patienceAtLeast, is reported as unclear.
 	patience        = 6
 	patienceAtLeast = 10 * time.Second
 
-	// concurrentReads is how many Pods are looked at at once.
+	// concurrentReads bounds the load on the API server.
 	concurrentReads = 10
-	// Up to fewSuspects Pods are read one by one. More are as long as they are
-	// few of all: to read an object by itself costs about as much as to list 20.
+	// Up to fewSuspects Pods are read one by one. More are listed if that is cheaper:
+	// a read of one object costs about as much as a list of costOfRead.
 	fewSuspects = 100
 	costOfRead  = 20
 )
 
-// Config is what to compare.
+// Config configures a comparison.
 type Config struct {
 	Pods    typedcorev1.PodsGetter
 	Testcrs dynamic.Interface
-	// Namespaces whose Pods are compared; none is all.
+	// Namespaces whose Pods are compared. Without any, all Pods are.
 	Namespaces []string
-	// Settle is how long a difference must last while the Pod does not change.
+	// Settle is the minimum time that a difference must last, while the Pod does not
+	// change, to be reported.
 	Settle time.Duration
 }
 
-// Result is what was found.
+// Result is the result of a comparison.
 type Result struct {
 	Pods    int `json:"pods"`
-	Testcrs int `json:"testcrs"` // the controller's, and others on a name that a Pod needs
-	Foreign int `json:"foreign"` // others, which are in nobody's way
-	// Differences are sorted by Pod. Unclear are the Pods that never stood still.
+	Testcrs int `json:"testcrs"` // managed ones, and others with a name that a Pod needs
+	Foreign int `json:"foreign"` // other Testcrs that are not managed
+	// Differences are sorted by Pod. Unclear contains the Pods that kept changing.
 	Differences []Difference `json:"-"`
 	Unclear     []Difference `json:"-"`
 }
 
-// Run compares. An error says that nothing can be told: a ReadError, or that of
-// ctx.
+// Run compares the Pods with the Testcrs. It returns a ReadError or the error of ctx if
+// it could not.
 func Run(ctx context.Context, config Config) (*Result, error) {
 	c := newComparison(&apiServer{pods: config.Pods, testcrs: config.Testcrs.Resource(testcrs)}, &config)
 	return c.run(ctx)
@@ -90,30 +90,30 @@ type comparison struct {
 	suspects []*suspect
 }
 
-// suspect is a Pod, a Testcr or both that were different when last looked at.
-// That means little at first: the two LISTs are not of one moment, and the
-// controller takes its time.
+// suspect is a Pod, a Testcr or both that differed when they were last read. The first
+// reads prove nothing: the two lists have different resource versions, and the
+// controller may be about to write.
 type suspect struct {
 	name string // of the Testcr
-	pod  string // namespace/name, "" where it is not known
+	pod  string // namespace/name, "" if unknown
 
 	seen        bool
 	state       state
-	since       time.Time     // by then the state had been read
-	stood       time.Duration // the state has lasted for at least that long, -1 after one look
-	differences []Difference  // of the last look
+	since       time.Time     // when the state had first been read
+	stood       time.Duration // minimum time that the state has lasted, -1 after one read
+	differences []Difference  // at the last read
 }
 
-// state is what has to stand still: not the Pod's resource version, which many
-// controllers move every few seconds, but what its Testcr must say. Where no Pod
-// is, it is the Testcr.
+// state is what must not change for Config.Settle: the desired Testcr, or the Testcr if
+// there is no Pod. The Pod's resource version does not count, because other controllers
+// may change it every few seconds.
 type state struct {
 	want   digest
 	testcr string // UID
 }
 
-// first lists all Pods and all Testcrs and finds the suspects. Of a Pod it keeps
-// its key and a digest, some 200 bytes.
+// first lists all Pods and all Testcrs and finds the suspects. It keeps the key and a
+// digest of each Pod, about 200 bytes.
 func (c *comparison) first(ctx context.Context) error {
 	type summary struct {
 		pod  string
@@ -155,8 +155,8 @@ func (c *comparison) first(ctx context.Context) error {
 	return err
 }
 
-// untilSettled looks at the suspects again and again, until each is right or has
-// been wrong, while it stood still, for long enough.
+// untilSettled reads the suspects repeatedly, until each is equal or has differed without
+// a change for Config.Settle.
 func (c *comparison) untilSettled(ctx context.Context) error {
 	giveUp := time.Now().Add(max(patience*c.settle, patienceAtLeast))
 	for len(c.suspects) > 0 {
@@ -186,7 +186,7 @@ func (c *comparison) untilSettled(ctx context.Context) error {
 		}
 	}
 	for _, s := range c.suspects {
-		unclear := s.differences[0] // one stands for all
+		unclear := s.differences[0] // the first represents all
 		unclear.Kind = Unclear
 		c.result.Unclear = append(c.result.Unclear, unclear)
 	}
@@ -236,8 +236,8 @@ func (c *comparison) lookAt(ctx context.Context, s *suspect) error {
 	return nil
 }
 
-// lookAtAll lists everything again, for the suspects' sake: of their Pods it
-// keeps all that their Testcrs must say, as JSON, which takes the least memory.
+// lookAtAll lists all Pods and Testcrs again. It keeps the desired Testcrs of the
+// suspects as JSON, which takes the least memory.
 func (c *comparison) lookAtAll(ctx context.Context) error {
 	asked := time.Now()
 	suspects := make(map[string]*suspect, len(c.suspects))
@@ -259,7 +259,7 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 		var want *oracle.Facts
 		if text, ok := wants[s.name]; ok {
 			want = &oracle.Facts{}
-			if err := json.Unmarshal(text, want); err != nil { // integers become int64, as in have
+			if err := json.Unmarshal(text, want); err != nil { // integers are decoded to int64, as in have
 				return err
 			}
 		}
@@ -284,7 +284,7 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 	return failed
 }
 
-// judge takes note of what a look found that began at asked and ended at answered.
+// judge records the states that were read between asked and answered.
 func (s *suspect) judge(scope scope, want *oracle.Facts, have *oracle.Stored, asked, answered time.Time) {
 	s.differences = scope.compare(want, have)
 	var now state
