@@ -10,20 +10,20 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// EventsPath is where server-sent events are; a request for it stays open.
+// EventsPath is the path of the server-sent events. A request for it stays open.
 const EventsPath = "/v1/events"
 
 const (
-	// A stream tells of changes at most so often: a page asks for its rows anew
-	// after each.
+	// eventsMin is the minimum time between two events, because the page requests its
+	// rows again after each.
 	eventsMin = 500 * time.Millisecond
-	// eventsMax is how long a stream is silent when nothing changes: whoever
-	// hears nothing for much longer has lost it.
+	// eventsMax is the maximum time between two events. A client that receives none for
+	// much longer has lost the connection.
 	eventsMax = 5 * time.Second
-	// eventsWrite is what a reader gets to take one event.
+	// eventsWrite is the timeout for sending one event.
 	eventsWrite = 10 * time.Second
-	// eventsLife is when a stream ends and the reader has to ask for another, as
-	// browsers do by themselves: rights are looked at when a stream begins.
+	// eventsLife is the maximum age of a stream. Browsers then open another one, at
+	// whose beginning the rights are checked again.
 	eventsLife = 10 * time.Minute
 )
 
@@ -34,21 +34,19 @@ type viewEvent struct {
 	Changes int64     `json:"changes"` // of Testcrs since the stream began
 }
 
-// events streams "view" when the view has changed, and "unready" while there is
-// none.
+// events sends "view" when the view has changed, and "unready" while there is none.
 func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	if r.Method == http.MethodHead {
-		return // else it would keep the connection
+		return // a stream has no end
 	}
 	end := time.After(eventsLife)
 	began, changed := l.changes.next()
 	stream := http.NewResponseController(w)
 	for seen := began; ; {
-		// The limits of an ordinary answer do not hold for a stream, only for
-		// each of its events.
+		// The deadline of the server is for a whole response. Here each event has one.
 		if err := stream.SetWriteDeadline(time.Now().Add(eventsWrite)); err != nil {
 			return
 		}
@@ -86,14 +84,14 @@ func (l *Lookup) event(w http.ResponseWriter, changes int64) error {
 	return err
 }
 
-// pulse counts events, and wakes whoever waits for the next.
+// pulse counts events, and wakes the goroutines that wait for the next one.
 type pulse struct {
 	mu    sync.Mutex
 	count int64
-	wake  chan struct{} // nil when nobody waits
+	wake  chan struct{} // nil if no goroutine waits
 }
 
-// next returns the count, and a channel that is closed when it is no longer true.
+// next returns the count, and a channel that is closed when it changes.
 func (p *pulse) next() (count int64, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +111,7 @@ func (p *pulse) beat() {
 	}
 }
 
-// after returns a handler that beats once h has been told.
+// after returns a handler that calls beat after h.
 func (p *pulse) after(h cache.ResourceEventHandler) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc:    func(obj any, first bool) { h.OnAdd(obj, first); p.beat() },

@@ -1,7 +1,7 @@
-// Package lookup answers over HTTP which Pod has an IP, a UID, a container ID or
-// any other fact, from an index that is kept true by the Testcr informer. Every
-// replica can serve it: it never asks the API server. docs/openapi.yaml
-// describes it.
+// Package lookup serves an HTTP API that finds the Pod of an IP, a UID, a container ID
+// or any other fact. It answers from an index that the Testcr informer keeps up to
+// date, so every replica can serve it without calling the API server. Its paths are
+// described in docs/openapi.yaml.
 package lookup
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// Informer is what a Lookup needs of a *testcrcache.Cache.
+// Informer is the part of a *testcrcache.Cache that a Lookup needs.
 type Informer interface {
 	AddEventHandlerWithOptions(cache.ResourceEventHandler, cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error)
 	Unavailable() error
@@ -44,8 +44,8 @@ type Lookup struct {
 	changes pulse
 }
 
-// New returns a Lookup whose handler is registered with the informer; version is
-// the program's. The informer is run by the caller.
+// New returns a Lookup whose handler is registered with the informer, which the caller
+// runs. version is that of the program.
 func New(ctx context.Context, testcrs Informer, version string) (*Lookup, error) {
 	l := &Lookup{version: version, testcrs: testcrs, index: index.New()}
 	logger := klog.FromContext(ctx)
@@ -83,7 +83,7 @@ func (l *Lookup) Handler() http.Handler {
 	return mux
 }
 
-// ready returns why there is no view of the cluster to answer from, or nil.
+// ready returns why requests cannot be answered yet, or nil.
 func (l *Lookup) ready() error {
 	if err := l.testcrs.Unavailable(); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (l *Lookup) ready() error {
 	return l.Synced()
 }
 
-// Synced returns nil once the index holds the whole first list of Testcrs.
+// Synced returns nil once the index contains the first list of Testcrs.
 func (l *Lookup) Synced() error {
 	select {
 	case <-l.synced:
@@ -112,12 +112,12 @@ func (l *Lookup) whenReady(handler http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// View says what an answer rests on.
+// View is the state of the index that an answer is based on.
 type View struct {
-	// ResourceVersion of the newest Testcr that the view holds or has seen go.
+	// ResourceVersion of the newest Testcr event in the view.
 	ResourceVersion string `json:"resourceVersion"`
-	// AgeSeconds is how long ago all of this was certainly so: at most 15 while
-	// the API server can be heard, for it is silent when nothing happens.
+	// AgeSeconds is the time since the view was last known to be current. It is at most
+	// 15 while the API server can be reached, which sends nothing without changes.
 	AgeSeconds float64 `json:"ageSeconds"`
 	// Testcrs in the view.
 	Testcrs int `json:"testcrs"`
@@ -128,12 +128,12 @@ func (l *Lookup) view(v index.View) View {
 	return View{ResourceVersion: v.ResourceVersion, AgeSeconds: float64(age) / 1000, Testcrs: v.Testcrs}
 }
 
-// Pod is one answer: what its Testcr says of it, and how far it can be relied on.
+// Pod is one result: the spec of its Testcr, and whether it is likely the intended Pod.
 type Pod struct {
 	Testcr string `json:"testcr"`         // name of the Testcr
 	Live   bool   `json:"live"`           // neither completed nor terminating
-	Note   string `json:"note,omitempty"` // why it may not be the Pod that is meant
-	// Omitted are the fields that the Testcr has and this row of a list lacks.
+	Note   string `json:"note,omitempty"` // why it may not be the intended Pod
+	// Omitted contains the fields of the Testcr that this row of a list lacks.
 	Omitted []string `json:"omitted,omitempty"`
 	v1.TestcrSpec
 }
@@ -143,7 +143,7 @@ func podOf(s *v1.TestcrSpec) Pod {
 	return Pod{Testcr: name, Live: query.Rank(s) == 0, Note: query.Note(s), TestcrSpec: *s}
 }
 
-// shortened returns p without the fields that can be long.
+// shortened returns p without the fields that may be long.
 func (p Pod) shortened() Pod {
 	if len(p.Labels) > 0 {
 		p.Labels, p.Omitted = nil, append(p.Omitted, "labels")
@@ -154,33 +154,33 @@ func (p Pod) shortened() Pod {
 	return p
 }
 
-// failure is the answer to what cannot be answered.
+// failure is the body of an error.
 type failure struct {
 	Error string `json:"error"`
-	*View        // where the view was searched in vain
+	*View        // of a search without results
 }
 
 func (f failure) text(out *bytes.Buffer) { fmt.Fprintln(out, printable.Text(f.Error)) }
 
-// answer is what has a form for people, too.
-type answer interface{ text(out *bytes.Buffer) }
+// textEncoder is a body that can be encoded as text for people.
+type textEncoder interface{ text(out *bytes.Buffer) }
 
-// reply writes an answer in the form that the request asks for. Only the rows of
-// a list are sent one by one: everything else is encoded before the status.
-func reply(w http.ResponseWriter, r *http.Request, status int, a answer) {
+// reply writes a result in the format that the request accepts. Only the rows of a list
+// are sent one by one: everything else is encoded before the status is sent.
+func reply(w http.ResponseWriter, r *http.Request, status int, result textEncoder) {
 	if prefers(r, "application/json", "text/plain") == "text/plain" {
 		var out bytes.Buffer
-		a.text(&out)
+		result.text(&out)
 		begin(w, status, "text/plain; charset=utf-8")
 		_, _ = w.Write(out.Bytes()) // the caller is gone
 		return
 	}
-	out, err := encode(a)
+	out, err := encode(result)
 	if err != nil {
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}
-	if list, ok := a.(rows); ok {
+	if list, ok := result.(rows); ok {
 		list.send(w, status, bytes.TrimSuffix(out, []byte("}\n")))
 		return
 	}
@@ -188,8 +188,8 @@ func reply(w http.ResponseWriter, r *http.Request, status int, a answer) {
 	_, _ = w.Write(out)
 }
 
-// rows is an answer with a list of Pods. send completes the object that head
-// begins, and sends it.
+// rows is a body with a list of Pods. send sends head, the beginning of a JSON object, and
+// the rest of it.
 type rows interface {
 	send(w http.ResponseWriter, status int, head []byte)
 }
@@ -206,13 +206,12 @@ func begin(w http.ResponseWriter, status int, contentType string) {
 func encode(v any) ([]byte, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false) // nosniff, and never put into a page as it is
+	encoder.SetEscapeHTML(false) // the type is JSON, and the page inserts no markup
 	err := encoder.Encode(v)
 	return printable.JSON(out.Bytes()), err
 }
 
-// prefers returns which of the offered types the request asks for, the first
-// where it does not say.
+// prefers returns the offered type that the request prefers, by default the first.
 func prefers(r *http.Request, offered ...string) string {
 	best, most := offered[0], 0.0
 	for _, offer := range offered {
@@ -223,8 +222,8 @@ func prefers(r *http.Request, offered ...string) string {
 	return best
 }
 
-// weight returns how much Accept asks for a type: what the most specific of the
-// ranges says that it is in (RFC 9110, 12.5.1).
+// weight returns the weight of a type in Accept, which is that of the most specific range
+// that contains it (RFC 9110, 12.5.1).
 func weight(accept []string, contentType string) float64 {
 	family, _, _ := strings.Cut(contentType, "/")
 	ranges := []string{"*/*", family + "/*", contentType}
@@ -237,7 +236,7 @@ func weight(accept []string, contentType string) float64 {
 		}
 		q, best = 1, specific
 		if s, ok := params["q"]; ok {
-			q, _ = strconv.ParseFloat(s, 64) // 0 where it is none
+			q, _ = strconv.ParseFloat(s, 64) // 0 if it is no number
 		}
 	}
 	return q

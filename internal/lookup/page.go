@@ -17,9 +17,8 @@ var pageFiles embed.FS
 
 var pageTemplate = template.Must(template.ParseFS(pageFiles, "page/index.html"))
 
-// contentPolicy lets the page load what this server serves, and nothing else.
-// Trusted types make a browser refuse to read text as markup or as code, which
-// keeps out what a label or an image may be named.
+// contentPolicy lets the page load files of this server only. With trusted types a browser
+// does not interpret text as markup or code, so that labels and images cannot inject any.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -30,14 +29,14 @@ var assets = map[string]string{
 	"icon.svg":  "image/svg+xml",
 }
 
-// pageData is what the template takes.
+// pageData is the data of the template.
 type pageData struct {
 	Version, Query string
-	Address        string // of the page, for who reads it without JavaScript
+	Address        string // of the page, for readers without JavaScript
 }
 
-// pageHandler serves the page at / and what it loads under /assets/. Its
-// addresses are relative, so that it works below a path of a proxy, too.
+// pageHandler serves the page at / and its files under /assets/. Its addresses are
+// relative, so that it works below a path of a proxy.
 func pageHandler(version string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +55,7 @@ func pageHandler(version string) http.Handler {
 	for name, contentType := range assets {
 		content, err := pageFiles.ReadFile(path.Join("page", name))
 		if err != nil {
-			panic(fmt.Sprintf("lookup: %v", err)) // the program was built without it
+			panic(fmt.Sprintf("lookup: %v", err)) // it is not embedded
 		}
 		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
 			servePage(w, r, contentType, content)
@@ -65,8 +64,8 @@ func pageHandler(version string) http.Handler {
 	return mux
 }
 
-// servePage answers with content, or with 304 where the browser has it. It has
-// to ask each time: an upgrade changes all files at once.
+// servePage sends content, or 304 if the browser has it. Browsers must revalidate each
+// time, because an upgrade changes all files at once.
 func servePage(w http.ResponseWriter, r *http.Request, contentType string, content []byte) {
 	sum := sha256.Sum256(content)
 	h := w.Header()

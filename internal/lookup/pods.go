@@ -23,15 +23,14 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// A page has so many Pods where the request does not say, and at most.
+// The default and the maximum number of Pods on a page.
 const (
 	defaultLimit = 100
 	maxLimit     = 500
 )
 
-// The bounds of an answer in bytes of JSON. A Pod whose labels and containers
-// would take its page beyond maxWhole comes without them. A page ends before the
-// Pod that would take it beyond maxPage.
+// The bounds of a page in bytes of JSON. Beyond maxWhole, Pods are sent without labels and
+// containers. A page ends before it exceeds maxPage.
 const (
 	maxWhole = 1 << 20
 	maxPage  = 4 << 20
@@ -40,9 +39,9 @@ const (
 // podList is the answer of GET /v1/pods.
 type podList struct {
 	View
-	// Total number of Pods that match, on this page and all others.
+	// Total number of Pods that match, on all pages.
 	Total int `json:"total"`
-	// Ambiguous: what should name one Pod is so of several. Live ones come first.
+	// Ambiguous reports that several Pods match a fact that should identify one.
 	Ambiguous bool `json:"ambiguous"`
 
 	// found is encoded last, as "items" and "continue": see send.
@@ -68,14 +67,14 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 			q.Terms = append(q.Terms, term)
 		}
 	}
-	if err := paged(&q, params); err != nil {
+	if err := parsePaging(&q, params); err != nil {
 		refuse(w, r, err)
 		return
 	}
 	list := l.find(q)
 	list.whole = true
 	if len(q.Terms) > 0 && list.Total == 0 {
-		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + spoken(q.Terms, params.Get("phase")), View: &list.View})
+		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe(q.Terms, params.Get("phase")), View: &list.View})
 		return
 	}
 	reply(w, r, http.StatusOK, list)
@@ -95,11 +94,11 @@ func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 		refuse(w, r, err)
 		return
 	}
-	term.Text = key // with spaces around it, too: the caller's rights were asked for this one
+	term.Text = key // with its spaces: the caller's rights were checked for this key
 	found, _, view := l.index.Find(nil, index.Query{Terms: []query.Term{term}, Limit: 1})
 	if len(found) == 0 {
 		v := l.view(view)
-		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + spoken([]query.Term{term}, ""), View: &v})
+		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &v})
 		return
 	}
 	reply(w, r, http.StatusOK, onePod{View: l.view(view), Pod: podOf(found[0])})
@@ -113,7 +112,7 @@ type onePod struct {
 
 func (l *Lookup) find(q index.Query) podList {
 	limit := q.Limit
-	q.Limit++ // one more tells whether there is another page
+	q.Limit++ // one more shows whether there is another page
 	found, total, view := l.index.Find(nil, q)
 	list := podList{View: l.view(view), Total: total}
 	list.more = len(found) > limit
@@ -122,9 +121,9 @@ func (l *Lookup) find(q index.Query) podList {
 	return list
 }
 
-// send encodes one Pod at a time: a page of the largest would take too much
-// memory for each reader. What cannot be encoded is no success, and ends an
-// answer that has begun as a broken one.
+// send encodes one Pod at a time, because a page of large Pods would take too much memory
+// for each client. If a Pod cannot be encoded, it sends an error, or aborts a response
+// that has begun.
 func (l podList) send(w http.ResponseWriter, status int, head []byte) {
 	out := slices.Concat(head, []byte(`,"items":[`))
 	sent, more := 0, l.more
@@ -160,8 +159,7 @@ func (l podList) send(w http.ResponseWriter, status int, head []byte) {
 	_, _ = w.Write(append(out, "}\n"...))
 }
 
-// row returns the JSON of a Pod, with labels and containers if it is not longer
-// than room then.
+// row returns the JSON of a Pod, with labels and containers if they fit into room.
 func (l podList) row(t *v1.TestcrSpec, room int) ([]byte, error) {
 	p := podOf(t)
 	if l.whole && leastBytes(t) <= room {
@@ -171,14 +169,14 @@ func (l podList) row(t *v1.TestcrSpec, room int) ([]byte, error) {
 	}
 	p = p.shortened()
 	if !l.whole {
-		p.Omitted = nil // no row of this list has them
+		p.Omitted = nil // this list never has them
 	}
 	row, err := encode(p)
 	return bytes.TrimSuffix(row, []byte("\n")), err
 }
 
-// leastBytes is less than what labels and containers take in JSON: what does not
-// fit in any case need not be encoded.
+// leastBytes returns a lower bound of the JSON of labels and containers, so that a Pod
+// that cannot fit is not encoded.
 func leastBytes(t *v1.TestcrSpec) (n int) {
 	for key, value := range t.Labels {
 		n += len(key) + len(value)
@@ -190,7 +188,7 @@ func leastBytes(t *v1.TestcrSpec) (n int) {
 	return n
 }
 
-func spoken(terms []query.Term, phase string) string {
+func describe(terms []query.Term, phase string) string {
 	var words []string
 	for _, t := range terms {
 		words = append(words, string(t.Kind)+" "+printable.Text(t.String()))
@@ -201,7 +199,7 @@ func spoken(terms []query.Term, phase string) string {
 	return strings.Join(words, " and ")
 }
 
-// parameters returns the query parameters if each is one of those known.
+// parameters returns the query parameters, or an error if one is not known.
 func parameters(r *http.Request, known []string) (url.Values, error) {
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -219,8 +217,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	reply(w, r, http.StatusBadRequest, failure{Error: err.Error()})
 }
 
-// paged reads the parameters phase, limit and continue.
-func paged(q *index.Query, params url.Values) error {
+// parsePaging sets q by the parameters phase, limit and continue.
+func parsePaging(q *index.Query, params url.Values) error {
 	q.Limit = defaultLimit
 	if s := params.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -242,7 +240,7 @@ func paged(q *index.Query, params url.Values) error {
 	return nil
 }
 
-// cursor is what every order needs of the last Pod of a page.
+// cursor contains the fields of the last Pod of a page that the orders compare.
 type cursor struct {
 	PodKey       string      `json:"k"`
 	Phase        string      `json:"p,omitempty"`
@@ -253,25 +251,24 @@ type cursor struct {
 	CreatedAt    metav1.Time `json:"c,omitzero"`
 }
 
-// orderedBytes is how much of a value counts for the order: a token holds as
-// much, and has to fit into a query.
+// orderedBytes bounds the part of a value that is compared, because a token contains it
+// and must fit into a URL.
 const orderedBytes = 64
 
 func ordered(s string) string {
 	if len(s) <= orderedBytes {
 		return s
 	}
-	return strings.ToValidUTF8(s[:orderedBytes], "") // a character that is cut
+	return strings.ToValidUTF8(s[:orderedBytes], "") // a cut character
 }
 
-// token returns where a page ended. It holds the values themselves, so that the
-// next page is right even if that Pod has gone or changed meanwhile.
-func token(t *v1.TestcrSpec) string {
-	s := t
+// token returns the value of continue for the page after s. It contains the fields of the
+// Pod, so that the next page is right even if that Pod was deleted or changed.
+func token(s *v1.TestcrSpec) string {
 	text, err := json.Marshal(cursor{
 		s.PodKey, ordered(s.Phase), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
 	})
-	if err != nil { // a time that RFC 3339 cannot have, which no Testcr holds
+	if err != nil { // a time that is not in RFC 3339: no Testcr contains one
 		return ""
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
@@ -290,7 +287,7 @@ func parseToken(s string) (*v1.TestcrSpec, error) {
 	}, nil
 }
 
-// orders are what search can sort by, "" being the default.
+// orders contains the values of the parameter sort. "" is the default.
 var orders = map[string]func(a, b *v1.TestcrSpec) int{
 	"":          query.Compare,
 	"pod":       byKey,
@@ -305,7 +302,7 @@ var orders = map[string]func(a, b *v1.TestcrSpec) int{
 	"workload": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(strings.Compare(ordered(a.WorkloadName), ordered(b.WorkloadName)), byKey(a, b))
 	},
-	// The youngest first, as a smaller age is.
+	// The youngest first: the smallest age.
 	"age": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt.Time), byKey(a, b))
 	},

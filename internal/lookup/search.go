@@ -16,12 +16,12 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// byText reads what is no fact as a whole as a part of one.
+// byText searches for a part of a fact.
 const byText = "text"
 
-// A summary names at most these many.
+// The maximum lengths of the lists in a summary.
 const (
-	maxPhases     = 20 // anybody who may write the status of a Pod can invent one
+	maxPhases     = 20 // any value can be written to the status of a Pod
 	maxNodes      = 20
 	maxNamespaces = 200
 )
@@ -30,27 +30,28 @@ const (
 type searchResult struct {
 	podList
 	Q string `json:"q"`
-	// ReadAs is the kind that q was taken for, "text" for a part of a fact, ""
-	// where there is no q.
+	// ReadAs is the kind of the reading of q, "text" for a part of a fact, or ""
+	// without q.
 	ReadAs string `json:"readAs"`
-	// Readings are the kinds that q fits with the Pods of each, the likeliest first.
+	// Readings contains the kinds of q that match Pods, the most likely first.
 	Readings []reading `json:"readings"`
 }
 
 type reading struct {
 	By    string `json:"by"`
-	Text  string `json:"text"` // q as this kind has it
+	Text  string `json:"text"` // q in the form of this kind
 	Total int    `json:"total"`
 }
 
-// search reads q as the plugin does, and takes what is no fact for a part of one.
+// search reads q as the plugin does. If no reading matches, it searches for q as a part of
+// a fact.
 func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 	params, err := parameters(r, []string{"q", "by", "namespace", "node", "phase", "sort", "desc", "limit", "continue"})
 	if err != nil {
 		refuse(w, r, err)
 		return
 	}
-	result, err := l.answer(params)
+	result, err := l.runSearch(params)
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -58,8 +59,8 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, http.StatusOK, result)
 }
 
-func (l *Lookup) answer(params url.Values) (searchResult, error) {
-	base, err := searched(params)
+func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
+	base, err := parseFilters(params)
 	if err != nil {
 		return searchResult{}, err
 	}
@@ -83,20 +84,20 @@ func (l *Lookup) answer(params url.Values) (searchResult, error) {
 	}
 	textual := result.Q != "" && result.ReadAs == ""
 	if textual && (by == "" || by == byText) {
-		base.Filter = both(base.Filter, contains(strings.ToLower(result.Q)))
+		base.Filter = andFilter(base.Filter, contains(strings.ToLower(result.Q)))
 		result.ReadAs = byText
 	} else if textual {
 		base.Terms, result.ReadAs = append(base.Terms, terms...), by // none matches
 	}
 	result.podList = l.find(base)
-	result.whole = by == string(query.Key) // one Pod is no list
+	result.whole = by == string(query.Key) // at most one Pod
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
 	}
 	return result, nil
 }
 
-// readings returns what q can be: as by says, or any exact one.
+// readings returns the readings of q: that of the kind by, or all.
 func readings(q, by string) ([]query.Term, error) {
 	if by != "" && by != byText && !slices.Contains(query.Kinds, query.Kind(by)) {
 		return nil, fmt.Errorf("by: %q is not one of %s, %s", by, strings.Join(query.KindNames(), ", "), byText)
@@ -105,15 +106,15 @@ func readings(q, by string) ([]query.Term, error) {
 		return nil, nil
 	}
 	if by == "" {
-		terms, _ := query.Parse(q) // what cannot be read is searched as text
+		terms, _ := query.Parse(q) // without readings it is searched as text
 		return terms, nil
 	}
 	term, err := query.ParseAs(query.Kind(by), q)
 	return []query.Term{term}, err
 }
 
-// searched reads all parameters but q and by.
-func searched(params url.Values) (index.Query, error) {
+// parseFilters returns the query of all parameters but q and by.
+func parseFilters(params url.Values) (index.Query, error) {
 	var q index.Query
 	for _, kind := range []query.Kind{query.Namespace, query.Node} {
 		if value := params.Get(string(kind)); value != "" {
@@ -137,21 +138,20 @@ func searched(params url.Values) (index.Query, error) {
 	if desc {
 		q.Compare = func(a, b *v1.TestcrSpec) int { return order(b, a) }
 	}
-	return q, paged(&q, params)
+	return q, parsePaging(&q, params)
 }
 
-func both(a, b func(*v1.TestcrSpec) bool) func(*v1.TestcrSpec) bool {
+func andFilter(a, b func(*v1.TestcrSpec) bool) func(*v1.TestcrSpec) bool {
 	if a == nil {
 		return b
 	}
-	return func(t *v1.TestcrSpec) bool { return a(t) && b(t) }
+	return func(s *v1.TestcrSpec) bool { return a(s) && b(s) }
 }
 
-// contains looks for text, in lower case, in all that a Pod can be found by.
+// contains returns a filter for Pods with text, in lower case, in any fact.
 func contains(text string) func(*v1.TestcrSpec) bool {
 	in := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
-	return func(t *v1.TestcrSpec) bool {
-		s := t
+	return func(s *v1.TestcrSpec) bool {
 		return in(s.PodKey) || in(s.NodeName) || in(s.WorkloadName) || in(s.PodUID) || in(s.HostIP) ||
 			slices.ContainsFunc(s.PodIPs, in) ||
 			slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return in(c.ID) })
@@ -175,17 +175,17 @@ func (s searchResult) text(out *bytes.Buffer) {
 type summary struct {
 	View
 	Phases     []count    `json:"phases"`
-	Nodes      []count    `json:"nodes"` // those with most Pods
+	Nodes      []count    `json:"nodes"` // those with the most Pods
 	OtherNodes otherNodes `json:"otherNodes"`
 	Namespaces []count    `json:"namespaces"`
 }
 
 type count struct {
-	Name  string `json:"name"` // "" for Pods that have none yet
+	Name  string `json:"name"` // "" for Pods without one
 	Count int    `json:"count"`
 }
 
-// otherNodes are the nodes that a summary does not name.
+// otherNodes counts the nodes beyond maxNodes.
 type otherNodes struct {
 	Nodes int `json:"nodes"`
 	Count int `json:"count"` // of their Pods
@@ -197,7 +197,7 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	q, err := searched(params)
+	q, err := parseFilters(params)
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -207,11 +207,11 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 
 func (l *Lookup) count(q index.Query) summary {
 	phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}
-	q.Filter = func(t *v1.TestcrSpec) bool {
-		phases[t.Phase]++
-		nodes[t.NodeName]++
-		namespaces[t.Namespace]++
-		return false // counted, not wanted
+	q.Filter = func(s *v1.TestcrSpec) bool {
+		phases[s.Phase]++
+		nodes[s.NodeName]++
+		namespaces[s.Namespace]++
+		return false // only counted
 	}
 	_, _, view := l.index.Find(nil, q)
 	s := summary{View: l.view(view), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
@@ -227,7 +227,7 @@ func (l *Lookup) count(q index.Query) summary {
 	return s
 }
 
-// counts returns the largest first.
+// counts returns a list of the map, the largest count first.
 func counts(of map[string]int) []count {
 	list := make([]count, 0, len(of))
 	for name, n := range of {

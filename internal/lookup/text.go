@@ -13,8 +13,8 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
-// front answers GET / in plain text what the page at this address shows, and how
-// to ask where it shows nothing yet.
+// front answers GET / in plain text with the contents of the page at this address, or
+// with the usage and a summary.
 func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 	if pod := r.URL.Query().Get("pod"); pod != "" {
 		l.replyPod(w, r, pod)
@@ -31,7 +31,7 @@ func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, http.StatusOK, usage{l.count(index.Query{}), l.version, address})
 }
 
-// usage is the page for who has no browser.
+// usage is the start page in plain text.
 type usage struct {
 	summary
 	version, address string
@@ -63,11 +63,11 @@ func columns(out *bytes.Buffer) *tabwriter.Writer {
 	return tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 }
 
-// cellChars is the width of a column at most, since each row is as long as the
-// longest one. The key of a Pod fits.
+// cellChars bounds the width of a column, because all rows are as wide as the widest. The
+// key of a Pod fits.
 const cellChars = 320
 
-// cellOf returns what a table shows of a value.
+// cellOf returns the cell of a value.
 func cellOf(value string) string {
 	text := []rune(printable.Text(value[:min(len(value), utf8.UTFMax*cellChars)]))
 	if len(text) > cellChars {
