@@ -74,6 +74,10 @@ func TestController_notePruned(t *testing.T) {
 			f.api.pruneHostIP(true)
 			f.api.put(t, testcrOf(onHost(1)))
 			<-time.After(time.Second)
+			if got := f.takeEvents(); got != nil {
+				t.Errorf("Events while the CRD may still be in replacement: %v", got)
+			}
+			<-time.After(2 * prunedInterval)
 			if diff := cmp.Diff([]string{CRDUnusable}, f.takeEvents()); diff != "" {
 				t.Errorf("the next Events (-want +got):\n%s", diff)
 			}

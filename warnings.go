@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +39,7 @@ type warnings struct {
 	mu             sync.Mutex
 	foreign        map[types.UID]struct{} // reported Testcrs of somebody else
 	prunedReported bool
+	pruningEnded   time.Time // of the last report's cause
 }
 
 // warn sends an Event about a Testcr.
@@ -140,8 +142,9 @@ func (c *Controller) endCollisions(deleted types.UID) {
 func (c *Controller) notePruned(ctx context.Context, key cache.ObjectName, name string) {
 	c.states.update(key, func(state *keyState) { state.isPruned = true })
 	c.warnings.mu.Lock()
-	isReported := c.prunedReported
-	c.prunedReported = true
+	// While the API server replaces a CRD, single requests still meet the old one.
+	isReported := c.prunedReported || time.Since(c.pruningEnded) < prunedInterval
+	c.prunedReported = c.prunedReported || !isReported
 	c.warnings.mu.Unlock()
 	if isReported {
 		return
@@ -161,7 +164,7 @@ func (c *Controller) notePruningEnded(ctx context.Context, key cache.ObjectName,
 		return
 	}
 	c.warnings.mu.Lock()
-	c.prunedReported = false
+	c.prunedReported, c.pruningEnded = false, time.Now()
 	c.warnings.mu.Unlock()
 	keys := c.prunedKeys(0)
 	klog.FromContext(ctx).Info("The API server stores what is written again", "testcrs", len(keys)+1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make verify`: all that can be checked without running the tests. Each check says what it found; all of them run.
+# `make verify`: all that can be checked without running the tests. Each check prints its findings; all of them run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 modules=(. test bench hack/cluster hack/tools hack/release)
@@ -54,7 +54,7 @@ generated() {
 # The manifests and the examples of the docs, by a real API server's strict validation.
 manifests() { go -C test test -count=1 ./manifests; }
 
-documented() { hack/check-docs.sh; }
+documented() { hack/check-docs.sh && hack/check-words.sh; }
 
 # Known vulnerabilities within reach of our code, in the Go that a release is built with, by the database as of the version
 # in hack/release/go.mod: go -C hack/release get golang.org/x/vulndb@master takes a newer one.
@@ -67,7 +67,7 @@ vulnerabilities() {
   GOTOOLCHAIN=$RELEASE_GO GOFLAGS='' "$vulncheck" -db "file://$db" ./...
 }
 
-# What `make build` makes is built by the Go that go.mod names, and says so.
+# What `make build` makes is built by the Go that go.mod names, and contains its version.
 toolchain() {
   . hack/source.sh
   local program
