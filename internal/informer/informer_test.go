@@ -218,7 +218,7 @@ func TestInformer_watchFailed(t *testing.T) {
 	}{
 		{name: "a short watch", err: errors.New("very short watch"), want: 1},
 		{name: "the version is too old", err: apierrors.NewResourceExpired("too old")},
-		{name: "the version is gone", err: apierrors.NewGone("too old")},
+		{name: "the version is gone", err: apierrors.NewGenericServerResponse(http.StatusGone, "GET", pods, "", "too old", 0, true)},
 		{name: "the end of the connection", err: io.EOF},
 		{name: "an unexpected end of the connection", err: io.ErrUnexpectedEOF},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,7 @@ func TestRetryUntilAvailable_IsFinal(t *testing.T) {
 		want int // requests
 	}{
 		{name: "the version is too old", err: apierrors.NewResourceExpired("too old"), want: 1},
-		{name: "the version is gone", err: apierrors.NewGone("too old"), want: 1},
+		{name: "the version is gone", err: apierrors.NewGenericServerResponse(http.StatusGone, "GET", pods, "", "too old", 0, true), want: 1},
 		{name: "the version is too new", err: apierrors.NewTimeoutError("Too large resource version", 1), want: 1},
 		{name: "lists are not streamed", err: apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "", nil), want: 1},
 		{name: "an option is unknown", err: apierrors.NewBadRequest("no"), want: 1},

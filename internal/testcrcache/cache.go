@@ -77,7 +77,7 @@ func New(config Config) (*Cache, error) {
 func (c *Cache) RunWithContext(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { c.crd.run(ctx) })
+	running.Go(func() { c.run(ctx) }) // of crd
 	c.Informer.RunWithContext(ctx)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +13,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
+	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
 
 var (
@@ -282,6 +286,7 @@ func TestCRD_RequestCheck(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); c.run(ctx) }()
 		<-time.After(time.Minute) // virtual time
+		synctest.Wait()
 		if checks != 0 {
 			t.Errorf("%d checks that nobody requested", checks)
 		}
@@ -289,6 +294,7 @@ func TestCRD_RequestCheck(t *testing.T) {
 			c.RequestCheck()
 		}
 		<-time.After(time.Minute) // virtual time
+		synctest.Wait()
 		if checks < 1 || checks > 2 {
 			t.Errorf("%d checks, want one for those that are requested at once", checks)
 		}
@@ -337,6 +343,65 @@ func TestCache_Get_AfterTheCRDWasDeleted(t *testing.T) {
 			t.Errorf("resuming the watch after the list: %v", err)
 		}
 	})
+}
+
+// The cache must be listed again after the CRD was deleted, although its watch could be
+// resumed: the watch cannot report what was deleted meanwhile.
+func TestCache_ListsAfterTheCRDWasDeleted(t *testing.T) {
+	tests := []struct {
+		name   string
+		checks []error // after the watch has ended; the last one stays
+	}{
+		{name: "before the watch is resumed", checks: []error{ErrCRDMissing, nil}},
+		{name: "after the watch is resumed", checks: []error{nil, ErrCRDMissing, nil}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				items := []runtime.RawExtension{{Object: &wire.Testcr{Testcr: *wanted()}}}
+				var open *watch.FakeWatcher
+				check := inTurn(nil)
+				c := newCache(t, Config{
+					Check: func(context.Context) error {
+						mu.Lock()
+						defer mu.Unlock()
+						return check()
+					},
+					Reader: stubReader{
+						list: func(metav1.ListOptions) (runtime.Object, error) {
+							mu.Lock()
+							defer mu.Unlock()
+							return &metav1.List{ListMeta: metav1.ListMeta{ResourceVersion: "40"}, Items: items}, nil
+						},
+						watch: func(metav1.ListOptions) (watch.Interface, error) {
+							mu.Lock()
+							defer mu.Unlock()
+							open = watch.NewFake()
+							return open, nil
+						},
+					},
+				})
+				start(t, c)
+				<-time.After(time.Minute) // virtual time; a very short watch counts as a failure
+				if n := len(c.GetStore().ListKeys()); n != 1 {
+					t.Fatalf("%d Testcrs at first, want 1", n)
+				}
+				mu.Lock()
+				items, check = nil, inTurn(test.checks...)
+				open.Stop()
+				mu.Unlock()
+				<-time.After(time.Minute) // virtual time
+				synctest.Wait()
+				if diff := cmp.Diff([]string{}, c.GetStore().ListKeys()); diff != "" {
+					t.Errorf("Testcrs after the return of the CRD (-want +got):\n%s", diff)
+				}
+				if got := c.invalidVersion(); got != "" {
+					t.Errorf("Testcrs up to version %s still do not exist", got)
+				}
+			})
+		})
+	}
 }
 
 // The version and the writes of the first loss count: the CRD may return, and be used

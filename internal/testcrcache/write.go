@@ -201,7 +201,7 @@ func (c *Cache) Traceable(ctx context.Context, stored *Entry) *Entry {
 	traceable := &Entry{ObjectMeta: stored.ObjectMeta, malformed: stored.malformed, labelsElided: stored.labelsElided}
 	traceable.spec.Store(stored.Spec())
 	if len(managed) == 0 {
-		traceable.ObjectMeta.ManagedFields = []metav1.ManagedFieldsEntry{{
+		traceable.ManagedFields = []metav1.ManagedFieldsEntry{{
 			Manager: v1.ManagedBy, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v1.GroupVersion.String(),
 			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`),
 		}}

@@ -2,6 +2,7 @@ package testcrcache
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -168,12 +169,8 @@ func TestCache_Update(t *testing.T) {
 				t.Errorf("IsCurrent = %t, want %t", got, want)
 			}
 			metadata := map[string]any{"name": wanted().Name, "uid": "t1", "resourceVersion": "7", "labels": labelsOf(t)}
-			for key, value := range test.wantMeta {
-				metadata[key] = value
-			}
-			for key, value := range test.wantLabels {
-				metadata["labels"].(map[string]any)[key] = value
-			}
+			maps.Copy(metadata, test.wantMeta)
+			maps.Copy(metadata["labels"].(map[string]any), test.wantLabels)
 			want := []request{{Verb: "PUT", URL: path + "/" + wanted().Name + "?fieldManager=podinfolookup", Body: map[string]any{
 				"apiVersion": "stable.example.com/v1", "kind": "Testcr", "metadata": metadata, "spec": answerTo(t, "")["spec"],
 			}}}
