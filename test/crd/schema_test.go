@@ -1,4 +1,4 @@
-package commandcrd_test
+package crd_test
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-// Package commandcrd_test runs the built program while the CRD comes and goes.
+// Package crd_test runs the built program while the CRD comes and goes.
 // Its tests run one after another: they share the one CRD there is.
-package commandcrd_test
+package crd_test
 
 import (
 	"context"

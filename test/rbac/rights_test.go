@@ -1,6 +1,6 @@
-// Package rights_test holds the rights that yaml/ grants to what the program asks
+// Package rbac_test holds the rights that yaml/ grants to what the program asks
 // for in a life that uses everything: no right is missing, and none is idle.
-package rights_test
+package rbac_test
 
 import (
 	"context"

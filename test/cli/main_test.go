@@ -1,5 +1,5 @@
-// Package command_test runs the built program against a real API server.
-package command_test
+// Package cli_test runs the built program against a real API server.
+package cli_test
 
 import (
 	"context"

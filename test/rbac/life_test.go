@@ -1,4 +1,4 @@
-package rights_test
+package rbac_test
 
 import (
 	"context"
