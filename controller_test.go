@@ -635,6 +635,23 @@ func TestController_sync_Conflict(t *testing.T) {
 			})
 		})
 	}
+	t.Run("the write after a conflict is based on the live Testcr", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
+			f.api.put(t, testcrOf(web(1), func(t *v1.Testcr) { t.Spec.PodIP = "10.0.0.1" }))
+			f.api.mute() // the cache does not contain the change of the other client
+			f.runCaches(t)
+			synctest.Wait()
+			f.api.put(t, testcrOf(web(1), func(t *v1.Testcr) { t.Spec.PodIP = "10.0.0.2" }))
+			f.runFor(t, confirmDelay/2)
+			if diff := cmp.Diff([]string{"update " + name, "update " + name}, f.api.takeRequests()); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]Verb{Updated}, f.takeVerbs()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	})
 	t.Run("the write after a conflict has the live state of the Pod", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
