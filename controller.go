@@ -203,12 +203,12 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	switch {
 	case err == nil:
 		c.succeeded(key, verb)
-	case testcrcache.IsStale(err):
+	case testcrcache.IsStale(err) && !t.conflicted:
 		klog.FromContext(ctx).V(2).Info("Conflict, will read live", "pod", klog.KRef(key.Namespace, key.Name), "err", err)
 		t.conflicted = true
 		c.states.returnTrigger(key, t)
 		c.queue.AddRateLimited(key)
-	default:
+	default: // also a second conflict in a row: another client keeps writing
 		c.states.returnTrigger(key, t)
 		c.failed(ctx, key, err)
 	}

@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -111,6 +112,10 @@ func (c *Controller) removeStray(ctx context.Context, name string) error {
 		verb = Updated
 		_, err = c.testcrs.Update(ctx, stored, want)
 	} else {
+		return nil
+	}
+	if errors.Is(err, testcrcache.ErrPruned) { // nothing helps until the CRD is replaced
+		c.reportPruned(ctx, name)
 		return nil
 	}
 	if err != nil {

@@ -141,6 +141,10 @@ func (c *Controller) endCollisions(deleted types.UID) {
 // end of it, so one such key is retried each prunedInterval.
 func (c *Controller) notePruned(ctx context.Context, key cache.ObjectName, name string) {
 	c.states.update(key, func(state *keyState) { state.isPruned = true })
+	c.reportPruned(ctx, name)
+}
+
+func (c *Controller) reportPruned(ctx context.Context, name string) {
 	c.warnings.mu.Lock()
 	// While the API server replaces a CRD, single requests still meet the old one.
 	isReported := c.prunedReported || time.Since(c.pruningEnded) < prunedInterval
