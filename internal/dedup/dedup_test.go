@@ -186,7 +186,7 @@ func TestPool_Jobs(t *testing.T) {
 	}
 	stays := spec("stays", "stays")
 	unused := spec("unused", "unused")
-	for i := range 4 * maxEntries {
+	for i := range 3 * maxEntries {
 		name := fmt.Sprint("job-", i)
 		spec(name, name)
 		if i%100 == 0 {
@@ -210,7 +210,7 @@ func TestPool_Jobs(t *testing.T) {
 func TestPool_LongStrings(t *testing.T) {
 	t.Run("the memory is bounded by bytes", func(t *testing.T) {
 		p := &Pool{}
-		for i := range 20_000 {
+		for i := range 8_000 {
 			s := &v1.TestcrSpec{PodKey: "shop/web", PodName: "web", NodeName: fmt.Sprint(i, strings.Repeat("n", maxStringBytes-10)), Labels: map[string]string{}}
 			for j := range 10 {
 				s.Labels[fmt.Sprint(strings.Repeat("k", 40), i, j)] = strings.Repeat("v", 60)
