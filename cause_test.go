@@ -304,7 +304,7 @@ func TestController_handlers_Share(t *testing.T) {
 			f.createPod(t, web(2))
 			synctest.Wait()
 			for i := 1; i <= 2; i++ {
-				if f.testcrs.Get(nameFor(keyOfWeb(i))).Spec() != f.Controller.pods.Pod(keyOfWeb(i)).Spec() {
+				if f.testcrs.Get(nameFor(keyOfWeb(i))).Spec() != f.pods.Pod(keyOfWeb(i)).Spec() {
 					t.Errorf("web-%d has two specs", i)
 				}
 			}

@@ -75,7 +75,7 @@ func TestController_reportCollision(t *testing.T) {
 	want := testcrOf(web(1))
 	stored := testcrOf(web(2), func(t *v1.Testcr) { t.Name, t.UID = want.Name, "2" })
 	another := testcrOf(web(2), func(t *v1.Testcr) { t.Name, t.UID = want.Name, "3" })
-	report := func(f *fixture, t *testing.T, stored *v1.Testcr) {
+	report := func(t *testing.T, f *fixture, stored *v1.Testcr) {
 		t.Helper()
 		verb, err := f.apply(f.ctx, keyOfWeb(1), trigger{}, Foreign, want, entryOf(t, stored))
 		if verb != Foreign || err != nil {
@@ -84,12 +84,12 @@ func TestController_reportCollision(t *testing.T) {
 	}
 	t.Run("a collision is reported once for each Testcr", func(t *testing.T) {
 		f := setup{}.build(t)
-		report(f, t, stored)
-		report(f, t, stored)
+		report(t, f, stored)
+		report(t, f, stored)
 		if diff := cmp.Diff([]string{NameCollision}, f.takeEvents()); diff != "" {
 			t.Errorf("Events (-want +got):\n%s", diff)
 		}
-		report(f, t, another)
+		report(t, f, another)
 		if diff := cmp.Diff([]string{NameCollision}, f.takeEvents()); diff != "" {
 			t.Errorf("Events (-want +got):\n%s", diff)
 		}
@@ -100,7 +100,7 @@ func TestController_reportCollision(t *testing.T) {
 	t.Run("the Pod is queued when the other Testcr is deleted", func(t *testing.T) {
 		f := setup{}.build(t)
 		f.queueOnly()
-		report(f, t, stored)
+		report(t, f, stored)
 		f.testcrDeleted(entryOf(t, another))
 		f.strays.take()
 		if got := f.queued(); got != nil {
@@ -117,7 +117,7 @@ func TestController_reportCollision(t *testing.T) {
 	t.Run("a standby forgets the collision without queueing the Pod", func(t *testing.T) {
 		f := setup{}.build(t)
 		f.queue.open()
-		report(f, t, stored)
+		report(t, f, stored)
 		f.testcrDeleted(entryOf(t, stored))
 		if n := f.queue.Len() + len(f.states.keys); n != 0 {
 			t.Errorf("%d keys are left", n)
@@ -125,7 +125,7 @@ func TestController_reportCollision(t *testing.T) {
 	})
 	t.Run("the collision of a Pod that is deleted is forgotten", func(t *testing.T) {
 		f := setup{}.build(t)
-		report(f, t, stored)
+		report(t, f, stored)
 		f.podDeleted(f.ctx, cache.DeletedFinalStateUnknown{Key: keyOfWeb(1).String()})
 		if n := len(f.states.keys); n != 0 {
 			t.Error("the collision is remembered")
@@ -161,7 +161,7 @@ func TestController_reportForeign(t *testing.T) {
 			}
 			f.api.remove(t, foreign.Name)
 			synctest.Wait()
-			if len(f.foreign) != 0 {
+			if len(f.warned.foreign) != 0 {
 				t.Error("it is remembered")
 			}
 		})

@@ -150,7 +150,7 @@ func (c *Controller) reportContest(ctx context.Context, key cache.ObjectName, st
 	if stored != nil {
 		about = &stored.ObjectMeta
 	}
-	c.warn(about, ContestedTestcr, fmt.Sprintf(
+	c.warned.warn(about, ContestedTestcr, fmt.Sprintf(
 		"%d Testcrs are changed again and again, this one among them; further repairs of each wait longer, up to %s: %s", contested, repairDelayMax, cause))
 }
 

@@ -73,7 +73,7 @@ type Controller struct {
 	strays  strays
 	contest contest
 	retries retries
-	warnings
+	warned  warnings
 
 	handlersSynced []cache.DoneChecker
 	syncStarted    []atomic.Int64 // by worker, in Unix nanoseconds; 0 between syncs
@@ -100,7 +100,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		podKeyOf:      (*testcrcache.Entry).PodKey,
 		refused:       newRefusedRateLimiter(),
 		retries:       retries{last: time.Now()},
-		warnings:      warnings{recorder: config.Recorder},
+		warned:        warnings{recorder: config.Recorder},
 		syncStarted:   make([]atomic.Int64, config.Workers),
 	}
 	c.testcrs.OnCRDLost(c.crdLost)

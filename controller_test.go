@@ -33,9 +33,9 @@ func TestNew_InvalidConfig(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{name: "no workers", config: Config{Pods: f.Controller.pods, Testcrs: f.testcrs}, want: "workers must be at least 1, not 0"},
+		{name: "no workers", config: Config{Pods: f.pods, Testcrs: f.testcrs}, want: "workers must be at least 1, not 0"},
 		{name: "no cache of Pods", config: Config{Testcrs: f.testcrs, Workers: 1}, want: noCache},
-		{name: "no cache of Testcrs", config: Config{Pods: f.Controller.pods, Workers: 1}, want: noCache},
+		{name: "no cache of Testcrs", config: Config{Pods: f.pods, Workers: 1}, want: noCache},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -50,12 +50,12 @@ func TestNew_Defaults(t *testing.T) {
 	t.Run("a controller without hooks and recorder works", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
-			c, err := New(f.ctx, Config{Pods: f.Controller.pods, Testcrs: f.testcrs, Workers: 1})
+			c, err := New(f.ctx, Config{Pods: f.pods, Testcrs: f.testcrs, Workers: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.runCaches(t)
-			c.warnCRD("x")
+			c.warned.warnCRD("x")
 			ctx, stop := context.WithTimeout(f.ctx, time.Second)
 			defer stop()
 			if err := c.Run(ctx); err != nil {

@@ -114,7 +114,7 @@ func (r resource) Delete(ctx context.Context, name string, options metav1.Delete
 	}
 	r.api.mu.Lock()
 	defer r.api.mu.Unlock()
-	existing, err := r.NamespaceableResourceInterface.Get(ctx, name, metav1.GetOptions{})
+	existing, err := r.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (f *fixture) runCaches(t *testing.T) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(f.ctx))
 	var running sync.WaitGroup
 	running.Go(func() { f.testcrs.RunWithContext(ctx) })
-	running.Go(func() { f.Controller.pods.RunWithContext(ctx) })
+	running.Go(func() { f.pods.RunWithContext(ctx) })
 	t.Cleanup(func() {
 		stop()
 		running.Wait()

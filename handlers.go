@@ -35,7 +35,8 @@ func (c *Controller) addHandlers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.handlersSynced = append(synced, registration.HasSyncedChecker())
+	synced = append(synced, registration.HasSyncedChecker())
+	c.handlersSynced = synced
 	return nil
 }
 

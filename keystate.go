@@ -82,10 +82,9 @@ func (s *keyStates) get(key cache.ObjectName) keyState {
 func (s *keyStates) each(change func(cache.ObjectName, *keyState) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, before := range s.keys {
-		after := before
+	for key, after := range s.keys {
 		goOn := change(key, &after)
-		if after != before {
+		if before := s.keys[key]; after != before {
 			s.set(key, before, after)
 		}
 		if !goOn {

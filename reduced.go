@@ -46,6 +46,6 @@ func (c *Controller) reduce(ctx context.Context, key cache.ObjectName, want *v1.
 	}
 	klog.FromContext(ctx).Error(shortError(err), "The API server refuses a Testcr as too large or invalid; it is written without labels and containers",
 		"testcr", want.Name, "pod", want.Spec.PodKey, "triedAgainAfter", reducedFor)
-	c.warn(&want.ObjectMeta, TestcrReduced, fmt.Sprintf("The API server refuses the Testcr of the Pod %s as too large or invalid; "+
+	c.warned.warn(&want.ObjectMeta, TestcrReduced, fmt.Sprintf("The API server refuses the Testcr of the Pod %s as too large or invalid; "+
 		"it has no labels and containers for the next %s: %s", want.Spec.PodKey, reducedFor, shortError(err)))
 }

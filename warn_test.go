@@ -145,8 +145,8 @@ func TestController_notePruningEnded(t *testing.T) {
 			if diff := cmp.Diff(test.wantPruned, f.prunedKeys(0)); diff != "" {
 				t.Errorf("pruned keys (-want +got):\n%s", diff)
 			}
-			if f.prunedReported != (test.wantPruned != nil) {
-				t.Errorf("the next one is reported: %t", !f.prunedReported)
+			if f.warned.prunedReported != (test.wantPruned != nil) {
+				t.Errorf("the next one is reported: %t", !f.warned.prunedReported)
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func (w *warnings) warnCRD(message string) {
 // crdLost reports why Testcrs cannot be kept, if this replica would keep them.
 func (c *Controller) crdLost(err error) {
 	if c.started.Load() {
-		c.warnCRD(err.Error())
+		c.warned.warnCRD(err.Error())
 	}
 }
 
@@ -71,27 +71,27 @@ func (c *Controller) reportForeign(ctx context.Context, key cache.ObjectName, wa
 		c.reportCollision(ctx, key, want, stored)
 		return
 	}
-	c.warnings.mu.Lock()
-	_, isReported := c.foreign[stored.UID]
-	if c.foreign == nil {
-		c.foreign = map[types.UID]struct{}{}
+	c.warned.mu.Lock()
+	_, isReported := c.warned.foreign[stored.UID]
+	if c.warned.foreign == nil {
+		c.warned.foreign = map[types.UID]struct{}{}
 	}
-	c.foreign[stored.UID] = struct{}{}
-	c.warnings.mu.Unlock()
+	c.warned.foreign[stored.UID] = struct{}{}
+	c.warned.mu.Unlock()
 	if isReported {
 		return
 	}
 	const remedy = "delete it, or give it the label " + v1.LabelManagedBy + "=" + v1.ManagedBy
 	klog.FromContext(ctx).Error(nil, "A Testcr that is not ours has the name that a Pod needs; it is left alone: "+remedy,
 		"testcr", stored.Name, "pod", want.Spec.PodKey, "podkey", stored.Spec().PodKey)
-	c.warn(&stored.ObjectMeta, ForeignTestcr, fmt.Sprintf("The Pod %s needs a Testcr of this name, but this one is not kept by %s; it is left alone: %s",
+	c.warned.warn(&stored.ObjectMeta, ForeignTestcr, fmt.Sprintf("The Pod %s needs a Testcr of this name, but this one is not kept by %s; it is left alone: %s",
 		want.Spec.PodKey, v1.ManagedBy, remedy))
 }
 
 func (c *Controller) forgetForeign(uid types.UID) {
-	c.warnings.mu.Lock()
-	defer c.warnings.mu.Unlock()
-	delete(c.foreign, uid)
+	c.warned.mu.Lock()
+	defer c.warned.mu.Unlock()
+	delete(c.warned.foreign, uid)
 }
 
 // collides reports whether stored is the Testcr of another Pod than key: both keys have
@@ -115,7 +115,7 @@ func (c *Controller) reportCollision(ctx context.Context, key cache.ObjectName, 
 	const remedy = "give one of them another name"
 	klog.FromContext(ctx).Error(nil, "Two Pods have the same md5, and only one of them can have a Testcr: "+remedy,
 		"testcr", stored.Name, "pod", want.Spec.PodKey, "podkey", stored.Spec().PodKey)
-	c.warn(&stored.ObjectMeta, NameCollision, fmt.Sprintf("The Pods %s and %s have the same md5, and this Testcr is that of the latter: %s",
+	c.warned.warn(&stored.ObjectMeta, NameCollision, fmt.Sprintf("The Pods %s and %s have the same md5, and this Testcr is that of the latter: %s",
 		want.Spec.PodKey, stored.Spec().PodKey, remedy))
 }
 
@@ -145,18 +145,18 @@ func (c *Controller) notePruned(ctx context.Context, key cache.ObjectName, name 
 }
 
 func (c *Controller) reportPruned(ctx context.Context, name string) {
-	c.warnings.mu.Lock()
+	c.warned.mu.Lock()
 	// While the API server replaces a CRD, single requests still meet the old one.
-	isReported := c.prunedReported || time.Since(c.pruningEnded) < prunedInterval
-	c.prunedReported = c.prunedReported || !isReported
-	c.warnings.mu.Unlock()
+	isReported := c.warned.prunedReported || time.Since(c.warned.pruningEnded) < prunedInterval
+	c.warned.prunedReported = c.warned.prunedReported || !isReported
+	c.warned.mu.Unlock()
 	if isReported {
 		return
 	}
 	const message = "The API server stored something other than what was written: " +
 		"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml; or a mutating webhook or policy changes it"
 	klog.FromContext(ctx).Error(nil, message, "testcr", name)
-	c.warnCRD(message)
+	c.warned.warnCRD(message)
 }
 
 // notePruningEnded records that a Testcr needs no write. If it was pruned before and is
@@ -167,9 +167,9 @@ func (c *Controller) notePruningEnded(ctx context.Context, key cache.ObjectName,
 	if !before.isPruned || want == nil {
 		return
 	}
-	c.warnings.mu.Lock()
-	c.prunedReported, c.pruningEnded = false, time.Now()
-	c.warnings.mu.Unlock()
+	c.warned.mu.Lock()
+	c.warned.prunedReported, c.warned.pruningEnded = false, time.Now()
+	c.warned.mu.Unlock()
 	keys := c.prunedKeys(0)
 	klog.FromContext(ctx).Info("The API server stores what is written again", "testcrs", len(keys)+1)
 	for _, key := range keys {
