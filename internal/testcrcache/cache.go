@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
@@ -57,7 +58,7 @@ func New(config Config) (*Cache, error) {
 	}
 	var err error
 	c.Informer, err = informer.New(informer.Config{
-		Resource: v1.GroupVersionResource.Resource, Object: &wire.Testcr{}, Client: config.Client, Transform: transform,
+		Resource: v1.GroupVersionResource.Resource, Object: &wire.Testcr{}, Client: config.Client, Transform: transform(&dedup.Pool{}),
 		List: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			isWhole := options.Limit != informer.ProbeLimit
 			return whenServed(ctx, c, isWhole, func() (runtime.Object, error) { return config.Reader.List(ctx, selected(options)) })

@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
@@ -116,11 +117,18 @@ func (e *Entry) MayDelete(watches func(namespace string) bool) bool {
 	return label == "" && spec == "" || label != "" && watches(label) || spec != "" && watches(spec)
 }
 
-// transform is a cache.TransformFunc that turns a *wire.Testcr into an *Entry. An
-// *Entry passes unchanged.
-func transform(obj any) (any, error) {
-	if t, ok := obj.(*wire.Testcr); ok {
+// transform returns a cache.TransformFunc that turns a *wire.Testcr into an *Entry. An
+// *Entry passes unchanged. Its strings are shared at once, because an entry of a first
+// list shares the spec of its Pod only after both lists.
+func transform(pool *dedup.Pool) cache.TransformFunc {
+	return func(obj any) (any, error) {
+		t, ok := obj.(*wire.Testcr)
+		if !ok {
+			return obj, nil
+		}
+		if !t.Malformed && t.Spec.PodKey == t.Spec.Namespace+"/"+t.Spec.PodName {
+			pool.Spec(&t.Spec)
+		}
 		return newEntry(t), nil
 	}
-	return obj, nil
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
@@ -246,18 +247,18 @@ func TestEntry_DescribesPod(t *testing.T) {
 }
 
 func TestTransform(t *testing.T) {
-	once, err := transform(&wire.Testcr{Testcr: *wanted()})
+	once, err := transform(&dedup.Pool{})(&wire.Testcr{Testcr: *wanted()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !once.(*Entry).Matches(wanted()) {
 		t.Errorf("it becomes %v", once)
 	}
-	if again, err := transform(once); again != once || err != nil {
+	if again, err := transform(&dedup.Pool{})(once); again != once || err != nil {
 		t.Errorf("applied again: %v, %v", again, err)
 	}
 	tombstone := cache.DeletedFinalStateUnknown{Key: "a"}
-	if got, err := transform(tombstone); got != any(tombstone) || err != nil {
+	if got, err := transform(&dedup.Pool{})(tombstone); got != any(tombstone) || err != nil {
 		t.Errorf("a tombstone becomes %v, %v", got, err)
 	}
 }
