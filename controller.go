@@ -261,13 +261,13 @@ func (c *Controller) stored(ctx context.Context, key cache.ObjectName, t trigger
 // for. pod and stored are nil if they do not exist, and so is want.
 func (c *Controller) plan(key cache.ObjectName, pod *v1.Testcr, stored *testcrcache.Entry) (Verb, *v1.Testcr) {
 	want := c.reducedIfRefused(key, pod)
-	isOwn := stored != nil && stored.MayDelete(c.pods.Watches)
+	collides := c.collides(key, stored)
 	switch {
-	case c.collides(key, stored) && want == nil:
+	case collides && want == nil:
 		return Unchanged, nil
-	case c.collides(key, stored):
+	case collides:
 		return Foreign, want
-	case want == nil && !isOwn:
+	case want == nil && (stored == nil || !stored.MayDelete(c.pods.Watches)):
 		return Unchanged, nil
 	case want == nil && stored.DeletionTimestamp == nil:
 		return Deleted, nil
@@ -302,8 +302,11 @@ func (c *Controller) apply(ctx context.Context, key cache.ObjectName, t trigger,
 	}
 	reason := reasonFor(t, verb, want, stored)
 	isWritten, err := c.write(ctx, key, verb, want, stored)
-	if err != nil || !isWritten {
-		return unlessFailed(verb, err), err
+	switch {
+	case err != nil:
+		return verb, err
+	case !isWritten:
+		return Unchanged, nil
 	}
 	c.written(ctx, key, t, verb, reason)
 	return verb, nil
@@ -350,11 +353,4 @@ func (c *Controller) written(ctx context.Context, key cache.ObjectName, t trigge
 	c.queue.AddAfter(key, confirmDelay)
 	c.onWrite(Write{Verb: verb, Reason: reason, Pod: key, FirstEvent: t.firstEvent})
 	klog.FromContext(ctx).V(4).Info("Wrote", "verb", verb, "reason", reason, "pod", klog.KRef(key.Namespace, key.Name), "testcr", nameFor(key))
-}
-
-func unlessFailed(verb Verb, err error) Verb {
-	if err == nil {
-		return Unchanged
-	}
-	return verb
 }
