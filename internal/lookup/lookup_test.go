@@ -367,7 +367,7 @@ func TestPodByItsPath(t *testing.T) {
 			t.Errorf("%s: %d %s, want 404: the caller's rights are those on another Pod", path, code, got.Pod.PodKey)
 		}
 	}
-	// What is answered is all that the Testcr says, under the same names.
+	// The response contains all fields of the Testcr under the same names.
 	var item, spec map[string]any
 	var whole struct{ Pod json.RawMessage }
 	if err := json.Unmarshal(get(t, h, "/v1/pods/shop/web-1", "").Body.Bytes(), &whole); err != nil {

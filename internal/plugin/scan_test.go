@@ -103,7 +103,7 @@ func FuzzAnnotate(f *testing.F) {
 	labels := labels(f)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.IndexByte(in, '[') >= 0 {
-			return // a label could not be told from it
+			return // a label looks the same
 		}
 		out := annotated(labels, string(in))
 		for _, label := range known {

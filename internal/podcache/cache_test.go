@@ -92,7 +92,7 @@ func TestCache_Namespaces(t *testing.T) {
 				if diff := cmp.Diff(keys, sortedKeys(c.Pods)); diff != "" {
 					t.Errorf("Pods (-want +got):\n%s", diff)
 				}
-				for range c.Pods { // ends when it is told to
+				for range c.Pods { // ends with its context
 					break
 				}
 			})

@@ -53,7 +53,7 @@ func TestCache_RunWithContext(t *testing.T) {
 		if diff := cmp.Diff([]string{wanted().Name, "other"}, names); diff != "" {
 			t.Errorf("entries (-want +got):\n%s", diff)
 		}
-		for range c.Entries { // ends when it is told to
+		for range c.Entries { // ends with its context
 			break
 		}
 		if err := client.Resource(v1.GroupVersionResource).Delete(t.Context(), "other", metav1.DeleteOptions{}); err != nil {
