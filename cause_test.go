@@ -230,7 +230,7 @@ func TestController_podChanged_Coalesces(t *testing.T) {
 	}
 }
 
-func TestController_testcrUpdated(t *testing.T) {
+func TestController_testcrEvent(t *testing.T) {
 	edit := func(podKey string) *v1.Testcr { return testcrOf(web(1), func(t *v1.Testcr) { t.Spec.PodKey = podKey }) }
 	tests := []struct {
 		name       string
@@ -253,7 +253,7 @@ func TestController_testcrUpdated(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := setup{}.build(t)
 			f.queueOnly()
-			f.testcrUpdated(entryOf(t, test.old), entryOf(t, test.entry))
+			f.testcrEvent(entryOf(t, test.old), entryOf(t, test.entry))
 			if diff := cmp.Diff(test.wantQueued, f.queued()); diff != "" {
 				t.Errorf("queued keys (-want +got):\n%s", diff)
 			}
@@ -276,8 +276,9 @@ func TestController_handlers_Tombstones(t *testing.T) {
 	f := setup{}.build(t)
 	f.queueOnly()
 	t.Run("a Testcr that was deleted while no watch was open is queued", func(t *testing.T) {
-		f.testcrDeleted(cache.DeletedFinalStateUnknown{Key: "x", Obj: entryOf(t, testcrOf(web(1)))})
-		f.testcrDeleted("x")
+		handler := testcrcache.Handler(f.testcrEvent)
+		handler.OnDelete(cache.DeletedFinalStateUnknown{Key: "x", Obj: entryOf(t, testcrOf(web(1)))})
+		handler.OnDelete("x")
 		if diff := cmp.Diff([]cache.ObjectName{keyOfWeb(1)}, f.queued()); diff != "" {
 			t.Errorf("queued keys (-want +got):\n%s", diff)
 		}

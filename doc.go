@@ -8,7 +8,7 @@
 //	Reflector, DeltaFIFO     client-go, made by informer.New
 //	  transform              internal/podcache/pod.go, internal/testcrcache/entry.go
 //	Informer, Indexer        internal/podcache (desired), internal/testcrcache (stored)
-//	Event handlers           handlers.go: podChanged, podDeleted, testcrChanged, ...
+//	Event handlers           handlers.go: podChanged, podDeleted, testcrEvent
 //	Workqueue                queue.go: rate limited, keys are cache.ObjectName of Pods
 //	Controller               controller.go: Run, worker, processNext, sync, plan, apply
 //	Dynamic client           internal/testcrcache/write.go: Create, Update, Delete

@@ -27,11 +27,7 @@ func (c *Controller) addHandlers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	registration, err := c.testcrs.AddEventHandlerWithOptions(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { c.testcrChanged(obj.(*testcrcache.Entry)) },
-		UpdateFunc: func(old, obj any) { c.testcrUpdated(old.(*testcrcache.Entry), obj.(*testcrcache.Entry)) },
-		DeleteFunc: c.testcrDeleted,
-	}, options)
+	registration, err := c.testcrs.AddEventHandlerWithOptions(testcrcache.Handler(c.testcrEvent), options)
 	if err != nil {
 		return err
 	}
@@ -70,6 +66,20 @@ func (c *Controller) podDeleted(ctx context.Context, obj any) {
 	}
 }
 
+// testcrEvent handles two states of a Testcr; nil stands for absent.
+func (c *Controller) testcrEvent(old, entry *testcrcache.Entry) {
+	switch {
+	case entry == nil && old == nil: // not a Testcr
+	case entry == nil:
+		c.testcrDeleted(old)
+	default:
+		c.testcrChanged(entry)
+		if old != nil && old.Spec().PodKey != entry.Spec().PodKey { // edited by hand
+			c.enqueueTestcr(old)
+		}
+	}
+}
+
 // testcrChanged handles a Testcr that was created or updated.
 func (c *Controller) testcrChanged(entry *testcrcache.Entry) {
 	key, ok := c.keyOf(entry)
@@ -79,21 +89,7 @@ func (c *Controller) testcrChanged(entry *testcrcache.Entry) {
 	c.enqueueTestcr(entry)
 }
 
-func (c *Controller) testcrUpdated(old, entry *testcrcache.Entry) {
-	c.testcrChanged(entry)
-	if old.Spec().PodKey != entry.Spec().PodKey { // edited by hand
-		c.enqueueTestcr(old)
-	}
-}
-
-func (c *Controller) testcrDeleted(obj any) {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tombstone.Obj
-	}
-	entry, ok := obj.(*testcrcache.Entry)
-	if !ok {
-		return
-	}
+func (c *Controller) testcrDeleted(entry *testcrcache.Entry) {
 	c.forgetForeign(entry.UID)
 	c.endCollisions(entry.UID)
 	if key, ok := c.keyOf(entry); ok && c.pods.Pod(key) != nil {

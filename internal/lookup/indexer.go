@@ -11,22 +11,7 @@ import (
 // were created or edited by hand, or are of Pods that are gone.
 type indexer struct{ index *index.Index }
 
-func (x indexer) handler() cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { x.update(nil, entryOf(obj)) },
-		UpdateFunc: func(old, obj any) { x.update(entryOf(old), entryOf(obj)) },
-		DeleteFunc: func(obj any) { x.update(entryOf(obj), nil) },
-	}
-}
-
-// entryOf returns the entry of an event or of its tombstone, or nil.
-func entryOf(obj any) *testcrcache.Entry {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tombstone.Obj
-	}
-	entry, _ := obj.(*testcrcache.Entry)
-	return entry
-}
+func (x indexer) handler() cache.ResourceEventHandler { return testcrcache.Handler(x.update) }
 
 // update replaces one state of a Testcr by the next; nil stands for absent.
 func (x indexer) update(old, entry *testcrcache.Entry) {

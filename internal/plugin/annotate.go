@@ -104,22 +104,7 @@ func newNames() *names {
 	return &names{index: index.New(), labels: map[key]string{}}
 }
 
-func (n *names) handler() cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { n.update(nil, entryOf(obj)) },
-		UpdateFunc: func(old, obj any) { n.update(entryOf(old), entryOf(obj)) },
-		DeleteFunc: func(obj any) { n.update(entryOf(obj), nil) },
-	}
-}
-
-// entryOf returns the entry of an event or of its tombstone, or nil.
-func entryOf(obj any) *testcrcache.Entry {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tombstone.Obj
-	}
-	entry, _ := obj.(*testcrcache.Entry)
-	return entry
-}
+func (n *names) handler() cache.ResourceEventHandler { return testcrcache.Handler(n.update) }
 
 // update replaces one state of a Testcr by the next; nil stands for absent.
 func (n *names) update(old, entry *testcrcache.Entry) {

@@ -1,0 +1,22 @@
+package testcrcache
+
+import "k8s.io/client-go/tools/cache"
+
+// Handler returns an event handler that calls update with two states of a Testcr; nil
+// stands for absent. It unwraps tombstones.
+func Handler(update func(old, entry *Entry)) cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { update(nil, unwrap(obj)) },
+		UpdateFunc: func(old, obj any) { update(unwrap(old), unwrap(obj)) },
+		DeleteFunc: func(obj any) { update(unwrap(obj), nil) },
+	}
+}
+
+// unwrap returns the entry of an event or of its tombstone, or nil.
+func unwrap(obj any) *Entry {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	entry, _ := obj.(*Entry)
+	return entry
+}
