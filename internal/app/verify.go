@@ -37,7 +37,7 @@ does not change. It only reads: it needs the right to list Pods and Testcrs.
 Usage:
   podinfolookup verify [flags]
 
-Exit code: 0 nothing differs, 1 something differs, 2 it could not be told.
+Exit code: 0 nothing differs, 1 something differs, 2 the comparison failed.
 `
 
 // verifyOptions are the command line of verify.
@@ -76,8 +76,8 @@ func (o *verifyOptions) flags() cliflag.NamedFlagSets {
 
 	fs = sections.FlagSet("Verify")
 	fs.DurationVar(&o.settle, "settle", 10*time.Second,
-		"How long a difference must last to count. A Pod that does not stand still for as long within six times that is "+
-			"told as unclear.")
+		"Minimum time a difference must persist to be reported. A Pod that keeps changing for six times as long is reported "+
+			"as unclear.")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long all may take. 0 sets no limit.")
 	fs.StringVarP(&o.output, "output", "o", verifyOutputs[0],
 		"Output format: text, or json for one object a line, with values that a line of text would cut.")

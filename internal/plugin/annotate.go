@@ -23,10 +23,10 @@ import (
 // blockSize is the size of a read in bytes. A longer line is annotated in parts.
 const blockSize = 256 << 10
 
-const annotateLong = `Copies standard input to standard output and appends to each IP that it knows
+const annotateLong = `Copies standard input to standard output and appends to each IP that it finds
 the Pod that has it: 10.0.0.7 becomes 10.0.0.7[shop/cart-5d9f].
 
-It begins when it knows all Pods, follows each change, and delays no line. All
+It begins when it has all Pods, follows each change, and delays no line. All
 bytes of the input are kept, also those that are not UTF-8.
 
   [shop/a]                  the Pod with this IP

@@ -4,7 +4,7 @@
 //	go -C test run ./auditor/cmd --kubeconfig=FILE --for=10m --report=DIR
 //
 // Whoever else writes Testcrs meanwhile is found, too. The exit code is 1 when
-// something was found, 2 when it could not be told.
+// something was found, 2 when the comparison failed.
 package main
 
 import (
