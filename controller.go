@@ -245,16 +245,17 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, t trigger) 
 	return c.apply(ctx, key, t, verb, want, stored)
 }
 
-// stored returns the Testcr of a Pod: from the cache, or live after a conflict.
-// isCurrent is false while the cache does not contain the last write.
+// stored returns the Testcr of a Pod from the cache. After a conflict it is read live,
+// and so it is for a change of the Pod if the watch does not deliver the last write
+// within confirmDelay. isCurrent is false until then.
 func (c *Controller) stored(ctx context.Context, key cache.ObjectName, t trigger) (stored *testcrcache.Entry, isCurrent bool, err error) {
 	name := nameFor(key)
-	if t.conflicted {
+	pending := c.testcrs.PendingFor(name) // before the read, which then includes the write
+	if t.conflicted || t.podChanged && pending >= confirmDelay {
 		stored, err = c.testcrs.Live(ctx, name)
 		return stored, true, err
 	}
-	isCurrent = c.testcrs.IsCurrent(name) // before the read, which then includes the write
-	return c.testcrs.Get(name), isCurrent, nil
+	return c.testcrs.Get(name), pending == 0, nil
 }
 
 // plan returns what to do so that stored becomes want, the Testcr that the Pod calls

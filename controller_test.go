@@ -480,7 +480,7 @@ func TestController_sync_CacheNotCurrent(t *testing.T) {
 			at := time.Now()
 			pod.Status.PodIP = "10.0.0.1"
 			f.updatePod(t, pod)
-			<-time.After(10 * confirmDelay)
+			<-time.After(confirmDelay / 2)
 			synctest.Wait()
 			if got := f.api.takeRequests(); got != nil {
 				t.Errorf("requests based on an old cache: %v", got)
@@ -501,6 +501,34 @@ func TestController_sync_CacheNotCurrent(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a change is written from a live read if the watch stays silent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			pod := web(1)
+			pod.Spec.NodeName = "node-1"
+			f := setup{pods: []*corev1.Pod{pod}}.build(t)
+			f.api.mute()
+			f.runCaches(t)
+			f.run(t)
+			synctest.Wait()
+			f.takeWrites()
+			<-time.After(time.Millisecond) // virtual time
+			at := time.Now()
+			pod.Status.PodIP = "10.0.0.1"
+			f.updatePod(t, pod)
+			<-time.After(2 * confirmDelay)
+			synctest.Wait()
+			wantWrites := []Write{{Verb: Updated, Reason: PodChanged, Pod: keyOfWeb(1), FirstEvent: at}}
+			if diff := cmp.Diff(wantWrites, f.takeWrites()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			f.api.takeRequests()
+			<-time.After(10 * confirmDelay)
+			synctest.Wait()
+			if got := f.api.takeRequests(); got != nil {
+				t.Errorf("requests without a change: %v", got)
+			}
+		})
+	})
 	t.Run("sync returns Unchanged and queues the key after confirmDelay", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
@@ -511,7 +539,7 @@ func TestController_sync_CacheNotCurrent(t *testing.T) {
 			if verb, err := f.sync(f.ctx, keyOfWeb(1), trigger{podChanged: true}); verb != Added || err != nil {
 				t.Fatalf("the first sync: %s, %v", verb, err)
 			}
-			<-time.After(confirmDelay) // virtual time
+			<-time.After(confirmDelay / 2) // virtual time
 			synctest.Wait()
 			f.queued()
 			if verb, err := f.sync(f.ctx, keyOfWeb(1), trigger{podChanged: true}); verb != Unchanged || err != nil {

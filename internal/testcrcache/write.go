@@ -35,9 +35,9 @@ const deletionTimeout = 20 * time.Second
 // pendingWrite is a write that the cache may not contain yet: a version to reach, or
 // the UID of a Testcr that was deleted at a time.
 type pendingWrite struct {
-	version   string
-	deleted   types.UID
-	deletedAt time.Time
+	version string
+	deleted types.UID
+	at      time.Time
 }
 
 // IsCurrent reports whether the cache contains the last own write and the last live
@@ -54,7 +54,7 @@ func (c *Cache) IsCurrent(name string) bool {
 	at := c.GetStore().LastStoreSyncResourceVersion()
 	entry := c.Get(name) // may be newer than at, which the store sets after it
 	switch {
-	case p.deleted != "" && entry != nil && entry.UID == p.deleted && time.Since(p.deletedAt) < deletionTimeout:
+	case p.deleted != "" && entry != nil && entry.UID == p.deleted && time.Since(p.at) < deletionTimeout:
 		return false
 	case entry != nil && !informer.IsNewer(p.version, entry.ResourceVersion):
 	case informer.IsNewer(p.version, at):
@@ -62,6 +62,17 @@ func (c *Cache) IsCurrent(name string) bool {
 	}
 	delete(c.pending, name)
 	return true
+}
+
+// PendingFor returns how long the last own write or live read of a Testcr is missing in
+// the cache, 0 if IsCurrent.
+func (c *Cache) PendingFor(name string) time.Duration {
+	if c.IsCurrent(name) {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(1, time.Since(c.pending[name].at))
 }
 
 // ForgetWrites makes the cache alone count, after another replica has written or a
@@ -75,13 +86,13 @@ func (c *Cache) ForgetWrites() {
 func (c *Cache) recordWrite(name, version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending[name] = pendingWrite{version: version}
+	c.pending[name] = pendingWrite{version: version, at: time.Now()}
 }
 
 func (c *Cache) recordDelete(name string, uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending[name] = pendingWrite{deleted: uid, deletedAt: time.Now()}
+	c.pending[name] = pendingWrite{deleted: uid, at: time.Now()}
 }
 
 // Live returns the Testcr as the API server has it now, or nil. After it the cache is
