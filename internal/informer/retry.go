@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/errlog"
 )
 
 // A failed list or watch is retried after 100 ms, doubling to 500 ms. The backoff of
@@ -27,7 +29,7 @@ type Outage struct{ logged atomic.Pointer[string] }
 
 // begin logs err unless the previous line was about the same.
 func (o *Outage) begin(ctx context.Context, resource string, err error) {
-	cause := withoutDigits(err.Error()) // those of streams and ports differ each time
+	cause := errlog.WithoutDigits(err.Error()) // those of streams and ports differ each time
 	if last := o.logged.Swap(&cause); last == nil || *last != cause {
 		klog.FromContext(ctx).Error(WithRemedy(err), "Cannot list or watch, trying again", "resource", resource)
 	}
@@ -75,13 +77,4 @@ func WithRemedy(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: yaml/rbac.yaml has the rule that is missing", err)
-}
-
-func withoutDigits(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return -1
-		}
-		return r
-	}, s)
 }

@@ -41,38 +41,32 @@ type pendingWrite struct {
 }
 
 // IsCurrent reports whether the cache contains the last own write and the last live
-// read of a Testcr. Until then the watch is still to deliver it. If the store does not
-// report its version (client-go's feature AtomicFIFO is off) it is true: the API server
-// then refuses a write that is based on an old read.
-func (c *Cache) IsCurrent(name string) bool {
+// read of a Testcr: see PendingFor.
+func (c *Cache) IsCurrent(name string) bool { return c.PendingFor(name) == 0 }
+
+// PendingFor returns how long the last own write or live read of a Testcr is missing in
+// the cache, and 0 once the watch has delivered it. If the store does not report its
+// version (client-go's feature AtomicFIFO is off) it is 0: the API server then refuses a
+// write that is based on an old read.
+func (c *Cache) PendingFor(name string) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.pending[name]
 	if !ok {
-		return true
+		return 0
 	}
+	age := max(1, time.Since(p.at))
 	at := c.GetStore().LastStoreSyncResourceVersion()
 	entry := c.Get(name) // may be newer than at, which the store sets after it
 	switch {
-	case p.deleted != "" && entry != nil && entry.UID == p.deleted && time.Since(p.at) < deletionTimeout:
-		return false
+	case p.deleted != "" && entry != nil && entry.UID == p.deleted && age < deletionTimeout:
+		return age
 	case entry != nil && !informer.IsNewer(p.version, entry.ResourceVersion):
 	case informer.IsNewer(p.version, at):
-		return false
+		return age
 	}
 	delete(c.pending, name)
-	return true
-}
-
-// PendingFor returns how long the last own write or live read of a Testcr is missing in
-// the cache, 0 if IsCurrent.
-func (c *Cache) PendingFor(name string) time.Duration {
-	if c.IsCurrent(name) {
-		return 0
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(1, time.Since(c.pending[name].at))
+	return 0
 }
 
 // ForgetWrites makes the cache alone count, after another replica has written or a
