@@ -2,8 +2,10 @@ package testcrcache
 
 import (
 	"maps"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -260,5 +262,27 @@ func TestTransform(t *testing.T) {
 	tombstone := cache.DeletedFinalStateUnknown{Key: "a"}
 	if got, err := transform(&dedup.Pool{})(tombstone); got != any(tombstone) || err != nil {
 		t.Errorf("a tombstone becomes %v, %v", got, err)
+	}
+}
+
+func TestTransform_SharesStrings(t *testing.T) {
+	shared := transform(&dedup.Pool{})
+	nodeOf := func(podKey string) *byte {
+		testcr := wanted()
+		testcr.Spec.NodeName = strings.Clone("node-17")
+		testcr.Spec.PodKey = podKey
+		entry, err := shared(&wire.Testcr{Testcr: *testcr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unsafe.StringData(entry.(*Entry).Spec().NodeName) //nolint:gosec // G103: only compared
+	}
+	own := wanted().Spec.PodKey
+	first, second := nodeOf(own), nodeOf(own)
+	if first != second {
+		t.Error("two Testcrs have a node name of their own each")
+	}
+	if nodeOf("somebody/else") == first {
+		t.Error("a podkey that was edited by hand is cut as if it were right")
 	}
 }
