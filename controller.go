@@ -11,7 +11,6 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -24,17 +23,11 @@ const (
 	// shutdownGrace is the time that requests in flight get when Run must end. With
 	// the end of the informers and servers it keeps a shutdown under 5 s.
 	shutdownGrace = 3 * time.Second
-	// coalesceDelay delays the sync of a Pod that is not scheduled yet, or is
-	// terminating. Its next change usually arrives within it, which saves a write.
-	coalesceDelay = 40 * time.Millisecond
 	// confirmDelay is the time after a write until its key is synced again. It bounds
 	// how long a Testcr is missing that was deleted while no watch was open.
 	confirmDelay = time.Second
 	// housekeepingInterval is the interval of work that no event causes.
 	housekeepingInterval = time.Second
-	// prunedInterval is the interval of retries of a write that the API server
-	// accepted but did not store.
-	prunedInterval = 10 * time.Second
 )
 
 // Config configures a Controller. The caller runs the caches, after New and before or
@@ -65,20 +58,19 @@ type Controller struct {
 	workers       int
 	onWrite       func(Write)
 	onSync        func(Verb, time.Duration, error)
-	podKeyOf      func(*testcrcache.Entry) (cache.ObjectName, bool)
 
-	queue   runQueue
-	refused workqueue.TypedRateLimiter[cache.ObjectName] // of keys whose Testcr is refused as too large or invalid
-	states  keyStates
-	strays  strays
-	contest contest
-	retries retries
-	warned  warnings
+	queue    *runQueue
+	states   *keyStates
+	handlers *handlers
+	retries  *retries
+	foreign  *foreign
+	pruned   *pruned
+	repairs  *repairs
+	strays   *strays
+	warnings *warnings
 
-	handlersSynced []cache.DoneChecker
-	syncStarted    []atomic.Int64 // by worker, in Unix nanoseconds; 0 between syncs
-	started        atomic.Bool    // Run is called
-	queueing       atomic.Bool    // a standby must not queue, because nothing drains its queue
+	syncStarted []atomic.Int64 // by worker, in Unix nanoseconds; 0 between syncs
+	started     atomic.Bool    // Run is called
 }
 
 // New returns a Controller whose handlers are registered. It starts nothing.
@@ -97,17 +89,20 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		workers:       config.Workers,
 		onWrite:       config.OnWrite,
 		onSync:        config.OnSync,
-		podKeyOf:      (*testcrcache.Entry).PodKey,
-		refused:       newRefusedRateLimiter(),
-		retries:       retries{last: time.Now()},
-		warned:        warnings{recorder: config.Recorder},
 		syncStarted:   make([]atomic.Int64, config.Workers),
 	}
+	c.queue, c.states, c.warnings = newRunQueue(), &keyStates{}, &warnings{recorder: config.Recorder}
+	c.retries = newRetries(c.queue, c.states, c.warnings)
+	c.foreign = &foreign{pods: c.pods, states: c.states, warnings: c.warnings, podKeyOf: (*testcrcache.Entry).PodKey}
+	c.pruned = &pruned{queue: c.queue, states: c.states, warnings: c.warnings}
+	c.repairs = &repairs{queue: c.queue, states: c.states, warnings: c.warnings, managedFields: c.testcrs.ManagedFields}
+	c.strays = &strays{pods: c.pods, testcrs: c.testcrs, queue: c.queue, warnings: c.warnings, pruned: c.pruned, onWrite: c.onWrite}
+	c.handlers = &handlers{pods: c.pods, testcrs: c.testcrs, queue: c.queue, states: c.states, foreign: c.foreign, strays: c.strays}
 	c.testcrs.OnCRDLost(c.crdLost)
-	c.testcrs.OnCRDReturned(c.enqueueAll)
-	c.testcrs.OnRollback(func(string) { c.enqueueAll() })
-	c.pods.OnRollback(func(string) { c.enqueueAll() })
-	return c, c.addHandlers(ctx)
+	c.testcrs.OnCRDReturned(c.handlers.resync)
+	c.testcrs.OnRollback(func(string) { c.handlers.resync() })
+	c.pods.OnRollback(func(string) { c.handlers.resync() })
+	return c, c.handlers.register(ctx)
 }
 
 func (c *Config) setDefaults() {
@@ -122,6 +117,13 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// crdLost reports why Testcrs cannot be kept, if this replica would keep them.
+func (c *Controller) crdLost(err error) {
+	if c.started.Load() {
+		c.warnings.warnCRD(err.Error())
+	}
+}
+
 // Run works until ctx ends, and returns once no sync is running. Requests in flight get
 // shutdownGrace. The caches must run on until Run has returned. It may be called again
 // then, as in the next term of a leader.
@@ -133,13 +135,14 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.crdLost(err)
 	}
 	// A Testcr without a Pod is an orphan only if both caches are complete.
-	if !cache.WaitFor(klog.NewContext(ctx, logger.V(2)), "caches", c.handlersSynced...) {
+	if !cache.WaitFor(klog.NewContext(ctx, logger.V(2)), "caches", c.handlers.synced...) {
 		return nil
 	}
 	if c.leaderElected && c.pods.RequireCurrent(ctx) != nil {
 		return nil
 	}
-	c.begin()
+	c.testcrs.ForgetWrites() // another replica may have written since
+	c.handlers.begin()
 	logger.Info("Caches synced", "workers", c.workers, "queued", c.queue.Len())
 
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -150,7 +153,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	workers.Go(func() { c.housekeeping(ctx, requests) })
 	<-ctx.Done()
-	c.queueing.Store(false)
 	c.queue.ShutDown()
 	grace := time.AfterFunc(shutdownGrace, cancel)
 	defer grace.Stop()
@@ -158,24 +160,23 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-// begin queues all keys. Events are queued from then on.
-func (c *Controller) begin() {
-	c.testcrs.ForgetWrites() // another replica may have written since
-	c.states.each(func(_ cache.ObjectName, state *keyState) bool {
-		state.trigger = trigger{}
-		return true
-	})
-	c.queue.open()
-	c.queueing.Store(true)
-	for pod := range c.pods.Pods {
-		c.states.podChanged(pod.Key(), time.Time{})
-	}
-	for entry := range c.testcrs.Entries {
-		if key, ok := c.keyOf(entry); ok {
-			c.states.podChanged(key, time.Time{})
+// housekeeping does until ctx ends what no event causes. Its requests end with requests.
+func (c *Controller) housekeeping(ctx, requests context.Context) {
+	ticker := time.NewTicker(housekeepingInterval)
+	defer ticker.Stop()
+	prunedTicker := time.NewTicker(prunedInterval)
+	defer prunedTicker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			c.strays.resolve(ctx, requests)
+			c.repairs.forget(ctx)
+		case <-prunedTicker.C:
+			c.pruned.retry()
 		}
 	}
-	c.enqueueAll()
 }
 
 func (c *Controller) worker(ctx context.Context, id int) {
@@ -202,7 +203,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 	c.onSync(verb, time.Since(start), err)
 	switch {
 	case err == nil:
-		c.succeeded(key, verb)
+		c.retries.succeeded(key, verb)
 	case testcrcache.IsStale(err) && !t.conflicted:
 		klog.FromContext(ctx).V(2).Info("Conflict, will read live", "pod", klog.KRef(key.Namespace, key.Name), "err", err)
 		t.conflicted = true
@@ -210,7 +211,7 @@ func (c *Controller) processNext(ctx context.Context, id int) bool {
 		c.queue.AddRateLimited(key)
 	default: // also a second conflict in a row: another client keeps writing
 		c.states.returnTrigger(key, t)
-		c.failed(ctx, key, err)
+		c.retries.failed(ctx, key, err)
 	}
 	return true
 }
@@ -233,7 +234,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName, t trigger) 
 	}
 	pod, isFresh := c.pods.Get(key)
 	verb, want := c.plan(key, pod, stored)
-	if !t.podChanged && verb.Writes() && c.isPostponed(ctx, key, stored) {
+	if !t.podChanged && verb.Writes() && c.repairs.isPostponed(ctx, key, stored) {
 		return Unchanged, nil
 	}
 	if verb.Writes() && (!isFresh || t.conflicted) { // the cache may be older than what the last writer saw
@@ -261,8 +262,8 @@ func (c *Controller) stored(ctx context.Context, key cache.ObjectName, t trigger
 // plan returns what to do so that stored becomes want, the Testcr that the Pod calls
 // for. pod and stored are nil if they do not exist, and so is want.
 func (c *Controller) plan(key cache.ObjectName, pod *v1.Testcr, stored *testcrcache.Entry) (Verb, *v1.Testcr) {
-	want := c.reducedIfRefused(key, pod)
-	collides := c.collides(key, stored)
+	want := c.retries.reducedIfRefused(key, pod)
+	collides := c.foreign.collides(key, stored)
 	switch {
 	case collides && want == nil:
 		return Unchanged, nil
@@ -289,16 +290,16 @@ func (c *Controller) plan(key cache.ObjectName, pod *v1.Testcr, stored *testcrca
 func (c *Controller) apply(ctx context.Context, key cache.ObjectName, t trigger, verb Verb, want *v1.Testcr, stored *testcrcache.Entry) (Verb, error) {
 	switch {
 	case verb == Foreign:
-		c.reportForeign(ctx, key, want, stored)
+		c.foreign.report(ctx, key, want, stored)
 		return verb, nil
 	case verb == Unchanged:
-		c.notePruningEnded(ctx, key, want)
+		c.pruned.noteMatches(ctx, key, want)
 		return verb, nil
 	case verb == Added && !c.testcrs.AcceptsNew():
 		return Unchanged, nil // every key is queued again when the CRD is back
 	}
 	isRepair := !t.podChanged
-	if isRepair && c.traces(key) && verb == Updated {
+	if isRepair && c.repairs.startTrace(key) && verb == Updated {
 		stored = c.testcrs.Traceable(ctx, stored)
 	}
 	reason := reasonFor(t, verb, want, stored)
@@ -322,7 +323,7 @@ func (c *Controller) write(ctx context.Context, key cache.ObjectName, verb Verb,
 	}
 	version, err := c.store(ctx, want, stored)
 	if isTooLargeOrInvalid(err) && len(want.Spec.Labels)+len(want.Spec.Containers) > 0 {
-		c.reduce(ctx, key, want, err)
+		c.retries.reduce(ctx, key, want, err)
 		want = desired.Reduced(want)
 		if stored != nil && stored.Matches(want) {
 			return false, nil
@@ -330,11 +331,11 @@ func (c *Controller) write(ctx context.Context, key cache.ObjectName, verb Verb,
 		version, err = c.store(ctx, want, stored)
 	}
 	if errors.Is(err, testcrcache.ErrPruned) {
-		c.notePruned(ctx, key, want.Name)
+		c.pruned.note(ctx, key, want.Name)
 		err = nil
 	}
 	if version != "" {
-		c.contest.recordVersion(want.Name, version)
+		c.repairs.recordVersion(want.Name, version)
 	}
 	return version != "", err
 }
@@ -349,7 +350,7 @@ func (c *Controller) store(ctx context.Context, want *v1.Testcr, stored *testcrc
 // written reports a write.
 func (c *Controller) written(ctx context.Context, key cache.ObjectName, t trigger, verb Verb, reason Reason) {
 	if !t.podChanged {
-		c.noteRepair(key)
+		c.repairs.note(key)
 	}
 	c.queue.AddAfter(key, confirmDelay)
 	c.onWrite(Write{Verb: verb, Reason: reason, Pod: key, FirstEvent: t.firstEvent})

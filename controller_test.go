@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
@@ -55,7 +56,7 @@ func TestNew_Defaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.runCaches(t)
-			c.warned.warnCRD("x")
+			c.warnings.warnCRD("x")
 			ctx, stop := context.WithTimeout(f.ctx, time.Second)
 			defer stop()
 			if err := c.Run(ctx); err != nil {
@@ -202,107 +203,6 @@ func TestController_plan_Emptied(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestController_reducedIfRefused(t *testing.T) {
-	pod := web(1)
-	pod.Labels = map[string]string{"app": "web"}
-	full := testcrOf(pod)
-	tests := []struct {
-		name     string
-		until    time.Duration // from now; 0 if it is not reduced
-		pod      *v1.Testcr
-		want     *v1.Testcr
-		wantKept bool
-		wantAt   time.Duration // when the key is queued
-	}{
-		{name: "it was never refused", pod: full, want: full},
-		{name: "it was refused", until: reducedFor, pod: full, want: desired.Reduced(full), wantKept: true, wantAt: reducedFor},
-		{name: "it was refused long ago", until: -time.Second, pod: full, want: full, wantKept: true},
-		{name: "its Pod is gone", until: reducedFor},
-		{name: "it was never refused and its Pod is gone"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := setup{}.build(t)
-				f.queueOnly()
-				if test.until != 0 {
-					f.states.update(keyOfWeb(1), func(state *keyState) { state.reducedUntil = time.Now().Add(test.until) })
-				}
-				if diff := cmp.Diff(test.want, f.reducedIfRefused(keyOfWeb(1), test.pod)); diff != "" {
-					t.Errorf("Testcr (-want +got):\n%s", diff)
-				}
-				if got := !f.states.get(keyOfWeb(1)).reducedUntil.IsZero(); got != test.wantKept {
-					t.Errorf("the refusal is remembered: %t, want %t", got, test.wantKept)
-				}
-				if test.wantAt == 0 {
-					test.wantAt = reducedFor * 2
-				}
-				<-time.After(test.wantAt - time.Second) // virtual time
-				synctest.Wait()
-				before := f.queue.Len()
-				<-time.After(time.Second)
-				synctest.Wait()
-				if after := f.queue.Len(); before != 0 || (after == 1) != (test.wantAt == reducedFor) {
-					t.Errorf("%d keys are queued before, %d after", before, after)
-				}
-			})
-		})
-	}
-}
-
-func TestController_reduce(t *testing.T) {
-	pod := web(1)
-	pod.Labels = map[string]string{"app": "web"}
-	refusal := func(verb string, times int) (func(string, string) error, *int) {
-		n := 0
-		return func(got, _ string) error {
-			if n++; n > times || got != verb {
-				return nil
-			}
-			return apierrors.NewRequestEntityTooLargeError("limit is 3145728 " + strings.Repeat("x", 2*maxErrorBytes))
-		}, &n
-	}
-	t.Run("a Testcr that is refused again and again is reported once, and retried in full each reducedFor", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			f := setup{pods: []*corev1.Pod{pod}}.build(t)
-			refuse, _ := refusal("create", 1)
-			f.api.before = func(verb, name string) error {
-				if verb == "update" {
-					return apierrors.NewInvalid(v1.GroupVersionKind.GroupKind(), "x", nil)
-				}
-				return refuse(verb, name)
-			}
-			f.runCaches(t)
-			f.runFor(t, 3*reducedFor+time.Minute)
-			name := nameFor(keyOfWeb(1))
-			want := []string{"create " + name, "create " + name, "update " + name, "update " + name, "update " + name}
-			if diff := cmp.Diff(want, f.api.takeRequests()); diff != "" {
-				t.Errorf("requests (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff([]string{TestcrReduced}, f.takeEvents()); diff != "" {
-				t.Errorf("Events (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(desired.Reduced(testcrOf(pod)).Spec, f.api.stored(t, name).Spec); diff != "" {
-				t.Errorf("stored spec (-want +got):\n%s", diff)
-			}
-			if text := f.logs(); strings.Contains(text, strings.Repeat("x", maxErrorBytes+1)) || strings.Contains(text, "Sync failed") {
-				t.Errorf("the refusal is logged in full, or as a failed sync: %s", text)
-			}
-		})
-	})
-	t.Run("a Testcr without labels and containers fails", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
-			f.api.before, _ = refusal("create", 1)
-			f.runCaches(t)
-			f.runFor(t, refusedRetryMin/2)
-			if got := len(f.api.takeRequests()); got != 1 || !strings.Contains(f.logs(), "Sync failed") {
-				t.Errorf("%d requests, want 1 that is reported", got)
-			}
-		})
-	})
 }
 
 func TestRun_SyncInFlight(t *testing.T) {
@@ -1007,6 +907,77 @@ func TestRun_ManyWorkers(t *testing.T) {
 			synctest.Wait()
 			if got := len(f.takeVerbs()); got != 3 {
 				t.Errorf("%d writes, want 3", got)
+			}
+		})
+	})
+}
+
+func TestRun_Standby(t *testing.T) {
+	t.Run("a standby queues nothing, and catches up when it runs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
+			f.api.put(t, testcrOf(web(9), func(t *v1.Testcr) { t.Spec.PodKey = "shop/x" })) // a stray
+			f.runCaches(t)
+			synctest.Wait()
+			if err := f.Ready(); err != nil {
+				t.Errorf("its caches are synced, and it is not ready: %v", err)
+			}
+			f.createPod(t, web(2))
+			f.createPod(t, web(4))
+			synctest.Wait()
+			f.deletePod(t, web(4))
+			f.handlers.resync()
+			synctest.Wait()
+			if n := f.queue.Len() + len(f.states.keys) + len(f.strays.take()); n > 0 {
+				t.Errorf("%d keys are queued, and nothing drains the queue", n)
+			}
+
+			stop, done := f.run(t)
+			synctest.Wait()
+			<-time.After(2 * time.Second) // virtual time
+			f.createPod(t, web(3))
+			at := time.Now()
+			<-time.After(coalesceDelay)
+			synctest.Wait()
+			stop()
+			<-done
+			want := []Write{
+				{Verb: Added, Reason: CaughtUp, Pod: keyOfWeb(1)},
+				{Verb: Added, Reason: CaughtUp, Pod: keyOfWeb(2)},
+				{Verb: Deleted, Reason: TestcrOrphaned, Pod: cache.ObjectName{Name: nameFor(keyOfWeb(9))}},
+				{Verb: Added, Reason: PodChanged, Pod: keyOfWeb(3), FirstEvent: at},
+			}
+			byPod := cmp.Transformer("byPod", func(writes []Write) map[cache.ObjectName]Write {
+				m := map[cache.ObjectName]Write{}
+				for _, w := range writes {
+					m[w.Pod] = w
+				}
+				return m
+			})
+			writes := f.takeWrites()
+			if diff := cmp.Diff(want, writes, byPod); diff != "" || len(writes) != len(want) {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	})
+}
+
+func TestController_processNext_Failure(t *testing.T) {
+	t.Run("a failed sync keeps its trigger", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
+			hasFailed := false
+			f.api.before = func(string, string) error {
+				if hasFailed {
+					return nil
+				}
+				hasFailed = true
+				return apierrors.NewInternalError(errors.New("no"))
+			}
+			f.runCaches(t)
+			f.runFor(t, time.Second)
+			if diff := cmp.Diff([]Write{{Verb: Added, Reason: CaughtUp, Pod: keyOfWeb(1)}}, f.takeWrites()); diff != "" || !hasFailed {
+				t.Errorf("writes (-want +got):\n%s", diff)
 			}
 		})
 	})

@@ -13,8 +13,9 @@
 //	Controller               controller.go: Run, worker, processNext, sync, plan, apply
 //	Dynamic client           internal/testcrcache/write.go: Create, Update, Delete
 //
-// Read controller.go from top to bottom, then keystate.go. The rules of a Testcr are
-// in internal/desired, and its Go types in api/v1.
+// Read controller.go from top to bottom, then keystate.go. The other files have one
+// type each, which Controller composes. The rules of a Testcr are in internal/desired,
+// and its Go types in api/v1.
 //
 // Invariants:
 //   - A key is the namespace and name of a Pod. One worker at a time syncs it.

@@ -358,8 +358,7 @@ func (f *fixture) runFor(t *testing.T, term time.Duration) {
 
 // queueOnly makes events be queued, although nothing drains the queue.
 func (f *fixture) queueOnly() {
-	f.queue.open()
-	f.queueing.Store(true)
+	f.queue.open("pods")
 }
 
 // queued returns the queued keys, and drains the queue.

@@ -2,144 +2,165 @@ package podinfolookup
 
 import (
 	"context"
+	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
-func nameFor(pod cache.ObjectName) string { return v1.NameFor(types.NamespacedName(pod)) }
+// coalesceDelay delays the sync of a Pod that is not scheduled yet, or is terminating.
+// Its next change usually arrives within it, which saves a write.
+const coalesceDelay = 40 * time.Millisecond
 
-func (c *Controller) addHandlers(ctx context.Context) error {
+// handlers queues the keys that events are about.
+type handlers struct {
+	pods    *podcache.Cache
+	testcrs *testcrcache.Cache
+	queue   *runQueue
+	states  *keyStates
+	foreign *foreign
+	strays  *strays
+	synced  []cache.DoneChecker
+}
+
+func (h *handlers) register(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	options := cache.HandlerOptions{Logger: &logger}
-	synced, err := c.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { c.podChanged(obj.(*podcache.Pod)) },
-		UpdateFunc: func(_, obj any) { c.podChanged(obj.(*podcache.Pod)) },
-		DeleteFunc: func(obj any) { c.podDeleted(ctx, obj) },
+	pods, err := h.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { h.podChanged(obj.(*podcache.Pod)) },
+		UpdateFunc: func(_, obj any) { h.podChanged(obj.(*podcache.Pod)) },
+		DeleteFunc: func(obj any) { h.podDeleted(ctx, obj) },
 	}, options)
 	if err != nil {
 		return err
 	}
-	registration, err := c.testcrs.AddEventHandlerWithOptions(testcrcache.Handler(c.testcrEvent), options)
+	testcrs, err := h.testcrs.AddEventHandlerWithOptions(testcrcache.Handler(h.testcrEvent), options)
 	if err != nil {
 		return err
 	}
-	synced = append(synced, registration.HasSyncedChecker())
-	c.handlersSynced = synced
+	h.synced = slices.Concat(pods, []cache.DoneChecker{testcrs.HasSyncedChecker()})
 	return nil
 }
 
+// begin queues all keys. Events are queued from then on.
+func (h *handlers) begin() {
+	h.states.each(0, func(state *keyState) bool {
+		state.trigger = trigger{}
+		return false
+	})
+	h.queue.open("pods")
+	h.enqueueAll(func(key cache.ObjectName) { h.states.podChanged(key, time.Time{}) })
+}
+
 // podChanged handles a Pod that was created or updated.
-func (c *Controller) podChanged(pod *podcache.Pod) {
+func (h *handlers) podChanged(pod *podcache.Pod) {
 	key := pod.Key()
-	if entry := c.testcrs.Get(nameFor(key)); entry != nil {
+	if entry := h.testcrs.Get(nameFor(key)); entry != nil {
 		entry.Share(pod.Spec())
 	}
-	if !c.queueing.Load() {
+	if h.queue.ShuttingDown() {
 		return
 	}
-	c.states.podChanged(key, time.Now())
+	h.states.podChanged(key, time.Now())
 	if pod.IsTransient() {
-		c.queue.AddAfter(key, coalesceDelay)
+		h.queue.AddAfter(key, coalesceDelay)
 	} else {
-		c.queue.Add(key)
+		h.queue.Add(key)
 	}
 }
 
-func (c *Controller) podDeleted(ctx context.Context, obj any) {
+func (h *handlers) podDeleted(ctx context.Context, obj any) {
 	key, err := cache.DeletionHandlingObjectToName(obj)
 	if err != nil {
 		utilruntime.HandleErrorWithContext(ctx, err, "An event without a Pod")
 		return
 	}
-	c.states.update(key, func(state *keyState) { state.collidesWith = "" })
-	if c.queueing.Load() {
-		c.states.podChanged(key, time.Now())
-		c.queue.Add(key)
+	h.states.update(key, func(state *keyState) { state.collidesWith = "" })
+	if !h.queue.ShuttingDown() {
+		h.states.podChanged(key, time.Now())
+		h.queue.Add(key)
 	}
 }
 
 // testcrEvent handles two states of a Testcr; nil stands for absent.
-func (c *Controller) testcrEvent(old, entry *testcrcache.Entry) {
+func (h *handlers) testcrEvent(old, entry *testcrcache.Entry) {
 	switch {
 	case entry == nil && old == nil: // not a Testcr
 	case entry == nil:
-		c.testcrDeleted(old)
+		h.testcrDeleted(old)
 	default:
-		c.testcrChanged(entry)
+		h.testcrChanged(entry)
 		if old != nil && old.Spec().PodKey != entry.Spec().PodKey { // edited by hand
-			c.enqueueTestcr(old)
+			h.enqueueTestcr(old)
 		}
 	}
 }
 
 // testcrChanged handles a Testcr that was created or updated.
-func (c *Controller) testcrChanged(entry *testcrcache.Entry) {
-	key, ok := c.keyOf(entry)
-	if pod := c.pods.Pod(key); ok && pod != nil {
+func (h *handlers) testcrChanged(entry *testcrcache.Entry) {
+	key, ok := h.keyOf(entry)
+	if pod := h.pods.Pod(key); ok && pod != nil {
 		entry.Share(pod.Spec())
 	}
-	c.enqueueTestcr(entry)
+	h.enqueueTestcr(entry)
 }
 
-func (c *Controller) testcrDeleted(entry *testcrcache.Entry) {
-	c.forgetForeign(entry.UID)
-	c.endCollisions(entry.UID)
-	if key, ok := c.keyOf(entry); ok && c.pods.Pod(key) != nil {
-		c.testcrs.RequestCheck()
+func (h *handlers) testcrDeleted(entry *testcrcache.Entry) {
+	for _, key := range h.foreign.forget(entry.UID) {
+		h.queue.Add(key)
 	}
-	c.enqueueTestcr(entry)
+	if key, ok := h.keyOf(entry); ok && h.pods.Pod(key) != nil {
+		h.testcrs.RequestCheck()
+	}
+	h.enqueueTestcr(entry)
 }
 
 // enqueueTestcr queues the Pod of a Testcr. A Testcr whose podkey does not produce its
-// name is resolved by the housekeeping.
-func (c *Controller) enqueueTestcr(entry *testcrcache.Entry) {
-	if !c.queueing.Load() {
+// name is resolved by strays.
+func (h *handlers) enqueueTestcr(entry *testcrcache.Entry) {
+	if h.queue.ShuttingDown() {
 		return
 	}
 	if key, ok := entry.PodKey(); !ok {
-		c.strays.add(entry.Name)
-	} else if c.pods.Watches(key.Namespace) {
-		c.queue.Add(key)
+		h.strays.add(entry.Name)
+	} else if h.pods.Watches(key.Namespace) {
+		h.queue.Add(key)
 	}
 }
 
 // keyOf returns the Pod of a Testcr, and whether its name follows from its podkey and
 // the namespace is watched.
-func (c *Controller) keyOf(entry *testcrcache.Entry) (cache.ObjectName, bool) {
+func (h *handlers) keyOf(entry *testcrcache.Entry) (cache.ObjectName, bool) {
 	key, ok := entry.PodKey()
-	return key, ok && c.pods.Watches(key.Namespace)
+	return key, ok && h.pods.Watches(key.Namespace)
 }
 
-// enqueueAll queues all keys of both caches: at the start, when the CRD is back, since
-// all Testcrs were deleted with it, and after a restore of etcd.
-func (c *Controller) enqueueAll() {
-	enqueue := func(key cache.ObjectName) {
-		c.queue.Forget(key) // without the backoff of its earlier failures
-		c.queue.Add(key)
-	}
-	c.states.each(func(_ cache.ObjectName, state *keyState) bool {
+// resync queues all keys without the backoff of earlier failures: when the CRD is back,
+// since all Testcrs were deleted with it, and after a restore of etcd.
+func (h *handlers) resync() { h.enqueueAll(h.queue.Forget) }
+
+// enqueueAll queues all keys of both caches, after a call of prepare with each.
+func (h *handlers) enqueueAll(prepare func(cache.ObjectName)) {
+	h.states.each(0, func(state *keyState) bool {
 		state.repairedAt, state.repairDelay = time.Time{}, 0
-		return true
+		return false
 	})
-	if !c.queueing.Load() {
+	if h.queue.ShuttingDown() {
 		return
 	}
-	for pod := range c.pods.Pods {
-		enqueue(pod.Key())
+	for pod := range h.pods.Pods {
+		prepare(pod.Key())
+		h.queue.Add(pod.Key())
 	}
-	for entry := range c.testcrs.Entries {
-		if key, ok := c.keyOf(entry); ok {
-			enqueue(key)
-		} else {
-			c.enqueueTestcr(entry)
+	for entry := range h.testcrs.Entries {
+		if key, ok := h.keyOf(entry); ok {
+			prepare(key)
 		}
+		h.enqueueTestcr(entry)
 	}
 }

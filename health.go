@@ -21,7 +21,7 @@ func (c *Controller) Ready() error {
 // Synced returns nil once the handlers have handled all Pods and Testcrs of the first
 // lists, also before Run is called.
 func (c *Controller) Synced() error {
-	for _, handler := range c.handlersSynced {
+	for _, handler := range c.handlers.synced {
 		select {
 		case <-handler.Done():
 		default:

@@ -6,7 +6,12 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
+
+// nameFor returns the name of the Testcr of a Pod.
+func nameFor(pod cache.ObjectName) string { return v1.NameFor(types.NamespacedName(pod)) }
 
 // trigger is what led to a sync. A workqueue merges events, and so do triggers.
 type trigger struct {
@@ -78,19 +83,23 @@ func (s *keyStates) get(key cache.ObjectName) keyState {
 	return s.keys[key]
 }
 
-// each changes the states one by one until change returns false.
-func (s *keyStates) each(change func(cache.ObjectName, *keyState) bool) {
+// each calls change with all states one by one, and returns the keys for which it
+// returned true. It stops when it has limit keys, unless limit is 0.
+func (s *keyStates) each(limit int, change func(*keyState) bool) (keys []cache.ObjectName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, after := range s.keys {
-		goOn := change(key, &after)
+		if change(&after) {
+			keys = append(keys, key)
+		}
 		if before := s.keys[key]; after != before {
 			s.set(key, before, after)
 		}
-		if !goOn {
-			return
+		if len(keys) == limit && limit > 0 {
+			break
 		}
 	}
+	return keys
 }
 
 // podChanged records an event of a Pod; at is zero if all Pods are queued.
@@ -125,15 +134,4 @@ func (s *keyStates) anyFailing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failing > 0
-}
-
-// failingKeys returns up to limit keys whose last sync failed.
-func (s *keyStates) failingKeys(limit int) (keys []cache.ObjectName) {
-	s.each(func(key cache.ObjectName, state *keyState) bool {
-		if state.isFailing {
-			keys = append(keys, key)
-		}
-		return len(keys) < limit
-	})
-	return keys
 }

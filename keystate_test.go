@@ -2,6 +2,7 @@ package podinfolookup
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func TestKeyStates_update(t *testing.T) {
 		if s.failing != 1 || !s.anyFailing() {
 			t.Errorf("%d keys fail, want 1", s.failing)
 		}
-		s.each(func(_ cache.ObjectName, state *keyState) bool {
+		s.each(0, func(state *keyState) bool {
 			state.isFailing = false
 			return true
 		})
@@ -89,7 +90,7 @@ func TestKeyStates_memory(t *testing.T) {
 		{
 			name: "the map of a large burst is released by each", peak: maxSpareStates + 1,
 			clear: func(s *keyStates, _ int) {
-				s.each(func(_ cache.ObjectName, state *keyState) bool { zero(state); return true })
+				s.each(0, func(state *keyState) bool { zero(state); return false })
 			},
 		},
 	}
@@ -112,28 +113,21 @@ func TestKeyStates_memory(t *testing.T) {
 }
 
 func TestKeyStates_each(t *testing.T) {
-	newStates := func() *keyStates {
+	t.Run("it changes and drops states, and returns the keys that change selects", func(t *testing.T) {
 		var s keyStates
 		for i := range 5 {
-			s.update(keyOfWeb(i), func(state *keyState) { state.isPruned = true })
+			s.update(keyOfWeb(i), func(state *keyState) { state.repairDelay = time.Duration(i + 1) })
 		}
-		return &s
-	}
-	t.Run("it changes and drops states", func(t *testing.T) {
-		s := newStates()
-		s.each(func(key cache.ObjectName, state *keyState) bool {
-			state.isPruned, state.isFailing = false, key == keyOfWeb(3)
-			return true
+		keys := s.each(0, func(state *keyState) bool {
+			isThird := state.repairDelay == 3
+			*state = keyState{isFailing: isThird}
+			return isThird
 		})
-		if diff := cmp.Diff(map[cache.ObjectName]keyState{keyOfWeb(3): {isFailing: true}}, s.keys, compareStates); diff != "" {
-			t.Errorf("states (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]cache.ObjectName{keyOfWeb(2)}, keys); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
 		}
-	})
-	t.Run("it stops when change returns false", func(t *testing.T) {
-		calls := 0
-		newStates().each(func(cache.ObjectName, *keyState) bool { calls++; return calls < 2 })
-		if calls != 2 {
-			t.Errorf("%d calls, want 2", calls)
+		if diff := cmp.Diff(map[cache.ObjectName]keyState{keyOfWeb(2): {isFailing: true}}, s.keys, compareStates); diff != "" {
+			t.Errorf("states (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -212,11 +206,12 @@ func TestKeyStates_trigger(t *testing.T) {
 	})
 }
 
-func TestKeyStates_failingKeys(t *testing.T) {
-	for _, test := range []struct{ failing, limit, want int }{
-		{failing: 0, limit: 2, want: 0},
-		{failing: 1, limit: 2, want: 1},
-		{failing: 3, limit: 2, want: 2},
+func TestKeyStates_each_Limit(t *testing.T) {
+	for _, test := range []struct{ failing, limit, want, maxCalls int }{
+		{failing: 0, limit: 2, want: 0, maxCalls: 1},
+		{failing: 1, limit: 2, want: 1, maxCalls: 2},
+		{failing: 3, limit: 2, want: 2, maxCalls: 3},
+		{failing: 3, limit: 0, want: 3, maxCalls: 4},
 	} {
 		t.Run(fmt.Sprintf("%d keys fail and up to %d are returned", test.failing, test.limit), func(t *testing.T) {
 			var s keyStates
@@ -224,14 +219,16 @@ func TestKeyStates_failingKeys(t *testing.T) {
 			for i := range test.failing {
 				s.update(keyOfWeb(i), func(state *keyState) { state.isFailing = true })
 			}
-			keys := s.failingKeys(test.limit)
-			for _, key := range keys {
-				if key == keyOfWeb(100) {
-					t.Error("a key is returned that does not fail")
-				}
+			calls := 0
+			keys := s.each(test.limit, func(state *keyState) bool {
+				calls++
+				return state.isFailing
+			})
+			if len(keys) != test.want || slices.Contains(keys, keyOfWeb(100)) {
+				t.Errorf("keys: %v, want %d that fail", keys, test.want)
 			}
-			if len(keys) != test.want {
-				t.Errorf("%d keys, want %d", len(keys), test.want)
+			if calls > test.maxCalls {
+				t.Errorf("%d calls, want %d at most", calls, test.maxCalls)
 			}
 		})
 	}

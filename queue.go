@@ -14,33 +14,31 @@ const (
 	// there is no token bucket that one failing key could empty for the others.
 	retryMin = 5 * time.Millisecond
 	retryMax = 30 * time.Second
-
-	// A key whose Testcr the API server refuses as too large or invalid waits longer,
-	// because only a change of the Pod or of the API server helps. A change of the Pod
-	// is synced at once.
-	refusedRetryMin = time.Second
-	refusedRetryMax = 5 * time.Minute
 )
-
-func newRefusedRateLimiter() workqueue.TypedRateLimiter[cache.ObjectName] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](refusedRetryMin, refusedRetryMax)
-}
 
 // runQueue is the workqueue of one Run. A workqueue cannot be used again after it was
 // shut down, so each Run opens a new one. Keys that are added between two Runs are
 // dropped, because nothing drains them.
 type runQueue struct {
 	mu    sync.RWMutex
-	queue workqueue.TypedRateLimitingInterface[cache.ObjectName] // nil before the first Run
+	queue workqueue.TypedRateLimitingInterface[cache.ObjectName]
+}
+
+// newRunQueue returns a queue as between two Runs.
+func newRunQueue() *runQueue {
+	q := &runQueue{}
+	q.open("") // without metrics
+	q.ShutDown()
+	return q
 }
 
 // open makes an empty queue without the backoff of earlier failures.
-func (q *runQueue) open() {
+func (q *runQueue) open(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.queue = workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryMin, retryMax),
-		workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "pods"})
+		workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: name})
 }
 
 func (q *runQueue) get() workqueue.TypedRateLimitingInterface[cache.ObjectName] {
@@ -49,47 +47,11 @@ func (q *runQueue) get() workqueue.TypedRateLimitingInterface[cache.ObjectName] 
 	return q.queue
 }
 
-// Add queues key. Like AddAfter, Forget and Len it may be called between two Runs.
-func (q *runQueue) Add(key cache.ObjectName) {
-	if queue := q.get(); queue != nil {
-		queue.Add(key)
-	}
-}
+// Add queues key.
+func (q *runQueue) Add(key cache.ObjectName) { q.get().Add(key) }
 
 // AddAfter queues key after delay.
-func (q *runQueue) AddAfter(key cache.ObjectName, delay time.Duration) {
-	if queue := q.get(); queue != nil {
-		queue.AddAfter(key, delay)
-	}
-}
-
-// Forget ends the backoff of key.
-func (q *runQueue) Forget(key cache.ObjectName) {
-	if queue := q.get(); queue != nil {
-		queue.Forget(key)
-	}
-}
-
-// Len returns the number of queued keys.
-func (q *runQueue) Len() int {
-	if queue := q.get(); queue != nil {
-		return queue.Len()
-	}
-	return 0
-}
-
-// ShutDown makes the workers end. Keys that are added afterwards are dropped.
-func (q *runQueue) ShutDown() {
-	if queue := q.get(); queue != nil {
-		queue.ShutDown()
-	}
-}
-
-// Get blocks until a key is queued. Like the methods below it is only for workers.
-func (q *runQueue) Get() (cache.ObjectName, bool) { return q.get().Get() }
-
-// Done ends the processing of key.
-func (q *runQueue) Done(key cache.ObjectName) { q.get().Done(key) }
+func (q *runQueue) AddAfter(key cache.ObjectName, delay time.Duration) { q.get().AddAfter(key, delay) }
 
 // AddRateLimited queues key after its backoff.
 func (q *runQueue) AddRateLimited(key cache.ObjectName) { q.get().AddRateLimited(key) }
@@ -97,5 +59,20 @@ func (q *runQueue) AddRateLimited(key cache.ObjectName) { q.get().AddRateLimited
 // NumRequeues returns how often key was queued with backoff.
 func (q *runQueue) NumRequeues(key cache.ObjectName) int { return q.get().NumRequeues(key) }
 
-// ShuttingDown reports whether ShutDown was called.
+// Forget ends the backoff of key.
+func (q *runQueue) Forget(key cache.ObjectName) { q.get().Forget(key) }
+
+// Len returns the number of queued keys.
+func (q *runQueue) Len() int { return q.get().Len() }
+
+// Get blocks until a key is queued.
+func (q *runQueue) Get() (key cache.ObjectName, shutdown bool) { return q.get().Get() }
+
+// Done ends the processing of key.
+func (q *runQueue) Done(key cache.ObjectName) { q.get().Done(key) }
+
+// ShutDown makes the workers end.
+func (q *runQueue) ShutDown() { q.get().ShutDown() }
+
+// ShuttingDown reports whether no Run drains the queue.
 func (q *runQueue) ShuttingDown() bool { return q.get().ShuttingDown() }

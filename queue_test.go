@@ -27,7 +27,7 @@ func TestRun_Again(t *testing.T) {
 			for i := 1; i <= 4; i++ {
 				f.runFor(t, 5*time.Second)
 				isEmpty("by a term")
-				if f.started.Load() || f.queueing.Load() {
+				if f.started.Load() || !f.queue.ShuttingDown() {
 					t.Error("it counts as running")
 				}
 				if i < 4 {
@@ -137,11 +137,9 @@ func TestRun_LeavesNothingQueued(t *testing.T) {
 
 func TestRunQueue_BeforeRun(t *testing.T) {
 	t.Run("keys are dropped before the first Run", func(t *testing.T) {
-		var q runQueue
+		q := newRunQueue()
 		q.Add(keyOfWeb(0))
 		q.AddAfter(keyOfWeb(0), 0)
-		q.Forget(keyOfWeb(0))
-		q.ShutDown()
 		if n := q.Len(); n != 0 {
 			t.Errorf("%d keys are queued", n)
 		}

@@ -20,7 +20,7 @@ import (
 
 const contestEnded = "No Testcr is changed again and again any more"
 
-func TestController_isPostponed(t *testing.T) {
+func TestRepairs_isPostponed(t *testing.T) {
 	t.Run("each repair doubles the delay of the next one, until nobody changes the Testcr", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{}.build(t)
@@ -34,34 +34,34 @@ func TestController_isPostponed(t *testing.T) {
 			var got []time.Duration
 			for range want {
 				begin := time.Now()
-				if f.isPostponed(f.ctx, key, nil) {
+				if f.repairs.isPostponed(f.ctx, key, nil) {
 					got = append(got, f.waitForKey(t, key).Sub(begin))
 				} else {
 					got = append(got, 0)
 				}
-				if f.isPostponed(f.ctx, key, nil) {
+				if f.repairs.isPostponed(f.ctx, key, nil) {
 					t.Error("it is postponed after the delay")
 				}
-				f.noteRepair(key)
-				f.forgetRepairs(f.ctx)
+				f.repairs.note(key)
+				f.repairs.forget(f.ctx)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("delays (-want +got):\n%s", diff)
 			}
-			if f.isPostponed(f.ctx, other, nil) {
+			if f.repairs.isPostponed(f.ctx, other, nil) {
 				t.Error("another Testcr is postponed")
 			}
 			<-time.After(repairMemory) // virtual time
-			if f.forgetRepairs(f.ctx); strings.Contains(f.logs(), contestEnded) {
+			if f.repairs.forget(f.ctx); strings.Contains(f.logs(), contestEnded) {
 				t.Error("the contest ended too early")
 			}
 			<-time.After(time.Second)
-			f.forgetRepairs(f.ctx)
-			f.forgetRepairs(f.ctx)
+			f.repairs.forget(f.ctx)
+			f.repairs.forget(f.ctx)
 			if n := strings.Count(f.logs(), contestEnded); n != 1 {
 				t.Errorf("the end of the contest is logged %d times", n)
 			}
-			if f.isPostponed(f.ctx, key, nil) || len(f.states.keys) != 0 {
+			if f.repairs.isPostponed(f.ctx, key, nil) || len(f.states.keys) != 0 {
 				t.Error("the contest is remembered after its end")
 			}
 		})
@@ -96,7 +96,7 @@ func TestController_sync_Postponed(t *testing.T) {
 				f.runCaches(t)
 				synctest.Wait()
 				f.queueOnly()
-				f.noteRepair(keyOfWeb(1))
+				f.repairs.note(keyOfWeb(1))
 				verb, err := f.sync(f.ctx, keyOfWeb(1), test.trigger)
 				if verb != test.want || err != nil {
 					t.Errorf("sync returned %s, %v, want %s", verb, err, test.want)
@@ -115,7 +115,7 @@ func TestController_sync_Postponed(t *testing.T) {
 			f.runCaches(t)
 			synctest.Wait()
 			f.queueOnly()
-			f.noteRepair(keyOfWeb(1))
+			f.repairs.note(keyOfWeb(1))
 			if verb, err := f.sync(f.ctx, keyOfWeb(1), trigger{}); verb != Unchanged || err != nil {
 				t.Errorf("sync returned %s, %v", verb, err)
 			}
@@ -128,53 +128,53 @@ func TestController_sync_Postponed(t *testing.T) {
 	})
 }
 
-func TestController_traces(t *testing.T) {
+func TestRepairs_startTrace(t *testing.T) {
 	t.Run("one contested Testcr at a time is traced, and one warning is due each contestInterval", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{}.build(t)
 			key, other := keyOfWeb(1), keyOfWeb(2)
 			repairUntilContested := func() {
 				for min(f.states.get(key).repairDelay, f.states.get(other).repairDelay) < contestedFrom {
-					f.noteRepair(key)
-					f.noteRepair(other)
+					f.repairs.note(key)
+					f.repairs.note(other)
 				}
 			}
-			f.noteRepair(key)
-			if f.traces(key) {
+			f.repairs.note(key)
+			if f.repairs.startTrace(key) {
 				t.Error("one repair is a contest")
 			}
 			repairUntilContested()
-			if !f.traces(key) || f.traces(other) || f.traces(key) {
+			if !f.repairs.startTrace(key) || f.repairs.startTrace(other) || f.repairs.startTrace(key) {
 				t.Error("not exactly one of two contested Testcrs is traced")
 			}
-			f.contest.recordVersion(nameFor(other), "1")
-			f.contest.recordVersion(nameFor(key), "2")
-			if _, ok := f.contest.endTrace(nameFor(other)); ok {
+			f.repairs.recordVersion(nameFor(other), "1")
+			f.repairs.recordVersion(nameFor(key), "2")
+			if _, ok := f.repairs.endTrace(nameFor(other)); ok {
 				t.Error("a Testcr that is not traced ends the trace")
 			}
-			if version, ok := f.contest.endTrace(nameFor(key)); version != "2" || !ok {
+			if version, ok := f.repairs.endTrace(nameFor(key)); version != "2" || !ok {
 				t.Errorf("the traced version is %q, %t", version, ok)
 			}
 			repairUntilContested()
-			if f.traces(key) {
+			if f.repairs.startTrace(key) {
 				t.Error("it warns twice in a row")
 			}
 			<-time.After(contestInterval) // virtual time
-			f.forgetRepairs(f.ctx)
+			f.repairs.forget(f.ctx)
 			repairUntilContested()
-			if !f.traces(other) {
+			if !f.repairs.startTrace(other) {
 				t.Error("it never warns again")
 			}
 			<-time.After(repairMemory)
 			repairUntilContested()
-			if !f.traces(key) {
+			if !f.repairs.startTrace(key) {
 				t.Error("it waits for a trace that is lost")
 			}
 		})
 	})
 }
 
-func TestController_reportContest(t *testing.T) {
+func TestRepairs_report(t *testing.T) {
 	t.Run("a client that undoes each write is reported once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
@@ -204,7 +204,7 @@ func TestController_reportContest(t *testing.T) {
 	})
 }
 
-func TestController_causeOfContest(t *testing.T) {
+func TestRepairs_causeOf(t *testing.T) {
 	managedBy := func(managers ...string) []metav1.ManagedFieldsEntry {
 		var managed []metav1.ManagedFieldsEntry
 		for _, manager := range managers {
@@ -241,7 +241,7 @@ func TestController_causeOfContest(t *testing.T) {
 			if test.isDeleted {
 				stored = nil
 			}
-			if got := f.causeOfContest(t.Context(), stored, test.written); !strings.HasPrefix(got, test.want) {
+			if got := f.repairs.causeOf(t.Context(), stored, test.written); !strings.HasPrefix(got, test.want) {
 				t.Errorf("the cause is %q, want %q", got, test.want)
 			}
 		})

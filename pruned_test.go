@@ -31,7 +31,11 @@ func onHost(i int) *corev1.Pod {
 	return pod
 }
 
-func TestController_notePruned(t *testing.T) {
+func (f *fixture) prunedKeys() []cache.ObjectName {
+	return f.states.each(0, func(state *keyState) bool { return state.isPruned })
+}
+
+func TestPruned_note(t *testing.T) {
 	const ended = "The API server stores what is written again"
 	t.Run("a write that changes nothing is reported once, and one is retried until the CRD is replaced", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -52,7 +56,7 @@ func TestController_notePruned(t *testing.T) {
 			if diff := cmp.Diff([]string{CRDUnusable}, f.takeEvents()); diff != "" {
 				t.Errorf("Events (-want +got):\n%s", diff)
 			}
-			if got := len(f.prunedKeys(0)); got != 2 || len(f.prunedKeys(1)) != 1 {
+			if got := len(f.prunedKeys()); got != 2 {
 				t.Errorf("%d keys are pruned, want 2", got)
 			}
 
@@ -67,8 +71,8 @@ func TestController_notePruned(t *testing.T) {
 			if diff := cmp.Diff([]Verb{Updated, Updated}, f.takeVerbs()); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
 			}
-			if n := strings.Count(f.logs(), ended); n != 1 || !strings.Contains(f.logs(), "testcrs=2") || len(f.prunedKeys(0)) != 0 {
-				t.Errorf("the end is logged %d times, and %d keys are pruned", n, len(f.prunedKeys(0)))
+			if n := strings.Count(f.logs(), ended); n != 1 || !strings.Contains(f.logs(), "testcrs=2") || len(f.prunedKeys()) != 0 {
+				t.Errorf("the end is logged %d times, and %d keys are pruned", n, len(f.prunedKeys()))
 			}
 
 			f.api.pruneHostIP(true)
@@ -109,7 +113,7 @@ func TestController_notePruned(t *testing.T) {
 			<-time.After(time.Second) // virtual time
 			f.deletePod(t, onHost(1))
 			<-time.After(2 * time.Second)
-			if got := f.prunedKeys(0); !cmp.Equal(got, []cache.ObjectName{keyOfWeb(2)}) {
+			if got := f.prunedKeys(); !cmp.Equal(got, []cache.ObjectName{keyOfWeb(2)}) {
 				t.Errorf("pruned keys: %v", got)
 			}
 			if strings.Contains(f.logs(), ended) {
@@ -119,7 +123,7 @@ func TestController_notePruned(t *testing.T) {
 	})
 }
 
-func TestController_notePruningEnded(t *testing.T) {
+func TestPruned_noteMatches(t *testing.T) {
 	want := testcrOf(web(1))
 	tests := []struct {
 		name       string
@@ -137,16 +141,16 @@ func TestController_notePruningEnded(t *testing.T) {
 			f := setup{}.build(t)
 			f.queueOnly()
 			f.states.update(keyOfWeb(1), func(state *keyState) { state.isPruned = test.isPruned })
-			f.notePruned(f.ctx, keyOfWeb(2), "x")
-			f.notePruningEnded(f.ctx, keyOfWeb(1), test.want)
+			f.pruned.note(f.ctx, keyOfWeb(2), "x")
+			f.pruned.noteMatches(f.ctx, keyOfWeb(1), test.want)
 			if diff := cmp.Diff(test.wantQueued, f.queued()); diff != "" {
 				t.Errorf("queued keys (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(test.wantPruned, f.prunedKeys(0)); diff != "" {
+			if diff := cmp.Diff(test.wantPruned, f.prunedKeys()); diff != "" {
 				t.Errorf("pruned keys (-want +got):\n%s", diff)
 			}
-			if f.warned.prunedReported != (test.wantPruned != nil) {
-				t.Errorf("the next one is reported: %t", !f.warned.prunedReported)
+			if f.pruned.isReported != (test.wantPruned != nil) {
+				t.Errorf("the next one is reported: %t", !f.pruned.isReported)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ import (
 // edited makes the podkey of a Testcr one that does not produce its name.
 func edited(t *v1.Testcr) { t.Spec.PodKey = "shop/x" }
 
-func TestController_resolveStrays(t *testing.T) {
+func TestStrays_resolve(t *testing.T) {
 	t.Run("a stray is queued for its Pod, or deleted without one", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := setup{pods: []*corev1.Pod{web(1), web(2)}}.build(t)
@@ -33,7 +33,7 @@ func TestController_resolveStrays(t *testing.T) {
 			f.queueOnly()
 			f.strays.add(nameFor(keyOfWeb(1)))
 			f.strays.add(nameFor(keyOfWeb(3)))
-			f.resolveStrays(f.ctx, f.ctx)
+			f.strays.resolve(f.ctx, f.ctx)
 			if diff := cmp.Diff([]cache.ObjectName{keyOfWeb(1)}, f.queued()); diff != "" {
 				t.Errorf("queued keys (-want +got):\n%s", diff)
 			}
@@ -95,7 +95,7 @@ func TestController_resolveStrays(t *testing.T) {
 				synctest.Wait()
 				f.api.before = func(string, string) error { return test.err }
 				f.strays.add(name)
-				f.resolveStrays(f.ctx, f.ctx)
+				f.strays.resolve(f.ctx, f.ctx)
 				if got := strings.Count(f.logs(), "Sync failed"); got != test.wantLines {
 					t.Errorf("%v is logged %d times, want %d", test.err, got, test.wantLines)
 				}
@@ -103,11 +103,11 @@ func TestController_resolveStrays(t *testing.T) {
 					t.Errorf("writes: %v", got)
 				}
 				f.api.before = func(string, string) error { return nil }
-				f.resolveStrays(f.ctx, f.ctx)
+				f.strays.resolve(f.ctx, f.ctx)
 				if diff := cmp.Diff([]Verb{Deleted}, f.takeVerbs()); diff != "" {
 					t.Errorf("writes (-want +got):\n%s", diff)
 				}
-				f.resolveStrays(f.ctx, f.ctx)
+				f.strays.resolve(f.ctx, f.ctx)
 				if got := f.takeWrites(); got != nil || f.strays.take() != nil {
 					t.Errorf("it is not resolved: %v", got)
 				}
@@ -123,7 +123,7 @@ func TestController_resolveStrays(t *testing.T) {
 			f.strays.add(nameFor(keyOfWeb(1)))
 			ended, end := context.WithCancel(f.ctx)
 			end()
-			f.resolveStrays(ended, f.ctx)
+			f.strays.resolve(ended, f.ctx)
 			if got := f.api.takeRequests(); got != nil {
 				t.Errorf("requests: %v", got)
 			}
@@ -131,7 +131,7 @@ func TestController_resolveStrays(t *testing.T) {
 	})
 }
 
-func TestController_removeStray(t *testing.T) {
+func TestStrays_remove(t *testing.T) {
 	emptied := func(t *v1.Testcr) {
 		spec := v1.TestcrSpec{Terminating: true}
 		t.Spec, t.Labels = spec, desired.Labels(&spec)
@@ -187,7 +187,7 @@ func TestController_removeStray(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := f.removeStray(f.ctx, name); err != nil {
+				if err := f.strays.remove(f.ctx, name); err != nil {
 					t.Error(err)
 				}
 				if diff := cmp.Diff(test.want, f.takeVerbs()); diff != "" {
@@ -201,7 +201,7 @@ func TestController_removeStray(t *testing.T) {
 	}
 	t.Run("a Testcr that does not exist is not deleted", func(t *testing.T) {
 		f := setup{}.build(t)
-		if err := f.removeStray(f.ctx, "x"); err != nil || f.api.takeRequests() != nil {
+		if err := f.strays.remove(f.ctx, "x"); err != nil || f.api.takeRequests() != nil {
 			t.Errorf("removeStray returned %v", err)
 		}
 	})

@@ -15,7 +15,7 @@ import (
 // collide makes the podkey of each Testcr produce its name, as if all Pods had the same
 // md5.
 func (f *fixture) collide() {
-	f.podKeyOf = func(entry *testcrcache.Entry) (cache.ObjectName, bool) {
+	f.foreign.podKeyOf = func(entry *testcrcache.Entry) (cache.ObjectName, bool) {
 		key, err := cache.ParseObjectName(entry.Spec().PodKey)
 		return key, err == nil && key.Namespace != ""
 	}
@@ -71,7 +71,7 @@ func TestController_plan_Collision(t *testing.T) {
 	}
 }
 
-func TestController_reportCollision(t *testing.T) {
+func TestForeign_reportCollision(t *testing.T) {
 	want := testcrOf(web(1))
 	stored := testcrOf(web(2), func(t *v1.Testcr) { t.Name, t.UID = want.Name, "2" })
 	another := testcrOf(web(2), func(t *v1.Testcr) { t.Name, t.UID = want.Name, "3" })
@@ -101,12 +101,12 @@ func TestController_reportCollision(t *testing.T) {
 		f := setup{}.build(t)
 		f.queueOnly()
 		report(t, f, stored)
-		f.testcrDeleted(entryOf(t, another))
+		f.handlers.testcrDeleted(entryOf(t, another))
 		f.strays.take()
 		if got := f.queued(); got != nil {
 			t.Errorf("queued for another Testcr: %v", got)
 		}
-		f.testcrDeleted(entryOf(t, stored))
+		f.handlers.testcrDeleted(entryOf(t, stored))
 		if diff := cmp.Diff([]cache.ObjectName{keyOfWeb(1)}, f.queued()); diff != "" {
 			t.Errorf("queued keys (-want +got):\n%s", diff)
 		}
@@ -116,9 +116,8 @@ func TestController_reportCollision(t *testing.T) {
 	})
 	t.Run("a standby forgets the collision without queueing the Pod", func(t *testing.T) {
 		f := setup{}.build(t)
-		f.queue.open()
 		report(t, f, stored)
-		f.testcrDeleted(entryOf(t, stored))
+		f.handlers.testcrDeleted(entryOf(t, stored))
 		if n := f.queue.Len() + len(f.states.keys); n != 0 {
 			t.Errorf("%d keys are left", n)
 		}
@@ -126,7 +125,7 @@ func TestController_reportCollision(t *testing.T) {
 	t.Run("the collision of a Pod that is deleted is forgotten", func(t *testing.T) {
 		f := setup{}.build(t)
 		report(t, f, stored)
-		f.podDeleted(f.ctx, cache.DeletedFinalStateUnknown{Key: keyOfWeb(1).String()})
+		f.handlers.podDeleted(f.ctx, cache.DeletedFinalStateUnknown{Key: keyOfWeb(1).String()})
 		if n := len(f.states.keys); n != 0 {
 			t.Error("the collision is remembered")
 		}
@@ -135,14 +134,13 @@ func TestController_reportCollision(t *testing.T) {
 		f := setup{}.build(t)
 		f.queueOnly()
 		f.states.update(keyOfWeb(1), func(state *keyState) { state.isPruned = true })
-		f.endCollisions("")
-		if got := f.queued(); got != nil {
-			t.Errorf("queued keys: %v", got)
+		if got := f.foreign.forget(""); got != nil {
+			t.Errorf("waiting keys: %v", got)
 		}
 	})
 }
 
-func TestController_reportForeign(t *testing.T) {
+func TestForeign_report(t *testing.T) {
 	foreign := testcrOf(web(1), func(t *v1.Testcr) { t.Labels, t.Spec.PodKey, t.UID = nil, "a/b", "2" })
 	t.Run("a foreign Testcr is left alone, and reported until it is deleted", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -161,9 +159,10 @@ func TestController_reportForeign(t *testing.T) {
 			}
 			f.api.remove(t, foreign.Name)
 			synctest.Wait()
-			if len(f.warned.foreign) != 0 {
+			f.foreign.reported.Range(func(any, any) bool {
 				t.Error("it is remembered")
-			}
+				return true
+			})
 		})
 	})
 }

@@ -36,12 +36,17 @@ const (
 	maxManagers = 3
 )
 
-// contest records what is known of clients that undo each write. One contested Testcr at
-// a time is traced: its last write was prepared so that the next change of the Testcr
-// shows its author.
-type contest struct {
+// repairs delays the repairs of Testcrs that other clients change again and again, and
+// reports these clients. One contested Testcr at a time is traced: its last write was
+// prepared so that the next change of the Testcr shows its author.
+type repairs struct {
+	queue         *runQueue
+	states        *keyStates
+	warnings      *warnings
+	managedFields func(ctx context.Context, testcr string) ([]metav1.ManagedFieldsEntry, error)
+
 	mu       sync.Mutex
-	isOn     bool      // a Testcr was contested when repairs were last forgotten
+	isOn     bool      // a Testcr was contested at the last call of forget
 	warnedAt time.Time // of the last warning
 
 	traced   string    // the name of the traced Testcr
@@ -49,29 +54,27 @@ type contest struct {
 	tracedAt time.Time // when the trace began
 }
 
-// noteRepair records a repair, and doubles the delay before the next one.
-func (c *Controller) noteRepair(key cache.ObjectName) {
-	c.states.update(key, func(state *keyState) {
+// note records a repair, and doubles the delay before the next one.
+func (r *repairs) note(key cache.ObjectName) {
+	r.states.update(key, func(state *keyState) {
 		state.repairedAt = time.Now()
 		state.repairDelay = min(max(2*state.repairDelay, repairDelayMin), repairDelayMax)
 	})
 }
 
-// forgetRepairs forgets the Testcrs that nobody changes any more, and logs when the
-// last contest has ended.
-func (c *Controller) forgetRepairs(ctx context.Context) {
-	isContested := false
-	c.states.each(func(_ cache.ObjectName, state *keyState) bool {
+// forget forgets the Testcrs that nobody changes any more, and logs when the last
+// contest has ended.
+func (r *repairs) forget(ctx context.Context) {
+	contested := r.states.each(0, func(state *keyState) bool {
 		if time.Since(state.repairedAt) > repairMemory {
 			state.repairedAt, state.repairDelay = time.Time{}, 0
 		}
-		isContested = isContested || state.repairDelay >= contestedFrom
-		return true
+		return state.repairDelay >= contestedFrom
 	})
-	c.contest.mu.Lock()
-	hasEnded := c.contest.isOn && !isContested
-	c.contest.isOn = isContested
-	c.contest.mu.Unlock()
+	r.mu.Lock()
+	hasEnded := r.isOn && len(contested) == 0
+	r.isOn = len(contested) > 0
+	r.mu.Unlock()
 	if hasEnded {
 		klog.FromContext(ctx).Info("No Testcr is changed again and again any more")
 	}
@@ -79,84 +82,77 @@ func (c *Controller) forgetRepairs(ctx context.Context) {
 
 // isPostponed reports whether the repair of a Testcr must be delayed. It queues the key
 // for later then.
-func (c *Controller) isPostponed(ctx context.Context, key cache.ObjectName, stored *testcrcache.Entry) bool {
-	state := c.states.get(key)
+func (r *repairs) isPostponed(ctx context.Context, key cache.ObjectName, stored *testcrcache.Entry) bool {
+	state := r.states.get(key)
 	wait := time.Until(state.repairedAt.Add(state.repairDelay))
 	if wait <= 0 {
 		return false
 	}
-	c.queue.AddAfter(key, wait)
-	c.reportContest(ctx, key, stored)
+	r.queue.AddAfter(key, wait)
+	r.report(ctx, key, stored)
 	return true
 }
 
-// traces reports whether the coming write of a Testcr is to show its next author: it is
-// contested, and a warning is due.
-func (c *Controller) traces(key cache.ObjectName) bool {
-	if c.states.get(key).repairDelay < contestedFrom {
+// startTrace reports whether the coming write of a Testcr is to show its next author: it
+// is contested, and a warning is due.
+func (r *repairs) startTrace(key cache.ObjectName) bool {
+	if r.states.get(key).repairDelay < contestedFrom {
 		return false
 	}
 	now := time.Now()
-	c.contest.mu.Lock()
-	defer c.contest.mu.Unlock()
-	if now.Sub(c.contest.warnedAt) < contestInterval && !c.contest.warnedAt.IsZero() ||
-		c.contest.traced != "" && now.Sub(c.contest.tracedAt) < repairMemory {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.warnedAt) < contestInterval || now.Sub(r.tracedAt) < repairMemory {
 		return false
 	}
-	c.contest.traced, c.contest.version, c.contest.tracedAt = nameFor(key), "", now
+	r.traced, r.version, r.tracedAt = nameFor(key), "", now
 	return true
 }
 
 // recordVersion records the version that the API server gave to a write.
-func (c *contest) recordVersion(name, version string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.traced == name {
-		c.version = version
+func (r *repairs) recordVersion(name, version string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.traced == name {
+		r.version = version
 	}
 }
 
 // endTrace returns whether a Testcr is the traced one, and the version of its last write.
 // It ends the trace.
-func (c *contest) endTrace(name string) (version string, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.traced != name {
+func (r *repairs) endTrace(name string) (version string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.traced != name {
 		return "", false
 	}
-	version, c.traced, c.warnedAt = c.version, "", time.Now()
+	version, r.traced, r.warnedAt = r.version, "", time.Now()
 	return version, true
 }
 
-// reportContest warns of a Testcr that is changed again and again, with the likely
-// cause. stored is its state after the change, or nil if it was deleted.
-func (c *Controller) reportContest(ctx context.Context, key cache.ObjectName, stored *testcrcache.Entry) {
+// report warns of a Testcr that is changed again and again, with the likely cause.
+// stored is its state after the change, or nil if it was deleted.
+func (r *repairs) report(ctx context.Context, key cache.ObjectName, stored *testcrcache.Entry) {
 	name := nameFor(key)
-	version, ok := c.contest.endTrace(name)
+	version, ok := r.endTrace(name)
 	if !ok {
 		return
 	}
-	contested := 0
-	c.states.each(func(_ cache.ObjectName, state *keyState) bool {
-		if state.repairDelay >= contestedFrom {
-			contested++
-		}
-		return true
-	})
-	cause := c.causeOfContest(ctx, stored, version)
+	contested := len(r.states.each(0, func(state *keyState) bool { return state.repairDelay >= contestedFrom }))
+	cause := r.causeOf(ctx, stored, version)
 	klog.FromContext(ctx).Error(nil, "Testcrs are changed again and again; further repairs of each wait longer, up to 30 s",
 		"contested", contested, "testcr", name, "pod", klog.KRef(key.Namespace, key.Name), "cause", cause)
 	about := &metav1.ObjectMeta{Name: name}
 	if stored != nil {
 		about = &stored.ObjectMeta
 	}
-	c.warned.warn(about, ContestedTestcr, fmt.Sprintf(
+	r.warnings.warn(about, ContestedTestcr, fmt.Sprintf(
 		"%d Testcrs are changed again and again, this one among them; further repairs of each wait longer, up to %s: %s", contested, repairDelayMax, cause))
 }
 
-// causeOfContest returns who changed stored, as far as its managed fields and its
-// version show, and what to do about it.
-func (c *Controller) causeOfContest(ctx context.Context, stored *testcrcache.Entry, written string) string {
+// causeOf returns who changed stored, as far as its managed fields and its version show,
+// and what to do about it.
+func (r *repairs) causeOf(ctx context.Context, stored *testcrcache.Entry, written string) string {
 	const audit = "the audit log of the API server names the client"
 	if stored == nil {
 		return "a client deletes them: " + audit
@@ -165,7 +161,7 @@ func (c *Controller) causeOfContest(ctx context.Context, stored *testcrcache.Ent
 		return "the API server stores something other than what is written: look for a mutating webhook or policy on testcrs " +
 			"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 	}
-	managed, err := c.testcrs.ManagedFields(ctx, stored.Name)
+	managed, err := r.managedFields(ctx, stored.Name)
 	if err != nil {
 		return "unknown, " + err.Error() + ": " + audit
 	}
