@@ -149,10 +149,13 @@ func TestForeign_report(t *testing.T) {
 			f.runCaches(t)
 			f.run(t)
 			synctest.Wait()
-			f.queue.Add(keyOfWeb(1))
-			synctest.Wait()
 			if diff := cmp.Diff([]string{ForeignTestcr}, f.takeEvents()); diff != "" {
 				t.Errorf("Events (-want +got):\n%s", diff)
+			}
+			f.queue.Add(keyOfWeb(1))
+			synctest.Wait()
+			if got := f.takeEvents(); got != nil {
+				t.Errorf("Events of the next sync: %v", got)
 			}
 			if got := f.api.takeRequests(); got != nil {
 				t.Errorf("requests: %v", got)

@@ -103,8 +103,8 @@ func (h *handlers) testcrEvent(old, entry *testcrcache.Entry) {
 
 // testcrChanged handles a Testcr that was created or updated.
 func (h *handlers) testcrChanged(entry *testcrcache.Entry) {
-	key, ok := h.keyOf(entry)
-	if pod := h.pods.Pod(key); ok && pod != nil {
+	key, _ := entry.PodKey()
+	if pod := h.pods.Pod(key); pod != nil {
 		entry.Share(pod.Spec())
 	}
 	h.enqueueTestcr(entry)
@@ -114,7 +114,7 @@ func (h *handlers) testcrDeleted(entry *testcrcache.Entry) {
 	for _, key := range h.foreign.forget(entry.UID) {
 		h.queue.Add(key)
 	}
-	if key, ok := h.keyOf(entry); ok && h.pods.Pod(key) != nil {
+	if key, _ := entry.PodKey(); h.pods.Pod(key) != nil {
 		h.testcrs.RequestCheck()
 	}
 	h.enqueueTestcr(entry)
@@ -131,13 +131,6 @@ func (h *handlers) enqueueTestcr(entry *testcrcache.Entry) {
 	} else if h.pods.Watches(key.Namespace) {
 		h.queue.Add(key)
 	}
-}
-
-// keyOf returns the Pod of a Testcr, and whether its name follows from its podkey and
-// the namespace is watched.
-func (h *handlers) keyOf(entry *testcrcache.Entry) (cache.ObjectName, bool) {
-	key, ok := entry.PodKey()
-	return key, ok && h.pods.Watches(key.Namespace)
 }
 
 // resync queues all keys without the backoff of earlier failures: when the CRD is back,
@@ -158,7 +151,7 @@ func (h *handlers) enqueueAll(prepare func(cache.ObjectName)) {
 		h.queue.Add(pod.Key())
 	}
 	for entry := range h.testcrs.Entries {
-		if key, ok := h.keyOf(entry); ok {
+		if key, ok := entry.PodKey(); ok && h.pods.Watches(key.Namespace) {
 			prepare(key)
 		}
 		h.enqueueTestcr(entry)

@@ -1,6 +1,8 @@
 package podinfolookup
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +42,74 @@ func TestHandlers_resync(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestHandlers_begin(t *testing.T) {
+	tests := []struct {
+		name      string
+		namespace string // watched, "" for all
+		stored    *v1.Testcr
+		want      []cache.ObjectName // that have a trigger
+	}{
+		{name: "a Testcr without a Pod", stored: testcrOf(web(2)), want: []cache.ObjectName{keyOfWeb(2)}},
+		{name: "a Testcr whose podkey does not produce its name", stored: testcrOf(web(2), edited)},
+		{name: "a Testcr of another namespace", namespace: "other", stored: testcrOf(web(2))},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := watching(t, test.namespace)
+				f.api.put(t, test.stored)
+				f.runCaches(t)
+				synctest.Wait()
+				f.handlers.begin()
+				var got []cache.ObjectName
+				for key, state := range f.states.keys {
+					got = append(got, key)
+					if diff := cmp.Diff(trigger{podChanged: true}, state.trigger, compareStates); diff != "" {
+						t.Errorf("trigger (-want +got):\n%s", diff)
+					}
+				}
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("keys with a state (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(test.want, f.queued()); diff != "" {
+					t.Errorf("queued keys (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestHandlers_testcrDeleted_Check(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		pods []*corev1.Pod
+		want bool
+	}{
+		{name: "the CRD is checked if the Pod of the Testcr exists", pods: []*corev1.Pod{web(1)}, want: true},
+		{name: "the CRD is not checked if the Pod is gone"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var checks atomic.Int64
+				f := setup{pods: test.pods, check: func(context.Context) error {
+					checks.Add(1)
+					return nil
+				}}.build(t)
+				f.api.put(t, testcrOf(web(1)))
+				f.runCaches(t)
+				synctest.Wait()
+				before := checks.Load()
+				f.api.remove(t, nameFor(keyOfWeb(1)))
+				<-time.After(time.Second) // virtual time
+				synctest.Wait()
+				if n := checks.Load() - before; (n > 0) != test.want {
+					t.Errorf("%d checks, want some: %t", n, test.want)
+				}
+			})
+		})
+	}
 }
 
 // lifeOf returns the states of a Pod's life.
@@ -171,8 +241,11 @@ func TestHandlers_Share(t *testing.T) {
 			f.runCaches(t)
 			synctest.Wait()
 			f.createPod(t, web(2))
+			f.createPod(t, web(3))
 			synctest.Wait()
-			for i := 1; i <= 2; i++ {
+			f.api.put(t, testcrOf(web(3)))
+			synctest.Wait()
+			for i := 1; i <= 3; i++ {
 				if f.testcrs.Get(nameFor(keyOfWeb(i))).Spec() != f.pods.Pod(keyOfWeb(i)).Spec() {
 					t.Errorf("web-%d has two specs", i)
 				}

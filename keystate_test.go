@@ -112,6 +112,19 @@ func TestKeyStates_memory(t *testing.T) {
 	}
 }
 
+func TestKeyStates_memory_Shared(t *testing.T) {
+	t.Run("the end of one state of a large burst keeps the others", func(t *testing.T) {
+		var s keyStates
+		for i := range maxSpareStates + 1 {
+			s.podChanged(keyOfWeb(i), time.Unix(1, 0))
+		}
+		s.takeTrigger(keyOfWeb(0))
+		if n := len(s.keys); n != maxSpareStates {
+			t.Errorf("%d states are kept, want %d", n, maxSpareStates)
+		}
+	})
+}
+
 func TestKeyStates_each(t *testing.T) {
 	t.Run("it changes and drops states, and returns the keys that change selects", func(t *testing.T) {
 		var s keyStates

@@ -204,6 +204,52 @@ func TestRepairs_report(t *testing.T) {
 	})
 }
 
+func TestRepairs_report_Deleted(t *testing.T) {
+	t.Run("a client that deletes a Testcr again and again is reported", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := setup{pods: []*corev1.Pod{web(1)}}.build(t)
+			f.runCaches(t)
+			f.run(t)
+			<-time.After(2 * time.Second) // virtual time
+			for range 400 {
+				if f.api.stored(t, nameFor(keyOfWeb(1))) != nil {
+					f.api.remove(t, nameFor(keyOfWeb(1)))
+				}
+				<-time.After(100 * time.Millisecond)
+			}
+			if diff := cmp.Diff([]string{ContestedTestcr}, f.takeEvents()); diff != "" {
+				t.Errorf("Events (-want +got):\n%s", diff)
+			}
+			if text := f.logs(); !strings.Contains(text, "a client deletes them") {
+				t.Errorf("the warning does not give the cause: %s", text)
+			}
+		})
+	})
+}
+
+func TestController_write_RecordsVersion(t *testing.T) {
+	t.Run("the version of the last write that succeeded is recorded", func(t *testing.T) {
+		f := setup{}.build(t)
+		key, want := keyOfWeb(1), testcrOf(web(1))
+		for f.states.get(key).repairDelay < contestedFrom {
+			f.repairs.note(key)
+		}
+		if !f.repairs.startTrace(key) {
+			t.Fatal("it is not traced")
+		}
+		if isWritten, err := f.write(f.ctx, key, Added, want, nil); !isWritten || err != nil {
+			t.Fatalf("write returned %t, %v", isWritten, err)
+		}
+		stored := f.api.stored(t, want.Name).ResourceVersion
+		if isWritten, err := f.write(f.ctx, key, Added, want, nil); isWritten || err == nil {
+			t.Fatalf("the second write returned %t, %v", isWritten, err)
+		}
+		if version, _ := f.repairs.endTrace(want.Name); version != stored {
+			t.Errorf("the version is %q, want %q", version, stored)
+		}
+	})
+}
+
 func TestRepairs_causeOf(t *testing.T) {
 	managedBy := func(managers ...string) []metav1.ManagedFieldsEntry {
 		var managed []metav1.ManagedFieldsEntry
