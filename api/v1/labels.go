@@ -16,12 +16,15 @@ const (
 	labelPrefixIP = "ip." + labelPrefix
 	labelPrefixID = "cid." + labelPrefix
 
+	labelPrefixHostIP  = "hostip." + labelPrefix
+	labelPrefixNodeUID = "uid." + labelPrefix
+
 	// LabelNamespace has the Pod's namespace as its value.
 	LabelNamespace = labelPrefix + "namespace"
 	// LabelWorkload has LabelValue of the workload's name as its value.
 	LabelWorkload = labelPrefix + "workload"
-	// LabelMore is "true" if the Pod has an IP or a container ID without a label, or
-	// if the spec is truncated. A client that selects by IP or ID must read these
+	// LabelMore is "true" if the Pod has an IP, a container ID or a node's UID without a
+	// label, or if the spec is truncated. A client that selects by such labels must read these
 	// Testcrs as well.
 	LabelMore = labelPrefix + "more"
 
@@ -39,10 +42,16 @@ const (
 // example ip.stable.example.com/10.0.0.7. An IPv6 address has the form of RFC 5952
 // with "-" for ":", and a 0 where it would begin or end with "-": fd00::7 is fd00--7,
 // ::1 is 0--1. A zone is left out. An IPv4-mapped IPv6 address is the IPv4 address.
-func LabelIP(addr netip.Addr) string {
+func LabelIP(addr netip.Addr) string { return labelPrefixIP + labelName(addr) }
+
+// LabelHostIP returns the key of the label that a Testcr has for each IP of its node
+// but the first, which is the selectable field spec.hostip. Its form is that of LabelIP.
+func LabelHostIP(addr netip.Addr) string { return labelPrefixHostIP + labelName(addr) }
+
+func labelName(addr netip.Addr) string {
 	s := addr.Unmap().WithZone("").String()
 	if addr.Is4() || addr.Is4In6() {
-		return labelPrefixIP + s
+		return s
 	}
 	s = strings.ReplaceAll(s, ":", "-")
 	if s[0] == '-' {
@@ -51,7 +60,16 @@ func LabelIP(addr netip.Addr) string {
 	if s[len(s)-1] == '-' {
 		s += "0"
 	}
-	return labelPrefixIP + s
+	return s
+}
+
+// LabelNodeUID returns the key of the label that the Testcr of a static Pod has for
+// the UID by which its node knows it, for example
+// uid.stable.example.com/5b1c8d8f0e5b1c8d8f0e5b1c8d8f0e5b: in lower case and without
+// "-". It returns false for a text that is no UID.
+func LabelNodeUID(uid string) (string, bool) {
+	uid = strings.ToLower(strings.ReplaceAll(uid, "-", ""))
+	return labelPrefixNodeUID + uid, len(uid) == 32 && isHex(uid)
 }
 
 // LabelContainer returns the key of the label that a Testcr has for each
@@ -66,8 +84,10 @@ func LabelContainer(id string) (string, bool) {
 		return "", false
 	}
 	id = strings.ToLower(id[:ContainerIDPrefix])
-	return labelPrefixID + id, strings.Trim(id, "0123456789abcdef") == ""
+	return labelPrefixID + id, isHex(id)
 }
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // LabelValue returns name as a label value: name itself if it is a valid one. Of a
 // name of more than 63 characters it is the first 52, "-" and 10 hexadecimal digits
@@ -93,5 +113,6 @@ func isAlphanumeric(c byte) bool {
 // One that the Pod does not call for is removed.
 func IsLabel(key string) bool {
 	prefix := key[:strings.IndexByte(key, '/')+1]
-	return prefix == labelPrefix || prefix == labelPrefixIP || prefix == labelPrefixID
+	return prefix == labelPrefix || prefix == labelPrefixIP || prefix == labelPrefixID ||
+		prefix == labelPrefixHostIP || prefix == labelPrefixNodeUID
 }

@@ -36,11 +36,16 @@ func fullTestcr() *v1.Testcr {
 			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}},
 		},
 		Spec: v1.TestcrSpec{
-			PodKey: "default/nginx", PodName: "nginx", PodUID: "p", Namespace: "default", PodIP: "10.0.0.7", PodIPs: []string{"10.0.0.7", "fd00::7"},
-			HostIP: "192.0.2.1", NodeName: "node-1", Phase: "Running", HostNetwork: true, Ready: true, Terminating: true,
-			OwnerKind: "ReplicaSet", OwnerName: "web-5d9f", WorkloadKind: "Deployment", WorkloadName: "web", ServiceAccount: "default",
+			PodKey: "default/nginx", PodName: "nginx", PodUID: "p", NodeUID: "h", Namespace: "default", PodIP: "10.0.0.7", PodIPs: []string{"10.0.0.7", "fd00::7"},
+			NetworkIPs: []v1.NetworkIP{{IP: "192.0.2.9", Network: "storage"}}, HostIP: "192.0.2.1", HostIPs: []string{"192.0.2.1", "fd00::1"},
+			NodeName: "node-1", Phase: "Running", Status: "Running", ReadyContainers: "1/1", Restarts: 2, HostNetwork: true, Ready: true, Terminating: true,
+			OwnerKind: "ReplicaSet", OwnerName: "web-5d9f", WorkloadKind: "Deployment", WorkloadName: "web", WorkloadProof: v1.ProofLabel,
+			ServiceAccount: "default", Hostname: "nginx", Subdomain: "web",
 			CreatedAt: at, StartedAt: at, Labels: map[string]string{"app": "web"},
-			Containers: []v1.Container{{Name: "main", Image: "nginx:1", ID: "c://a", Kind: v1.ContainerInit}}, Truncated: true,
+			Containers: []v1.Container{{
+				Name: "main", Image: "nginx:1", ID: "c://a", ImageID: "nginx@sha256:00", PreviousID: "c://b", PreviousReason: "OOMKilled", PreviousExitCode: 137,
+				Kind: v1.ContainerInit,
+			}}, Truncated: true,
 		},
 	}
 }

@@ -69,17 +69,26 @@ func (p *Pool) Spec(spec *v1.TestcrSpec) {
 	if len(spec.PodIPs) > 0 && spec.PodIPs[0] == spec.PodIP {
 		spec.PodIPs[0] = spec.PodIP
 	}
+	if spec.Hostname == spec.PodName {
+		spec.Hostname = spec.PodName
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range []*string{
-		&spec.Namespace, &spec.HostIP, &spec.NodeName, &spec.Phase, &spec.OwnerKind, &spec.OwnerName,
-		&spec.WorkloadKind, &spec.WorkloadName, &spec.ServiceAccount,
+		&spec.Namespace, &spec.HostIP, &spec.NodeName, &spec.Phase, &spec.Status, &spec.ReadyContainers, &spec.OwnerKind, &spec.OwnerName,
+		&spec.WorkloadKind, &spec.WorkloadName, &spec.WorkloadProof, &spec.ServiceAccount, &spec.Subdomain,
 	} {
 		*s = p.same(*s)
 	}
+	for i := range spec.HostIPs {
+		spec.HostIPs[i] = p.same(spec.HostIPs[i])
+	}
+	for i := range spec.NetworkIPs {
+		spec.NetworkIPs[i].Network = p.same(spec.NetworkIPs[i].Network)
+	}
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
-		c.Name, c.Image = p.same(c.Name), p.same(c.Image)
+		c.Name, c.Image, c.ImageID, c.PreviousReason = p.same(c.Name), p.same(c.Image), p.same(c.ImageID), p.same(c.PreviousReason)
 	}
 	spec.Labels = p.sameLabels(spec.Labels)
 }

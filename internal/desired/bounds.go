@@ -21,13 +21,10 @@ const (
 	// spec.containers together, in the longest form of their JSON.
 	maxLabelsBytes = 64 << 10
 	maxListsBytes  = 128 << 10
-	// maxPodIPs bounds spec.podips. The API server allows two.
+	// maxPodIPs bounds spec.podips and spec.hostips. The API server allows two.
 	maxPodIPs = 16
 
-	// Braces, quotation marks, names of fields and commas around the strings of a
-	// container and of a label.
-	containerOverhead = len(`{"name":"","image":"","id":"","kind":""},`)
-	labelOverhead     = len(`"":"",`)
+	labelOverhead = len(`"":"",`)
 	// maxEscapeBytes is the most that JSON needs for a byte: \u003c.
 	maxEscapeBytes = 6
 )
@@ -36,21 +33,33 @@ const (
 // anything is left out. It must not change the label map, which the Pod shares.
 func bound(s *v1.TestcrSpec) {
 	for _, text := range []*string{
-		&s.PodUID, &s.PodIP, &s.HostIP, &s.NodeName, &s.Phase, &s.OwnerKind, &s.OwnerName, &s.WorkloadKind, &s.WorkloadName, &s.ServiceAccount,
+		&s.PodUID, &s.NodeUID, &s.PodIP, &s.HostIP, &s.NodeName, &s.Phase, &s.Status, &s.OwnerKind, &s.OwnerName,
+		&s.WorkloadKind, &s.WorkloadName, &s.ServiceAccount, &s.Hostname, &s.Subdomain,
 	} {
 		boundString(s, text)
 	}
-	if len(s.PodIPs) > maxPodIPs {
-		s.PodIPs, s.Truncated = slices.Clone(s.PodIPs[:maxPodIPs]), true
+	for _, ips := range []*[]string{&s.PodIPs, &s.HostIPs} {
+		if len(*ips) > maxPodIPs {
+			*ips, s.Truncated = slices.Clone((*ips)[:maxPodIPs]), true
+		}
+		for i := range *ips {
+			boundString(s, &(*ips)[i])
+		}
 	}
-	for i := range s.PodIPs {
-		boundString(s, &s.PodIPs[i])
+	if len(s.NetworkIPs) > maxNetworkIPs {
+		s.NetworkIPs, s.Truncated = slices.Clone(s.NetworkIPs[:maxNetworkIPs]), true
+	}
+	for i := range s.NetworkIPs {
+		boundString(s, &s.NetworkIPs[i].Network)
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		boundString(s, &c.Name)
 		boundString(s, &c.Image)
 		boundString(s, &c.ID)
+		boundString(s, &c.ImageID)
+		boundString(s, &c.PreviousID)
+		boundString(s, &c.PreviousReason)
 	}
 	if !listsFit(s) {
 		boundContainers(s, maxListsBytes-boundLabels(s))
@@ -67,10 +76,8 @@ func listsFit(s *v1.TestcrSpec) bool {
 	}
 	labels = labels*maxEscapeBytes + len(s.Labels)*labelOverhead
 	for i := range s.Containers {
-		c := &s.Containers[i]
-		containers += len(c.Name) + len(c.Image) + len(c.ID) + len(c.Kind)
+		containers += containerBytes(&s.Containers[i], func(s string) int { return len(s) * maxEscapeBytes })
 	}
-	containers = containers*maxEscapeBytes + len(s.Containers)*containerOverhead
 	return valid && labels <= maxLabelsBytes && labels+containers <= maxListsBytes
 }
 
@@ -116,13 +123,37 @@ func boundLabels(s *v1.TestcrSpec) (used int) {
 // boundContainers keeps the first containers that fit into room bytes.
 func boundContainers(s *v1.TestcrSpec, room int) {
 	for i := range s.Containers {
-		c := &s.Containers[i]
-		room -= jsonBytes(c.Name) + jsonBytes(c.Image) + jsonBytes(c.ID) + len(c.Kind) + containerOverhead
+		room -= containerBytes(&s.Containers[i], jsonBytes)
 		if room < 0 {
 			s.Containers, s.Truncated = slices.Clone(s.Containers[:i]), true
 			return
 		}
 	}
+}
+
+// containerBytes returns how many bytes a container takes in JSON at most, and the
+// comma behind it. size returns this for a string without quotation marks.
+func containerBytes(c *v1.Container, size func(string) int) int {
+	n := len(`{"name":""},`) + size(c.Name)
+	for _, field := range [...]struct {
+		overhead int
+		value    string
+	}{
+		{len(`"image":"",`), c.Image},
+		{len(`"id":"",`), c.ID},
+		{len(`"imageid":"",`), c.ImageID},
+		{len(`"previousid":"",`), c.PreviousID},
+		{len(`"previousreason":"",`), c.PreviousReason},
+		{len(`"kind":"",`), c.Kind},
+	} {
+		if field.value != "" {
+			n += field.overhead + size(field.value)
+		}
+	}
+	if c.PreviousExitCode != 0 {
+		n += len(`"previousexitcode":-2147483648,`)
+	}
+	return n
 }
 
 // jsonBytes returns how many bytes s takes in JSON at most, without quotation

@@ -3,6 +3,7 @@ package desired
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -110,7 +111,7 @@ func TestBound(t *testing.T) {
 	}
 	containers := func(n int) (out []v1.Container) {
 		for range n {
-			out = append(out, v1.Container{Image: strings.Repeat("i", 1024-len(`{"name":"","image":"","id":"","kind":""},`))})
+			out = append(out, v1.Container{Image: strings.Repeat("i", 1024-len(`{"name":"","image":""},`))})
 		}
 		return out
 	}
@@ -138,7 +139,17 @@ func TestBound(t *testing.T) {
 			name: "labels take room from containers",
 			spec: v1.TestcrSpec{Labels: labels(64), Containers: containers(65)}, want: counts{labels: 64, containers: 64, truncated: true},
 		},
+		{
+			name: "every field of a container takes room",
+			spec: v1.TestcrSpec{Containers: slices.Repeat([]v1.Container{{
+				Image: strings.Repeat("i", 1024-len(`{"name":"","image":"","id":"1","imageid":"2","previousid":"3","previousreason":"4","previousexitcode":-2147483648,"kind":"init"},`)),
+				ID:    "1", ImageID: "2", PreviousID: "3", PreviousReason: "4", PreviousExitCode: 1, Kind: "init",
+			}}, 129)},
+			want: counts{containers: 128, truncated: true},
+		},
 		{name: "16 IPs are kept", spec: v1.TestcrSpec{PodIPs: make([]string, 16)}, want: counts{ips: 16}},
+		{name: "the last of 17 IPs of the node is left out", spec: v1.TestcrSpec{HostIPs: make([]string, 17)}, want: counts{truncated: true}},
+		{name: "the last of 17 IPs of networks is left out", spec: v1.TestcrSpec{NetworkIPs: make([]v1.NetworkIP, 17)}, want: counts{truncated: true}},
 		{name: "the last of 17 IPs is left out", spec: v1.TestcrSpec{PodIPs: make([]string, 17)}, want: counts{ips: 16, truncated: true}},
 	}
 	for _, test := range tests {

@@ -13,13 +13,15 @@ func Equal(s, o *v1.TestcrSpec) bool {
 	if s == o {
 		return true
 	}
-	return s.PodKey == o.PodKey && s.PodName == o.PodName && s.PodUID == o.PodUID && s.Namespace == o.Namespace &&
-		s.PodIP == o.PodIP && slices.Equal(s.PodIPs, o.PodIPs) && s.HostIP == o.HostIP &&
+	return s.PodKey == o.PodKey && s.PodName == o.PodName && s.PodUID == o.PodUID && s.NodeUID == o.NodeUID && s.Namespace == o.Namespace &&
+		s.PodIP == o.PodIP && slices.Equal(s.PodIPs, o.PodIPs) && slices.Equal(s.NetworkIPs, o.NetworkIPs) &&
+		s.HostIP == o.HostIP && slices.Equal(s.HostIPs, o.HostIPs) &&
 		s.NodeName == o.NodeName && s.Phase == o.Phase &&
+		s.Status == o.Status && s.ReadyContainers == o.ReadyContainers && s.Restarts == o.Restarts &&
 		s.HostNetwork == o.HostNetwork && s.Ready == o.Ready && s.Terminating == o.Terminating && s.Truncated == o.Truncated &&
 		s.OwnerKind == o.OwnerKind && s.OwnerName == o.OwnerName &&
-		s.WorkloadKind == o.WorkloadKind && s.WorkloadName == o.WorkloadName &&
-		s.ServiceAccount == o.ServiceAccount &&
+		s.WorkloadKind == o.WorkloadKind && s.WorkloadName == o.WorkloadName && s.WorkloadProof == o.WorkloadProof &&
+		s.ServiceAccount == o.ServiceAccount && s.Hostname == o.Hostname && s.Subdomain == o.Subdomain &&
 		s.CreatedAt.Equal(&o.CreatedAt) && s.StartedAt.Equal(&o.StartedAt) &&
 		maps.Equal(s.Labels, o.Labels) && slices.Equal(s.Containers, o.Containers)
 }

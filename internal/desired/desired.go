@@ -3,7 +3,7 @@
 package desired
 
 import (
-	"strings"
+	"cmp"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,24 +44,31 @@ func Spec(pod *corev1.Pod) v1.TestcrSpec {
 		PodKey:         cache.NewObjectName(pod.Namespace, pod.Name).String(),
 		PodName:        pod.Name,
 		PodUID:         string(pod.UID),
+		NodeUID:        nodeUID(pod),
 		Namespace:      pod.Namespace,
 		PodIP:          pod.Status.PodIP,
 		PodIPs:         podIPs(&pod.Status),
+		NetworkIPs:     networkIPs(pod),
 		HostIP:         pod.Status.HostIP,
+		HostIPs:        hostIPs(&pod.Status),
 		NodeName:       pod.Spec.NodeName,
 		Phase:          string(pod.Status.Phase),
 		HostNetwork:    pod.Spec.HostNetwork,
-		Ready:          isReady(&pod.Status),
+		Ready:          hasCondition(pod, corev1.PodReady),
 		Terminating:    pod.DeletionTimestamp != nil,
 		ServiceAccount: pod.Spec.ServiceAccountName,
+		Hostname:       pod.Spec.Hostname,
+		Subdomain:      pod.Spec.Subdomain,
 		CreatedAt:      wholeSeconds(&pod.CreationTimestamp),
 		StartedAt:      wholeSeconds(pod.Status.StartTime),
 		Labels:         pod.Labels,
 		Containers:     containers(pod),
 	}
+	state := stateOf(pod)
+	spec.Status, spec.ReadyContainers, spec.Restarts = state.status, state.readyOf(), state.restarts
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		spec.OwnerKind, spec.OwnerName = owner.Kind, owner.Name
-		spec.WorkloadKind, spec.WorkloadName = workloadOf(owner, pod.Labels)
+		spec.WorkloadKind, spec.WorkloadName, spec.WorkloadProof = workloadOf(owner, pod)
 	}
 	bound(&spec)
 	return spec
@@ -81,13 +88,22 @@ func podIPs(status *corev1.PodStatus) []string {
 	return ips
 }
 
-func isReady(status *corev1.PodStatus) bool {
-	for i := range status.Conditions {
-		if status.Conditions[i].Type == corev1.PodReady {
-			return status.Conditions[i].Status == corev1.ConditionTrue
-		}
+// hostIPs returns nil for a node with one IP, which is status.hostIP.
+func hostIPs(status *corev1.PodStatus) []string {
+	if len(status.HostIPs) < 2 {
+		return nil
 	}
-	return false
+	ips := make([]string, len(status.HostIPs))
+	for i := range status.HostIPs {
+		ips[i] = status.HostIPs[i].IP
+	}
+	return ips
+}
+
+// nodeUID returns the UID by which the kubelet knows a static Pod: the hash of its
+// manifest. It creates the Pod in the API server with this annotation.
+func nodeUID(pod *corev1.Pod) string {
+	return cmp.Or(pod.Annotations[configHash], pod.Annotations[corev1.MirrorPodAnnotationKey])
 }
 
 // wholeSeconds cuts the fraction of a second, because times are stored as RFC 3339
@@ -100,20 +116,6 @@ func wholeSeconds(t *metav1.Time) metav1.Time {
 	return metav1.NewTime(t.Truncate(time.Second))
 }
 
-// workloadOf returns the workload of a Pod: its owner, or the Deployment behind a
-// ReplicaSet. The Deployment controller names a ReplicaSet DEPLOYMENT-HASH and
-// labels its Pods pod-template-hash=HASH.
-func workloadOf(owner *metav1.OwnerReference, podLabels map[string]string) (kind, name string) {
-	if owner.Kind == "ReplicaSet" && strings.HasPrefix(owner.APIVersion, "apps/") {
-		if hash := podLabels["pod-template-hash"]; hash != "" {
-			if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && name != "" {
-				return "Deployment", name
-			}
-		}
-	}
-	return owner.Kind, owner.Name
-}
-
 func containers(pod *corev1.Pod) []v1.Container {
 	n := len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
 	if n == 0 {
@@ -122,26 +124,29 @@ func containers(pod *corev1.Pod) []v1.Container {
 	out := make([]v1.Container, 0, n)
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
-		out = append(out, v1.Container{Name: c.Name, Image: c.Image, ID: idOf(c.Name, pod.Status.ContainerStatuses)})
+		out = append(out, container(c.Name, c.Image, "", pod.Status.ContainerStatuses))
 	}
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		id := idOf(c.Name, pod.Status.InitContainerStatuses)
-		out = append(out, v1.Container{Name: c.Name, Image: c.Image, ID: id, Kind: v1.ContainerInit})
+		out = append(out, container(c.Name, c.Image, v1.ContainerInit, pod.Status.InitContainerStatuses))
 	}
 	for i := range pod.Spec.EphemeralContainers {
 		c := &pod.Spec.EphemeralContainers[i]
-		id := idOf(c.Name, pod.Status.EphemeralContainerStatuses)
-		out = append(out, v1.Container{Name: c.Name, Image: c.Image, ID: id, Kind: v1.ContainerEphemeral})
+		out = append(out, container(c.Name, c.Image, v1.ContainerEphemeral, pod.Status.EphemeralContainerStatuses))
 	}
 	return out
 }
 
-func idOf(name string, statuses []corev1.ContainerStatus) string {
+func container(name, image, kind string, statuses []corev1.ContainerStatus) v1.Container {
+	c := v1.Container{Name: name, Image: image, Kind: kind}
 	for i := range statuses {
-		if statuses[i].Name == name {
-			return statuses[i].ContainerID
+		if status := &statuses[i]; status.Name == name {
+			c.ID, c.ImageID = status.ContainerID, status.ImageID
+			if last := status.LastTerminationState.Terminated; last != nil {
+				c.PreviousID, c.PreviousReason, c.PreviousExitCode = last.ContainerID, last.Reason, last.ExitCode
+			}
+			break
 		}
 	}
-	return ""
+	return c
 }

@@ -22,6 +22,7 @@ import (
 // webPod returns a Pod of a Deployment as Kubernetes makes it, with two regular
 // containers and one of each other kind. No status is at the place of its container.
 func webPod() *corev1.Pod {
+	done := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: "web-5d9f-x2x4z", UID: "u-1",
@@ -47,7 +48,7 @@ func webPod() *corev1.Pod {
 				{Type: corev1.ContainersReady, Status: corev1.ConditionFalse}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
 			},
 			ContainerStatuses:          []corev1.ContainerStatus{{Name: "proxy", ContainerID: "c://b"}, {Name: "main", ContainerID: "c://a"}},
-			InitContainerStatuses:      []corev1.ContainerStatus{{Name: "migrate", ContainerID: "c://d"}, {Name: "fetch", ContainerID: "c://c"}},
+			InitContainerStatuses:      []corev1.ContainerStatus{{Name: "migrate", ContainerID: "c://d", State: done}, {Name: "fetch", ContainerID: "c://c", State: done}},
 			EphemeralContainerStatuses: []corev1.ContainerStatus{{Name: "dump", ContainerID: "c://f"}, {Name: "shell", ContainerID: "c://e"}},
 		},
 	}
@@ -58,7 +59,8 @@ func webSpec() v1.TestcrSpec {
 		PodKey: "shop/web-5d9f-x2x4z", PodName: "web-5d9f-x2x4z", PodUID: "u-1", Namespace: "shop",
 		PodIP: "10.0.0.7", PodIPs: []string{"10.0.0.7", "fd00::7"}, HostIP: "192.0.2.1", NodeName: "node-1", Phase: "Running",
 		HostNetwork: true, Ready: true,
-		OwnerKind: "ReplicaSet", OwnerName: "web-5d9f", WorkloadKind: "Deployment", WorkloadName: "web", ServiceAccount: "web",
+		OwnerKind: "ReplicaSet", OwnerName: "web-5d9f", WorkloadKind: "Deployment", WorkloadName: "web", WorkloadProof: "label", ServiceAccount: "web",
+		Status: "Running", ReadyContainers: "0/2",
 		CreatedAt: metav1.Unix(1_700_000_000, 0), StartedAt: metav1.Unix(1_700_000_005, 0),
 		Labels: map[string]string{"app": "web", "pod-template-hash": "5d9f"},
 		Containers: []v1.Container{
@@ -90,7 +92,7 @@ func TestSpec(t *testing.T) {
 			name:   "an owner that is no controller does not count",
 			change: func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil },
 			wantAfter: func(s *v1.TestcrSpec) {
-				s.OwnerKind, s.OwnerName, s.WorkloadKind, s.WorkloadName = "", "", "", ""
+				s.OwnerKind, s.OwnerName, s.WorkloadKind, s.WorkloadName, s.WorkloadProof = "", "", "", "", ""
 			},
 		},
 		{
@@ -133,7 +135,7 @@ func TestSpec(t *testing.T) {
 		{
 			name:      "the deletion has been asked for",
 			change:    func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Unix(9, 0)) },
-			wantAfter: func(s *v1.TestcrSpec) { s.Terminating = true },
+			wantAfter: func(s *v1.TestcrSpec) { s.Terminating, s.Status = true, "Terminating" },
 		},
 		{
 			name:      "a container without a status has no ID",
@@ -149,14 +151,57 @@ func TestSpec(t *testing.T) {
 				for i := range 4 {
 					s.Containers[i].ID = ""
 				}
+				s.Status = "Init:0/2"
 			},
+		},
+		{
+			name: "an end before the last restart",
+			change: func(p *corev1.Pod) {
+				p.Status.ContainerStatuses[0].ImageID = "envoy@sha256:00"
+				p.Status.ContainerStatuses[0].RestartCount = 3
+				p.Status.ContainerStatuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{
+					ContainerID: "c://old", Reason: "OOMKilled", ExitCode: 137,
+				}
+			},
+			wantAfter: func(s *v1.TestcrSpec) {
+				c := &s.Containers[1]
+				c.ImageID, c.PreviousID, c.PreviousReason, c.PreviousExitCode = "envoy@sha256:00", "c://old", "OOMKilled", 137
+				s.Restarts = 3
+			},
+		},
+		{
+			name: "a static Pod",
+			change: func(p *corev1.Pod) {
+				p.Annotations = map[string]string{"kubernetes.io/config.hash": "h", "kubernetes.io/config.mirror": "m"}
+			},
+			wantAfter: func(s *v1.TestcrSpec) { s.NodeUID = "h" },
+		},
+		{
+			name:      "a static Pod of which only the mirror is known",
+			change:    func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.mirror": "m"} },
+			wantAfter: func(s *v1.TestcrSpec) { s.NodeUID = "m" },
+		},
+		{
+			name:      "a node with one IP",
+			change:    func(p *corev1.Pod) { p.Status.HostIPs = []corev1.HostIP{{IP: "192.0.2.1"}} },
+			wantAfter: func(*v1.TestcrSpec) {},
+		},
+		{
+			name:      "a node with two IPs",
+			change:    func(p *corev1.Pod) { p.Status.HostIPs = []corev1.HostIP{{IP: "192.0.2.1"}, {IP: "fd00::1"}} },
+			wantAfter: func(s *v1.TestcrSpec) { s.HostIPs = []string{"192.0.2.1", "fd00::1"} },
+		},
+		{
+			name:      "a name in the DNS",
+			change:    func(p *corev1.Pod) { p.Spec.Hostname, p.Spec.Subdomain = "web-0", "web" },
+			wantAfter: func(s *v1.TestcrSpec) { s.Hostname, s.Subdomain = "web-0", "web" },
 		},
 		{
 			name: "no containers",
 			change: func(p *corev1.Pod) {
 				p.Spec.Containers, p.Spec.InitContainers, p.Spec.EphemeralContainers = nil, nil, nil
 			},
-			wantAfter: func(s *v1.TestcrSpec) { s.Containers = nil },
+			wantAfter: func(s *v1.TestcrSpec) { s.Containers, s.ReadyContainers = nil, "" },
 		},
 	}
 	for _, test := range tests {
@@ -172,52 +217,87 @@ func TestSpec(t *testing.T) {
 }
 
 func TestWorkloadOf(t *testing.T) {
+	replicaSet := func(name string) metav1.OwnerReference {
+		return metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: name}
+	}
+	job := func(name string) metav1.OwnerReference {
+		return metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: name}
+	}
+	scheduled := time.Unix(29_933_000*60, 0) // as the name of the Jobs below says
+	type workload struct{ kind, name, proof string }
 	tests := []struct {
-		name               string
-		owner              metav1.OwnerReference
-		labels             map[string]string
-		wantKind, wantName string
+		name    string
+		owner   metav1.OwnerReference
+		labels  map[string]string
+		created time.Time
+		want    workload
 	}{
 		{
-			name:  "a ReplicaSet with the hash of the Pod belongs to a Deployment",
-			owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9f"}, labels: map[string]string{"pod-template-hash": "5d9f"},
-			wantKind: "Deployment", wantName: "web",
+			name: "Deployment", owner: replicaSet("web-5d9f"), labels: map[string]string{"pod-template-hash": "5d9f"},
+			want: workload{"Deployment", "web", "label"},
 		},
 		{
-			name:  "a ReplicaSet of another hash is the workload",
-			owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9f"}, labels: map[string]string{"pod-template-hash": "aaaa"},
-			wantKind: "ReplicaSet", wantName: "web-5d9f",
+			name: "hash of another ReplicaSet", owner: replicaSet("web-5d9f"), labels: map[string]string{"pod-template-hash": "aaaa"},
+			want: workload{"ReplicaSet", "web-5d9f", "owner"},
+		},
+		{name: "no hash", owner: replicaSet("web-"), want: workload{"ReplicaSet", "web-", "owner"}},
+		{
+			name: "nothing but a hash", owner: replicaSet("-5d9f"), labels: map[string]string{"pod-template-hash": "5d9f"},
+			want: workload{"ReplicaSet", "-5d9f", "owner"},
 		},
 		{
-			name:     "a ReplicaSet without a hash is the workload",
-			owner:    metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-"},
-			wantKind: "ReplicaSet", wantName: "web-",
+			name: "ReplicaSet of another group", owner: metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "ReplicaSet", Name: "web-5d9f"},
+			labels: map[string]string{"pod-template-hash": "5d9f"}, want: workload{"ReplicaSet", "web-5d9f", "owner"},
 		},
 		{
-			name:  "a ReplicaSet that is nothing but a hash is the workload",
-			owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "-5d9f"}, labels: map[string]string{"pod-template-hash": "5d9f"},
-			wantKind: "ReplicaSet", wantName: "-5d9f",
+			name: "another kind", owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "web-5d9f"},
+			labels: map[string]string{"pod-template-hash": "5d9f"}, want: workload{"DaemonSet", "web-5d9f", "owner"},
 		},
 		{
-			name:  "a ReplicaSet of another group is the workload",
-			owner: metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "ReplicaSet", Name: "web-5d9f"}, labels: map[string]string{"pod-template-hash": "5d9f"},
-			wantKind: "ReplicaSet", wantName: "web-5d9f",
+			name: "Argo Rollout", owner: replicaSet("web-5d9f"), labels: map[string]string{"rollouts-pod-template-hash": "5d9f"},
+			want: workload{"Rollout", "web", "label"},
 		},
 		{
-			name:  "another kind with the hash of the Pod is the workload",
-			owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "web-5d9f"}, labels: map[string]string{"pod-template-hash": "5d9f"},
-			wantKind: "DaemonSet", wantName: "web-5d9f",
+			name: "DeploymentConfig", owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Name: "web-12"},
+			labels: map[string]string{"deploymentconfig": "web"}, want: workload{"DeploymentConfig", "web", "label"},
 		},
 		{
-			name:     "a StatefulSet is the workload",
-			owner:    metav1.OwnerReference{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db"},
-			wantKind: "StatefulSet", wantName: "db",
+			name: "ReplicationController of a person", owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Name: "web-12"},
+			want: workload{"ReplicationController", "web-12", "owner"},
+		},
+		{
+			name: "ReplicationController that is no version of its label", owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Name: "web-b"},
+			labels: map[string]string{"deploymentconfig": "web"}, want: workload{"ReplicationController", "web-b", "owner"},
+		},
+		{name: "CronJob", owner: job("backup-29933000"), created: scheduled.Add(2 * time.Second), want: workload{"CronJob", "backup", "name"}},
+		{name: "CronJob with a dash", owner: job("nightly-backup-29933000"), created: scheduled, want: workload{"CronJob", "nightly-backup", "name"}},
+		{name: "CronJob, clock behind", owner: job("backup-29933000"), created: scheduled.Add(-time.Minute), want: workload{"CronJob", "backup", "name"}},
+		{name: "CronJob, a late try", owner: job("backup-29933000"), created: scheduled.Add(24 * time.Hour), want: workload{"CronJob", "backup", "name"}},
+		{name: "before its time", owner: job("backup-29933000"), created: scheduled.Add(-61 * time.Second), want: workload{"Job", "backup-29933000", "owner"}},
+		{name: "a day after its time", owner: job("backup-29933000"), created: scheduled.Add(24*time.Hour + time.Second), want: workload{"Job", "backup-29933000", "owner"}},
+		{name: "date in the name of a Job", owner: job("report-20260512"), created: scheduled, want: workload{"Job", "report-20260512", "owner"}},
+		{name: "number alone", owner: job("-29933000"), created: scheduled, want: workload{"Job", "-29933000", "owner"}},
+		{name: "number that is too large", owner: job("backup-29933000000000000000"), created: scheduled, want: workload{"Job", "backup-29933000000000000000", "owner"}},
+		{name: "letters at the end", owner: job("backup-x9933000"), created: scheduled, want: workload{"Job", "backup-x9933000", "owner"}},
+		{
+			name: "Job of another group", owner: metav1.OwnerReference{APIVersion: "batch.volcano.sh/v1alpha1", Kind: "Job", Name: "backup-29933000"}, created: scheduled,
+			want: workload{"Job", "backup-29933000", "owner"},
+		},
+		{
+			name: "StatefulSet", owner: metav1.OwnerReference{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db"},
+			want: workload{"StatefulSet", "db", "owner"},
+		},
+		{
+			name: "kind of an operator", owner: metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "Cluster", Name: "db"},
+			want: workload{"Cluster", "db", "owner"},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if kind, name := workloadOf(&test.owner, test.labels); kind != test.wantKind || name != test.wantName {
-				t.Errorf("workload is %s %s, want %s %s", kind, name, test.wantKind, test.wantName)
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: test.labels, CreationTimestamp: metav1.NewTime(test.created)}}
+			kind, name, proof := workloadOf(&test.owner, pod)
+			if got := (workload{kind, name, proof}); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
 	}

@@ -6,8 +6,8 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 )
 
-// The bounds of a Testcr's labels, whatever the status of its Pod holds. A Pod has
-// one IP of each family.
+// The bounds of a Testcr's labels, whatever the status and the annotations of its Pod
+// hold: IPs of each kind, and containers. A Pod has one IP of each family.
 const (
 	maxIPLabels = 8
 	maxIDLabels = 64
@@ -25,19 +25,42 @@ func Labels(spec *v1.TestcrSpec) map[string]string {
 	if spec.Truncated {
 		labels[v1.LabelMore] = "true"
 	}
-	for i, ip := range spec.PodIPs {
-		if addr, err := netip.ParseAddr(ip); err == nil && i < maxIPLabels {
-			labels[v1.LabelIP(addr)] = ""
+	add := func(key string, ok bool) {
+		if ok {
+			labels[key] = ""
 		} else {
 			labels[v1.LabelMore] = "true"
 		}
 	}
+	addIP := func(labelFor func(netip.Addr) string, ip string, hasRoom bool) {
+		addr, err := netip.ParseAddr(ip)
+		if err != nil {
+			add("", false)
+			return
+		}
+		add(labelFor(addr), hasRoom)
+	}
+	for i, ip := range spec.PodIPs {
+		addIP(v1.LabelIP, ip, i < maxIPLabels)
+	}
+	for i := range spec.NetworkIPs {
+		addIP(v1.LabelIP, spec.NetworkIPs[i].IP, i < maxIPLabels)
+	}
+	for i, ip := range spec.HostIPs {
+		if ip != spec.HostIP {
+			addIP(v1.LabelHostIP, ip, i < maxIPLabels)
+		}
+	}
+	if spec.NodeUID != "" {
+		add(v1.LabelNodeUID(spec.NodeUID))
+	}
 	for i := range spec.Containers {
-		id := spec.Containers[i].ID
-		if key, ok := v1.LabelContainer(id); ok && i < maxIDLabels {
-			labels[key] = ""
-		} else if id != "" {
-			labels[v1.LabelMore] = "true"
+		c := &spec.Containers[i]
+		for _, id := range []string{c.ID, c.PreviousID} {
+			if id != "" {
+				key, ok := v1.LabelContainer(id)
+				add(key, ok && i < maxIDLabels)
+			}
 		}
 	}
 	return labels

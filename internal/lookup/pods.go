@@ -244,6 +244,7 @@ func parsePaging(q *index.Query, params url.Values) error {
 type cursor struct {
 	PodKey       string      `json:"k"`
 	Phase        string      `json:"p,omitempty"`
+	Status       string      `json:"s,omitempty"`
 	Terminating  bool        `json:"t,omitempty"`
 	PodIP        string      `json:"i,omitempty"`
 	NodeName     string      `json:"n,omitempty"`
@@ -266,7 +267,7 @@ func ordered(s string) string {
 // Pod, so that the next page is right even if that Pod was deleted or changed.
 func token(s *v1.TestcrSpec) string {
 	text, err := json.Marshal(cursor{
-		s.PodKey, ordered(s.Phase), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
+		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
 	})
 	if err != nil { // a time that is not in RFC 3339: no Testcr contains one
 		return ""
@@ -282,7 +283,7 @@ func parseToken(s string) (*v1.TestcrSpec, error) {
 	}
 	namespace, _, _ := strings.Cut(c.PodKey, "/")
 	return &v1.TestcrSpec{
-		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Terminating: c.Terminating, PodIP: c.PodIP,
+		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Status: c.Status, Terminating: c.Terminating, PodIP: c.PodIP,
 		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt,
 	}, nil
 }
@@ -298,6 +299,9 @@ var orders = map[string]func(a, b *v1.TestcrSpec) int{
 	},
 	"phase": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(strings.Compare(ordered(a.Phase), ordered(b.Phase)), byKey(a, b))
+	},
+	"status": func(a, b *v1.TestcrSpec) int {
+		return cmp.Or(strings.Compare(ordered(a.Status), ordered(b.Status)), byKey(a, b))
 	},
 	"workload": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(strings.Compare(ordered(a.WorkloadName), ordered(b.WorkloadName)), byKey(a, b))

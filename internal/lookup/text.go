@@ -78,10 +78,10 @@ func cellOf(value string) string {
 
 func table(out *bytes.Buffer, testcrs []*v1.TestcrSpec) {
 	w := columns(out)
-	fmt.Fprintln(w, "POD\tIP\tNODE\tPHASE\tAGE\tWORKLOAD\tUID\tNOTE")
+	fmt.Fprintln(w, "POD\tIP\tNODE\tSTATUS\tREADY\tRESTARTS\tAGE\tWORKLOAD\tUID\tNOTE")
 	for _, t := range testcrs {
 		p := podOf(t)
-		row := []string{p.PodKey, strings.Join(p.PodIPs, ","), p.NodeName, p.Phase, p.age(), p.workload(), p.PodUID, p.Note}
+		row := []string{p.PodKey, strings.Join(p.PodIPs, ","), p.NodeName, p.Status, p.ReadyContainers, fmt.Sprint(p.Restarts), p.age(), p.workload(), p.PodUID, p.Note}
 		for i := range row {
 			row[i] = cellOf(row[i])
 		}
@@ -116,16 +116,27 @@ func (o onePod) text(out *bytes.Buffer) {
 	row("pod", p.PodKey)
 	row("note", p.Note)
 	row("uid", p.PodUID)
+	row("uid on its node", p.NodeUID)
 	row("ips", strings.Join(p.PodIPs, ", "))
+	for _, n := range p.NetworkIPs {
+		row("network ip", strings.TrimSpace(n.IP+" "+n.Network))
+	}
 	row("node", p.NodeName)
 	row("host ip", p.HostIP)
+	row("host ips", strings.Join(p.HostIPs, ", "))
+	row("status", p.Status)
 	row("phase", p.Phase)
-	row("ready", fmt.Sprint(p.Ready))
+	row("ready", strings.TrimSpace(fmt.Sprint(p.Ready)+" "+p.ReadyContainers))
+	row("restarts", fmt.Sprint(p.Restarts))
 	row("workload", p.workload())
+	row("host name", strings.TrimSuffix(p.Hostname+"."+p.Subdomain, "."))
 	row("service account", p.ServiceAccount)
 	row("age", p.age())
 	for _, c := range p.Containers {
 		row(strings.TrimSpace(c.Kind+" container"), strings.TrimSpace(c.Name+" "+c.Image+" "+c.ID))
+		if c.PreviousID != "" {
+			row("  before its restart", fmt.Sprintf("%s %s (%d)", c.PreviousID, c.PreviousReason, c.PreviousExitCode))
+		}
 	}
 	row("testcr", p.Testcr)
 	_ = w.Flush()

@@ -86,13 +86,36 @@ func bigPod(text string, containers int) *corev1.Pod {
 	return pod
 }
 
+// ips returns n IPs.
+func ips(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("10.8.0.%d", i)
+	}
+	return out
+}
+
+func randomState(source *rand.Rand, one func(...string) string) corev1.ContainerState {
+	switch source.IntN(4) {
+	case 0:
+		return corev1.ContainerState{}
+	case 1:
+		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: one("", "PodInitializing", "CrashLoopBackOff", "w\xff")}}
+	case 2:
+		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	}
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		Reason: one("", "", "Completed", "Error"), ExitCode: source.Int32N(2), Signal: source.Int32N(2),
+	}}
+}
+
 // randomPod returns a Pod of values that an API server accepts, most of them odd.
 func randomPod(source *rand.Rand) *corev1.Pod {
 	one := func(of ...string) string { return of[source.IntN(len(of))] }
 	yes := source.IntN(2) == 0
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: one("a", "b-c"), Name: one("x", "web-5d9f-abcde"), UID: types.UID(one("u1", "u2")),
-		Labels: map[string]string{"pod-template-hash": one("", "5d9f"), "app": one("", "web")},
+		Labels: map[string]string{"pod-template-hash": one("", "5d9f"), "app": one("", "web"), "rollouts-pod-template-hash": one("", "5d9f"), "deploymentconfig": one("", "web")},
 	}}
 	times := []*metav1.Time{nil, {}, {Time: time.Unix(1_700_000_000, 999)}, {Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	if t := times[source.IntN(len(times))]; t != nil {
@@ -102,10 +125,24 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 	for range source.IntN(3) {
 		controls := source.IntN(2) == 0
 		pod.OwnerReferences = append(pod.OwnerReferences, metav1.OwnerReference{
-			APIVersion: one("apps/v1", "apps", "example.com/v1"), Kind: one("ReplicaSet", "Job"), Controller: &controls,
-			Name: one("web-5d9f", "-5d9f", "web", "w\xfe\xff", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
+			APIVersion: one("apps/v1", "apps", "example.com/v1", "batch/v1", "v1"), Kind: one("ReplicaSet", "Job", "ReplicationController"), Controller: &controls,
+			Name: one("web-28333333", "web-28333334", "web-28331893", "web-28331892", "web-1", "-28333333", "web-99999999999", "web-2833x333", "web-5d9f", "-5d9f", "web", "w\xfe\xff", "web-5d9f-5d9f", "system:node", ".x", strings.Repeat("l", 63), strings.Repeat("l", 51)+"-"+strings.Repeat("m", 20)),
 		})
 	}
+	pod.Annotations = map[string]string{
+		"kubernetes.io/config.hash":   one("", "0123456789ABCDEF0123456789abcdef", "12345678-1234-1234-1234-123456789012", "no UID", "\xff"),
+		"kubernetes.io/config.mirror": one("", "fedcba9876543210fedcba9876543210"),
+		"k8s.v1.cni.cncf.io/network-status": one("", "[", "{}", `[{"name":"a/b","ips":["10.0.0.1","10.9.0.1","fd00::9","no IP"]},{"NAME":"c","ips":["10.9.0.1"]}]`,
+			`[{"ips":["`+strings.Join(ips(20), `","`)+`"]}]`, `[{"name":"`+strings.Repeat("n", 70_000)+`","ips":["10.9.0.2"]}]`, `[{"ips":"10.9.0.3"}]`),
+		"k8s.v1.cni.cncf.io/networks-status": one("", `[{"name":"old","ips":["10.9.0.4"]}]`, `[{"name":"`+strings.Repeat("n", 3000)+`","ips":["10.9.0.2"]}]`),
+		"k8s.ovn.org/pod-networks": one("", `{"z":{"ip_addresses":["10.9.1.1/24","fd00::91/64"],"ip_address":"10.9.1.1/24"},"default":{"ip_address":"10.9.1.2/24"}}`, `{"a":1}`,
+			`{"a":{"ip_addresses":["::ffff:10.9.0.1/24","fe80::1%eth0"]}}`),
+	}
+	pod.Spec.Hostname, pod.Spec.Subdomain = one("", "x", "\xff"), one("", "web")
+	for range source.IntN(4) * source.IntN(7) {
+		pod.Status.HostIPs = append(pod.Status.HostIPs, corev1.HostIP{IP: one("192.0.2.1", "fd00::1", "no IP", "")})
+	}
+	pod.Status.Reason = one("", "", "Evicted", "NodeLost", "r\xff")
 	pod.Spec.NodeName, pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = one("", "n"), yes, one("", "sa")
 	pod.Status.Phase, pod.Status.HostIP = corev1.PodPhase(one("", "Running", "Run\xffning")), one("", "192.0.2.1", "\xc3(")
 	for range source.IntN(20) {
@@ -115,7 +152,8 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 	pod.Status.PodIP = one("", "10.0.0.1")
 	for range source.IntN(3) {
 		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
-			Type: corev1.PodConditionType(one("Ready", "Initialized")), Status: corev1.ConditionStatus(one("True", "False", "Unknown")),
+			Type: corev1.PodConditionType(one("Ready", "Initialized", "PodScheduled")), Status: corev1.ConditionStatus(one("True", "False", "Unknown")),
+			Reason: one("", "SchedulingGated"),
 		})
 	}
 	names := func() string { return one("c1", "c2", "c3") }
@@ -123,17 +161,34 @@ func randomPod(source *rand.Rand) *corev1.Pod {
 	id := func() string {
 		return one("", "docker://", "short", "containerd://4F5CA3B2D1E0ff", "4f5ca3b2d1e0", "a://b://4f5ca3b2d1e0", "cri-o://4f5ca3b2d1eg", "c://4f5ca3b2d1e0\xff", "\xff4f5ca3b2d1e0", fmt.Sprintf("c://%016x", source.Uint64()))
 	}
+	status := func() corev1.ContainerStatus {
+		s := corev1.ContainerStatus{
+			Name: names(), ContainerID: id(), ImageID: one("", "docker.io/library/i@sha256:00", "\xff"), Ready: source.IntN(2) == 0,
+			RestartCount: source.Int32N(3), State: randomState(source, one),
+		}
+		if source.IntN(2) == 0 {
+			s.Started = new(source.IntN(2) == 0)
+		}
+		if end := randomState(source, one).Terminated; end != nil {
+			end.ContainerID = id()
+			s.LastTerminationState.Terminated = end
+		}
+		return s
+	}
 	for range source.IntN(4) * source.IntN(4) * source.IntN(10) {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: names(), Image: image()})
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status())
 	}
 	for range source.IntN(3) {
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: names(), Image: image()})
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+		if source.IntN(2) == 0 {
+			pod.Spec.InitContainers[len(pod.Spec.InitContainers)-1].RestartPolicy = new(corev1.ContainerRestartPolicy(one("Always", "Never")))
+		}
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status())
 		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: names(), Image: image()},
 		})
-		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: names(), ContainerID: id()})
+		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, status())
 	}
 	return pod
 }

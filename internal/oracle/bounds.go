@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of a Testcr, as in the README's section "Bounds". All but maxPodIPs
+// The bounds of a Testcr, as in the README's section "Bounds". All but maxIPs
 // are bytes.
 const (
 	maxString = 2048
 	marker    = "...(cut)"
 	maxLabels = 64 * 1024
 	maxLists  = 128 * 1024 // labels and containers
-	maxPodIPs = 16
+	maxIPs    = 16         // of each list
 )
 
 // String returns s as a Testcr contains it, and whether it is cut: bytes that are
@@ -47,8 +47,10 @@ func toUTF8(s string) string {
 // that have no room, and sets truncated if it did.
 func applyBounds(spec map[string]any) {
 	truncated := boundStrings(spec)
-	if ips := spec["podips"].([]any); len(ips) > maxPodIPs {
-		spec["podips"], truncated = ips[:maxPodIPs], true
+	for _, name := range []string{"podips", "hostips", "networkips"} {
+		if ips := spec[name].([]any); len(ips) > maxIPs {
+			spec[name], truncated = ips[:maxIPs], true
+		}
 	}
 	labels, used, cut := boundLabels(spec["labels"].(map[string]any))
 	spec["labels"], truncated = labels, truncated || cut
@@ -109,8 +111,16 @@ func countFitting(containers []any, used int) int {
 	for n, item := range containers {
 		used += len(`{},`) - len(`,`)
 		for name, value := range item.(map[string]any) {
-			text, _ := value.(string)
-			used += jsonBytes(name) + jsonBytes(text) + len(`"":"",`)
+			switch v := value.(type) {
+			case string:
+				if v != "" || name == "name" {
+					used += len(name) + jsonBytes(v) + len(`"":"",`)
+				}
+			case int64:
+				if v != 0 {
+					used += len(name) + len(`"":-2147483648,`)
+				}
+			}
 		}
 		if used > maxLists {
 			return n

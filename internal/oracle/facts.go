@@ -129,6 +129,7 @@ func (s *Stored) IsEmptied() bool {
 		pod.Namespace, pod.Name, _ = strings.Cut(s.PodKey(), "/")
 	}
 	want := FactsFor(&pod)
+	delete(want.Spec, "status")
 	if pod.Name == "" {
 		delete(want.Spec, "podkey") // it would be "/"
 	}

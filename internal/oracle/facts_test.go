@@ -47,8 +47,8 @@ func TestFactsFor(t *testing.T) {
 		Spec: map[string]any{
 			"podkey": "shop/cart-58f5-x", "podname": "cart-58f5-x", "poduid": "u", "namespace": "shop",
 			"podip": "10.0.0.1", "podips": []any{"10.0.0.1", "FD00:0::1", "::1", "junk"}, "hostip": "192.0.2.1",
-			"nodename": "node-1", "phase": "Running", "hostnetwork": true, "ready": true, "terminating": true,
-			"ownerkind": "ReplicaSet", "ownername": "cart-58f5", "workloadkind": "Deployment", "workloadname": "cart",
+			"nodename": "node-1", "phase": "Running", "status": "Terminating", "readycontainers": "0/1", "hostnetwork": true, "ready": true, "terminating": true,
+			"ownerkind": "ReplicaSet", "ownername": "cart-58f5", "workloadkind": "Deployment", "workloadname": "cart", "workloadproof": "label",
 			"serviceaccount": "default", "createdat": "2026-01-02T02:04:05Z", "startedat": "2026-01-02T02:04:05Z",
 			"labels": map[string]any{"app": "cart", "empty": "", "pod-template-hash": "58f5"},
 			"containers": []any{

@@ -1,7 +1,7 @@
 package oracle
 
 import (
-	"strings"
+	"reflect"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,20 +29,29 @@ var fields = []field{
 	{name: "podkey", is: is[string], value: func(p *corev1.Pod) any { return PodKey(p) }},
 	{name: "podname", is: is[string], value: func(p *corev1.Pod) any { return p.Name }},
 	{name: "poduid", is: is[string], value: func(p *corev1.Pod) any { return string(p.UID) }},
+	{name: "nodeuid", is: is[string], value: func(p *corev1.Pod) any { return nodeUID(p) }},
 	{name: "podip", is: is[string], value: func(p *corev1.Pod) any { return p.Status.PodIP }},
 	{name: "podips", is: isListOf(is[string]), value: func(p *corev1.Pod) any { return podIPs(&p.Status) }},
+	{name: "networkips", is: isListOf(isObjectOf(map[string]func(any) bool{"ip": is[string], "network": is[string]})), value: func(p *corev1.Pod) any { return networkIPs(p) }},
 	{name: "namespace", is: is[string], value: func(p *corev1.Pod) any { return p.Namespace }},
 	{name: "nodename", is: is[string], value: func(p *corev1.Pod) any { return p.Spec.NodeName }},
 	{name: "hostip", is: is[string], value: func(p *corev1.Pod) any { return p.Status.HostIP }},
+	{name: "hostips", is: isListOf(is[string]), value: func(p *corev1.Pod) any { return hostIPs(&p.Status) }},
 	{name: "phase", is: is[string], value: func(p *corev1.Pod) any { return string(p.Status.Phase) }},
+	{name: "status", is: is[string], value: func(p *corev1.Pod) any { return columnsOf(p).status }},
+	{name: "readycontainers", is: is[string], value: func(p *corev1.Pod) any { return columnsOf(p).ready }},
+	{name: "restarts", is: is[int64], omitZero: true, value: func(p *corev1.Pod) any { return columnsOf(p).restarts }},
 	{name: "hostnetwork", is: is[bool], value: func(p *corev1.Pod) any { return p.Spec.HostNetwork }},
 	{name: "ready", is: is[bool], value: func(p *corev1.Pod) any { return isReady(&p.Status) }},
 	{name: "terminating", is: is[bool], value: func(p *corev1.Pod) any { return p.DeletionTimestamp != nil }},
 	{name: "ownerkind", is: is[string], value: func(p *corev1.Pod) any { return controllerOf(p).Kind }},
 	{name: "ownername", is: is[string], value: func(p *corev1.Pod) any { return controllerOf(p).Name }},
-	{name: "workloadkind", is: is[string], value: func(p *corev1.Pod) any { return workloadOf(p).Kind }},
-	{name: "workloadname", is: is[string], value: func(p *corev1.Pod) any { return workloadOf(p).Name }},
+	{name: "workloadkind", is: is[string], value: func(p *corev1.Pod) any { return workloadOf(p).kind }},
+	{name: "workloadname", is: is[string], value: func(p *corev1.Pod) any { return workloadOf(p).name }},
+	{name: "workloadproof", is: is[string], value: func(p *corev1.Pod) any { return workloadOf(p).proof }},
 	{name: "serviceaccount", is: is[string], value: func(p *corev1.Pod) any { return p.Spec.ServiceAccountName }},
+	{name: "hostname", is: is[string], value: func(p *corev1.Pod) any { return p.Spec.Hostname }},
+	{name: "subdomain", is: is[string], value: func(p *corev1.Pod) any { return p.Spec.Subdomain }},
 	{name: "createdat", is: isTime, canonical: inUTC, value: func(p *corev1.Pod) any { return timestamp(&p.CreationTimestamp) }},
 	{name: "startedat", is: isTime, canonical: inUTC, value: func(p *corev1.Pod) any { return timestamp(p.Status.StartTime) }},
 	{name: "labels", is: isMapOf(is[string]), value: func(p *corev1.Pod) any { return labelMap(p.Labels) }},
@@ -58,17 +67,30 @@ type container struct {
 	status corev1.ContainerStatus
 }
 
+// previous returns the end of the container before its last restart, or the zero value.
+func (c *container) previous() corev1.ContainerStateTerminated {
+	if end := c.status.LastTerminationState.Terminated; end != nil {
+		return *end
+	}
+	return corev1.ContainerStateTerminated{}
+}
+
 // containerField is one field of an item of spec.containers.
 type containerField struct {
-	name  string
-	is    func(any) bool
-	value func(*container) any // as that of field
+	name     string
+	is       func(any) bool
+	value    func(*container) any // as that of field, as is omitZero
+	omitZero bool
 }
 
 var containerFields = []containerField{
 	{name: "name", is: is[string], value: func(c *container) any { return c.spec.Name }},
 	{name: "image", is: is[string], value: func(c *container) any { return c.spec.Image }},
 	{name: "id", is: is[string], value: func(c *container) any { return c.status.ContainerID }},
+	{name: "imageid", is: is[string], value: func(c *container) any { return c.status.ImageID }},
+	{name: "previousid", is: is[string], value: func(c *container) any { return c.previous().ContainerID }},
+	{name: "previousreason", is: is[string], value: func(c *container) any { return c.previous().Reason }},
+	{name: "previousexitcode", is: is[int64], value: func(c *container) any { return int64(c.previous().ExitCode) }, omitZero: true},
 	{name: "kind", is: is[string], value: func(c *container) any { return c.kind }},
 }
 
@@ -105,21 +127,6 @@ func controllerOf(pod *corev1.Pod) metav1.OwnerReference {
 		}
 	}
 	return metav1.OwnerReference{}
-}
-
-// workloadOf returns the Deployment behind a ReplicaSet, and otherwise the
-// controller. A Deployment names its ReplicaSets NAME-HASH and labels their Pods
-// with HASH.
-func workloadOf(pod *corev1.Pod) metav1.OwnerReference {
-	owner := controllerOf(pod)
-	hash := pod.Labels["pod-template-hash"]
-	if owner.Kind != "ReplicaSet" || !strings.HasPrefix(owner.APIVersion, "apps/") || hash == "" {
-		return owner
-	}
-	if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && name != "" {
-		owner.Kind, owner.Name = "Deployment", name
-	}
-	return owner
 }
 
 // timestamp returns RFC 3339 in whole seconds, or "" for no time and for a year
@@ -164,7 +171,9 @@ func containersOf(pod *corev1.Pod) []any {
 		}
 		object := make(map[string]any, len(containerFields))
 		for _, f := range containerFields {
-			object[f.name] = f.value(&c)
+			if value := f.value(&c); !f.omitZero || !reflect.ValueOf(value).IsZero() {
+				object[f.name] = value
+			}
 		}
 		out = append(out, object)
 	}
@@ -214,14 +223,22 @@ func isMapOf(isItem func(any) bool) func(any) bool {
 	}
 }
 
-func isContainer(value any) bool {
-	object, ok := value.(map[string]any)
-	known := 0
-	for _, f := range containerFields {
-		if item, there := object[f.name]; there {
-			known++
-			ok = ok && f.is(item)
+// isObjectOf returns a function that accepts objects of these fields.
+func isObjectOf(fields map[string]func(any) bool) func(any) bool {
+	return func(value any) bool {
+		object, ok := value.(map[string]any)
+		for name, item := range object {
+			is, known := fields[name]
+			ok = ok && known && is(item)
 		}
+		return ok
 	}
-	return ok && known == len(object)
+}
+
+func isContainer(value any) bool {
+	types := make(map[string]func(any) bool, len(containerFields))
+	for _, f := range containerFields {
+		types[f.name] = f.is
+	}
+	return isObjectOf(types)(value)
 }

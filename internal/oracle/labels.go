@@ -24,6 +24,10 @@ const (
 	LabelPrefixIP = "ip." + prefix
 	LabelPrefixID = "cid." + prefix
 
+	// The IPs of a node but its first, and the UID by which it knows a static Pod.
+	labelPrefixHostIP  = "hostip." + prefix
+	labelPrefixNodeUID = "uid." + prefix
+
 	prefix = "stable.example.com/"
 )
 
@@ -37,7 +41,8 @@ const (
 // that the Pod does not call for.
 func isOwnLabel(key string) bool {
 	return key == LabelManagedBy || strings.HasPrefix(key, prefix) ||
-		strings.HasPrefix(key, LabelPrefixIP) || strings.HasPrefix(key, LabelPrefixID)
+		strings.HasPrefix(key, LabelPrefixIP) || strings.HasPrefix(key, LabelPrefixID) ||
+		strings.HasPrefix(key, labelPrefixHostIP) || strings.HasPrefix(key, labelPrefixNodeUID)
 }
 
 // labelsFor returns the labels of a Testcr with this spec.
@@ -59,19 +64,34 @@ func labelsFor(spec map[string]any) map[string]string {
 	}
 	ips, _ := spec["podips"].([]any)
 	for i := range ips {
-		add(ipLabel(ips[i].(string)), i < labelledIPs)
+		add(ipLabel(LabelPrefixIP, ips[i].(string)), i < labelledIPs)
+	}
+	networks, _ := spec["networkips"].([]any)
+	for i := range networks {
+		add(ipLabel(LabelPrefixIP, networks[i].(map[string]any)["ip"].(string)), i < labelledIPs)
+	}
+	hosts, _ := spec["hostips"].([]any)
+	for i, ip := range hosts {
+		if ip != spec["hostip"] {
+			add(ipLabel(labelPrefixHostIP, ip.(string)), i < labelledIPs)
+		}
+	}
+	if uid, ok := spec["nodeuid"].(string); ok {
+		add(nodeUIDLabel(uid), true)
 	}
 	containers, _ := spec["containers"].([]any)
 	for i := range containers {
-		if id, ok := containers[i].(map[string]any)["id"].(string); ok {
-			add(idLabel(id), i < labelledContainers)
+		for _, name := range []string{"id", "previousid"} {
+			if id, ok := containers[i].(map[string]any)[name].(string); ok {
+				add(idLabel(id), i < labelledContainers)
+			}
 		}
 	}
 	return labels
 }
 
 // ipLabel returns "" if ip is not an IP.
-func ipLabel(ip string) string {
+func ipLabel(prefix, ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ""
@@ -84,10 +104,20 @@ func ipLabel(ip string) string {
 	if strings.HasSuffix(text, "-") {
 		text += "0"
 	}
-	return LabelPrefixIP + text
+	return prefix + text
+}
+
+// nodeUIDLabel returns "" if uid is no UID.
+func nodeUIDLabel(uid string) string {
+	uid = strings.ToLower(strings.ReplaceAll(uid, "-", ""))
+	if !uidDigits.MatchString(uid) {
+		return ""
+	}
+	return labelPrefixNodeUID + uid
 }
 
 var (
+	uidDigits  = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	idDigits   = regexp.MustCompile(`^[0-9a-fA-F]{12}`)
 	valueChars = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 )

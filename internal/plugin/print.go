@@ -2,10 +2,11 @@ package plugin
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/liggitt/tabwriter"
@@ -143,8 +144,9 @@ func newTable(o *options) *table {
 
 // The columns of a table; those of priority 1 are for -o wide.
 var columns = []metav1.TableColumnDefinition{
-	{Name: "Namespace"}, {Name: "Name"}, {Name: "Status"}, {Name: "IP"}, {Name: "Node"}, {Name: "Workload"}, {Name: "Age"},
-	{Name: "Ready", Priority: 1}, {Name: "Host-IP", Priority: 1}, {Name: "Service-Account", Priority: 1},
+	{Name: "Namespace"}, {Name: "Name"}, {Name: "Ready"}, {Name: "Status"}, {Name: "Restarts"}, {Name: "IP"}, {Name: "Node"},
+	{Name: "Workload"}, {Name: "Age"},
+	{Name: "Host-IP", Priority: 1}, {Name: "Service-Account", Priority: 1},
 	{Name: "UID", Priority: 1}, {Name: "Containers", Priority: 1},
 }
 
@@ -220,9 +222,7 @@ func cell(column string, r row, wide bool) string {
 	case "Name":
 		value = s.PodName
 	case "Status":
-		if value = s.Phase; query.Rank(&r.testcr.Spec) == rankTerminating {
-			value = "Terminating"
-		}
+		value = cmp.Or(s.Status, s.Phase) // a Testcr of before a change of the CRD has no status
 	case "IP":
 		value = ipOf(r, wide)
 	case "Node":
@@ -234,7 +234,9 @@ func cell(column string, r row, wide bool) string {
 	case "Age":
 		return printable.Age(s.CreatedAt.Time)
 	case "Ready":
-		value = fmt.Sprint(s.Ready)
+		value = s.ReadyContainers
+	case "Restarts":
+		value = strconv.FormatInt(s.Restarts, 10)
 	case "Host-IP":
 		value = s.HostIP
 	case "Service-Account":

@@ -26,20 +26,44 @@ import (
 
 // podFields are the fields of a Pod that a Testcr is made from, by their names in
 // JSON. A field that is a message is kept whole unless its own fields are listed.
-var podFields = []string{
-	"metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion",
-	"metadata.creationTimestamp", "metadata.deletionTimestamp", "metadata.labels", "metadata.ownerReferences",
-	"metadata.annotations", // of these only endOfList
-	"spec.serviceAccountName", "spec.nodeName", "spec.hostNetwork",
-	"spec.containers.name", "spec.containers.image",
-	"spec.initContainers.name", "spec.initContainers.image",
-	"spec.ephemeralContainers.name", "spec.ephemeralContainers.image",
-	"status.phase", "status.hostIP", "status.podIP", "status.podIPs", "status.startTime",
-	"status.conditions.type", "status.conditions.status",
-	"status.containerStatuses.name", "status.containerStatuses.containerID",
-	"status.initContainerStatuses.name", "status.initContainerStatuses.containerID",
-	"status.ephemeralContainerStatuses.name", "status.ephemeralContainerStatuses.containerID",
+var podFields = slices.Concat(
+	[]string{
+		"metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion",
+		"metadata.creationTimestamp", "metadata.deletionTimestamp", "metadata.labels", "metadata.ownerReferences",
+		"metadata.annotations", // of these only podAnnotations
+		"spec.serviceAccountName", "spec.nodeName", "spec.hostNetwork", "spec.hostname", "spec.subdomain",
+		"spec.containers.name", "spec.containers.image",
+		"spec.initContainers.name", "spec.initContainers.image", "spec.initContainers.restartPolicy",
+		"spec.ephemeralContainers.name", "spec.ephemeralContainers.image",
+		"status.phase", "status.reason", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs", "status.startTime",
+		"status.conditions.type", "status.conditions.status", "status.conditions.reason",
+	},
+	inEach([]string{"containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"},
+		"name", "containerID", "imageID",
+		"lastState.terminated.exitCode", "lastState.terminated.reason", "lastState.terminated.containerID"),
+	inEach([]string{"containerStatuses", "initContainerStatuses"},
+		"ready", "restartCount", "state.waiting.reason", "state.terminated.exitCode", "state.terminated.signal", "state.terminated.reason"),
+	[]string{"status.containerStatuses.state.running.startedAt", "status.initContainerStatuses.started"},
+)
+
+// inEach returns fields of lists in the status of a Pod.
+func inEach(lists []string, fields ...string) (paths []string) {
+	for _, list := range lists {
+		for _, field := range fields {
+			paths = append(paths, "status."+list+"."+field)
+		}
+	}
+	return paths
 }
+
+// podAnnotations are the annotations that a Testcr is made from.
+var podAnnotations = []string{
+	"kubernetes.io/config.hash", "kubernetes.io/config.mirror",
+	"k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status", "k8s.ovn.org/pod-networks",
+}
+
+// maxAnnotationBytes bounds an annotation that is kept. Those of a Pod have 256 KiB.
+const maxAnnotationBytes = 64 << 10
 
 // message contains the fields of a protobuf message that are kept, by number.
 type message map[protowire.Number]*field
@@ -65,14 +89,28 @@ func messageOf(t reflect.Type, paths []string) message {
 	for _, path := range paths {
 		kept.add(t, strings.Split(path, "."))
 	}
-	kept[1].message[12] = &field{needed: isEndOfList} // metadata.annotations
+	if annotations := kept[1].message[12]; annotations != nil {
+		annotations.needed = isNeeded
+	}
 	return kept
 }
 
-// isEndOfList reports whether an annotation is that of the Pod at the end of a
-// streamed list.
-func isEndOfList(annotation []byte) bool {
-	return bytes.Contains(annotation, []byte(metav1.InitialEventsAnnotationKey))
+// isNeeded reports whether an annotation, an entry of a map with its key as field 1, is
+// one that a Testcr is made from, or that of the Pod at the end of a streamed list.
+func isNeeded(annotation []byte) bool {
+	entry, n := protowire.ConsumeBytes(annotation)
+	if n < 0 || len(entry) > maxAnnotationBytes {
+		return false
+	}
+	number, kind, n := protowire.ConsumeTag(entry)
+	if number != 1 || kind != protowire.BytesType {
+		return false
+	}
+	key, n := protowire.ConsumeBytes(entry[n:])
+	if n < 0 {
+		return false
+	}
+	return string(key) == metav1.InitialEventsAnnotationKey || slices.Contains(podAnnotations, string(key))
 }
 
 func (m message) add(t reflect.Type, path []string) {
@@ -82,7 +120,7 @@ func (m message) add(t reflect.Type, path []string) {
 	}
 	last := numbers[len(numbers)-1]
 	if len(path) == 1 {
-		m[last] = whole
+		m[last] = &field{}
 		return
 	}
 	m.child(last).add(t, path[1:])

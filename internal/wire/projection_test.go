@@ -74,6 +74,8 @@ func specsOf(list *corev1.PodList) (specs []v1.TestcrSpec) {
 
 func TestPodDecoder_Pod(t *testing.T) {
 	pod := desiredtest.FullPod()
+	pod.Annotations["note"] = "x"
+	pod.Annotations["k8s.v1.cni.cncf.io/networks-status"] = strings.Repeat("x", 64<<10)
 	data := protobuf(t, pod)
 	_, projecting := decoders(t)
 	object, kind, err := projecting.Decode(data, nil, nil)
@@ -98,8 +100,8 @@ func TestPodDecoder_Pod(t *testing.T) {
 		if !ok || len(projected) > len(data)/5 {
 			t.Errorf("%d bytes of %d are left", len(projected), len(data))
 		}
-		if got.ManagedFields != nil || got.Annotations != nil || got.Spec.Volumes != nil || got.Spec.Containers[0].Env != nil ||
-			got.Status.HostIPs != nil || got.Status.ContainerStatuses[0].Image != "" || got.Status.Conditions[0].Message != "" {
+		if got.ManagedFields != nil || got.Annotations["note"] != "" || got.Spec.Volumes != nil || got.Spec.Containers[0].Env != nil ||
+			got.Status.QOSClass != "" || got.Status.ContainerStatuses[0].Image != "" || got.Status.Conditions[0].Message != "" {
 			t.Errorf("more than is needed is left: %v", got)
 		}
 	})
@@ -204,25 +206,70 @@ func TestPodDecoder_BrokenOff(t *testing.T) {
 	})
 }
 
-// TestPodFields projects a Pod without one field after the other.
-func TestPodFields(t *testing.T) {
-	pod := desiredtest.FullPod()
-	want := desired.Spec(pod)
-	data, err := pod.Marshal()
-	if err != nil {
-		t.Fatal(err)
+// podsOfEachField returns Pods of which at least one has another spec without each of
+// podFields.
+func podsOfEachField() []*corev1.Pod {
+	terminated := func(reason string, signal, exitCode int32) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reason, Signal: signal, ExitCode: exitCode}}
 	}
-	notOfSpec := []string{"metadata.resourceVersion", "metadata.annotations"} // the informer needs them
+	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}
+	done := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Unix(1, 0)}}
+	pods := []*corev1.Pod{desiredtest.FullPod()}
+	add := func(init, main corev1.ContainerState, change func(*corev1.Pod)) {
+		pod := desiredtest.FullPod()
+		pod.DeletionTimestamp, pod.Status.Reason, pod.Status.Phase, pod.Status.Conditions = nil, "", corev1.PodRunning, nil
+		pod.Status.InitContainerStatuses[0].State, pod.Status.ContainerStatuses[0].State = init, main
+		change(pod)
+		pods = append(pods, pod)
+	}
+	asItIs := func(*corev1.Pod) {}
+	for _, state := range []corev1.ContainerState{waiting, terminated("OOMKilled", 9, 137), terminated("", 9, 137), terminated("", 0, 3)} {
+		add(state, running, asItIs)
+		add(done, state, asItIs)
+	}
+	add(running, running, func(p *corev1.Pod) {
+		p.Spec.InitContainers[0].RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+	})
+	add(done, running, asItIs)
+	withoutStatuses := func(p *corev1.Pod) { p.Status.InitContainerStatuses, p.Status.ContainerStatuses = nil, nil }
+	add(done, done, func(p *corev1.Pod) { withoutStatuses(p); p.Status.Reason = "Evicted" })
+	add(done, done, func(p *corev1.Pod) {
+		withoutStatuses(p)
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Reason: corev1.PodReasonSchedulingGated}}
+	})
+	return pods
+}
+
+// TestPodFields projects Pods without one field after the other.
+func TestPodFields(t *testing.T) {
+	notOfSpec := []string{"metadata.resourceVersion"} // the informer needs it
+	projected := func(t *testing.T, pod *corev1.Pod, fields []string) v1.TestcrSpec {
+		t.Helper()
+		data, err := pod.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, ok := project(nil, data, messageOf(reflect.TypeFor[corev1.Pod](), fields))
+		got := &corev1.Pod{}
+		if err := got.Unmarshal(short); err != nil || !ok {
+			t.Fatalf("projected: %t; %v", ok, err)
+		}
+		return desired.Spec(got)
+	}
+	for i, pod := range podsOfEachField() {
+		if diff := cmp.Diff(desired.Spec(pod), projected(t, pod, podFields)); diff != "" {
+			t.Errorf("Pod %d (-whole +projected):\n%s", i, diff)
+		}
+	}
 	for _, field := range podFields {
 		t.Run(field, func(t *testing.T) {
 			others := slices.DeleteFunc(slices.Clone(podFields), func(f string) bool { return f == field })
-			short, ok := project(nil, data, messageOf(reflect.TypeFor[corev1.Pod](), others))
-			got := &corev1.Pod{}
-			if err := got.Unmarshal(short); err != nil || !ok {
-				t.Fatalf("projected: %t; %v", ok, err)
-			}
-			spec := desired.Spec(got)
-			if isNeeded := !desired.Equal(&want, &spec); isNeeded == slices.Contains(notOfSpec, field) {
+			isNeeded := slices.ContainsFunc(podsOfEachField(), func(pod *corev1.Pod) bool {
+				want, got := desired.Spec(pod), projected(t, pod, others)
+				return !desired.Equal(&want, &got)
+			})
+			if isNeeded == slices.Contains(notOfSpec, field) {
 				t.Errorf("a Testcr is made from it: %t", isNeeded)
 			}
 		})
@@ -251,11 +298,16 @@ func TestPodMessage(t *testing.T) {
 		}
 		return out
 	}
-	container, status := numbers{1: nil, 2: nil}, numbers{1: nil, 8: nil}
+	container := numbers{1: nil, 2: nil}
+	last := numbers{3: numbers{1: nil, 3: nil, 7: nil}}
+	waiting, terminated := numbers{1: nil}, numbers{1: nil, 2: nil, 3: nil}
+	main := numbers{1: nil, 2: numbers{1: waiting, 2: numbers{1: nil}, 3: terminated}, 3: last, 4: nil, 5: nil, 7: nil, 8: nil}
+	init := numbers{1: nil, 2: numbers{1: waiting, 3: terminated}, 3: last, 4: nil, 5: nil, 7: nil, 8: nil, 9: nil}
+	ephemeral := numbers{1: nil, 3: last, 7: nil, 8: nil}
 	want := numbers{
 		1: numbers{1: nil, 3: nil, 5: nil, 6: nil, 8: nil, 9: nil, 11: nil, 12: nil, 13: nil},
-		2: numbers{8: nil, 10: nil, 11: nil, 2: container, 20: container, 34: numbers{1: container}},
-		3: numbers{1: nil, 5: nil, 6: nil, 7: nil, 12: nil, 2: numbers{1: nil, 2: nil}, 8: status, 10: status, 13: status},
+		2: numbers{8: nil, 10: nil, 11: nil, 16: nil, 17: nil, 2: container, 20: numbers{1: nil, 2: nil, 24: nil}, 34: numbers{1: container}},
+		3: numbers{1: nil, 4: nil, 5: nil, 6: nil, 7: nil, 12: nil, 16: nil, 2: numbers{1: nil, 2: nil, 5: nil}, 8: main, 10: init, 13: ephemeral},
 	}
 	t.Run("the numbers are those of generated.proto", func(t *testing.T) {
 		if diff := cmp.Diff(want, of(podMessage)); diff != "" {

@@ -64,7 +64,7 @@ var life = []change{
 			s.Phase = corev1.PodRunning
 			s.ContainerStatuses = []corev1.ContainerStatus{{Name: "nginx", ContainerID: "containerd://aaaa"}}
 		}),
-		want: map[string]any{"phase": "Running", "containers": container("containerd://aaaa")},
+		want: map[string]any{"phase": "Running", "status": "Running", "containers": container("containerd://aaaa")},
 	},
 	{
 		name: "it is ready",
@@ -102,12 +102,12 @@ var life = []change{
 				t.Fatal(err)
 			}
 		},
-		want: map[string]any{"terminating": true},
+		want: map[string]any{"terminating": true, "status": "Terminating"},
 	},
 	{
 		name: "it fails",
 		make: status(func(s *corev1.PodStatus) { s.Phase = corev1.PodFailed }),
-		want: map[string]any{"phase": "Failed"},
+		want: map[string]any{"phase": "Failed", "status": "Failed"},
 	},
 }
 
@@ -121,6 +121,7 @@ func TestFollowsAPodThroughItsLife(t *testing.T) {
 	got := waitTrue(t, pod)
 	want := map[string]any{
 		"podkey": ns + "/web", "podname": "web", "poduid": string(pod.UID), "namespace": ns, "phase": "Pending",
+		"status": "Pending", "readycontainers": "0/1",
 		"createdat": pod.CreationTimestamp.UTC().Format("2006-01-02T15:04:05Z"),
 		"labels":    map[string]any{"app": "web"}, "containers": container(""),
 		"hostnetwork": false, "ready": false, "terminating": false,

@@ -13,7 +13,7 @@ var wantSession = []string{
 	`pod/nginx created`,
 	`(?m)^add: default/nginx$`,
 	`(?m)^current list:$`,
-	`(?m)^NAME +POD +IP +NODE +PHASE +AGE$`,
+	`(?m)^NAME +POD +IP +NODE +PHASE +STATUS +AGE$`,
 	`(?m)^29b36e2c6835dded8a115aee874d1ddc +default/nginx +[0-9.]+ +node-\d+ +Running +`,
 	`\$ kubectl get testcrs --field-selector spec\.podname=nginx`,
 	`(?m)^29b36e2c6835dded8a115aee874d1ddc +default/nginx +[0-9.]+ +node-\d+ +Running +`,

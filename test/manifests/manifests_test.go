@@ -160,10 +160,10 @@ func TestTheCRD(t *testing.T) {
 		first, _, _ := strings.Cut(mustKubectl(t, append([]string{"get", "tc"}, args...)...), "\n")
 		return strings.Fields(first)
 	}
-	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "AGE"}, header()); diff != "" {
+	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "STATUS", "AGE"}, header()); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "AGE", "HOST-IP", "WORKLOAD", "UID"}, header("-o", "wide")); diff != "" {
+	if diff := cmp.Diff([]string{"NAME", "POD", "IP", "NODE", "PHASE", "STATUS", "AGE", "READY", "RESTARTS", "HOST-IP", "WORKLOAD", "UID"}, header("-o", "wide")); diff != "" {
 		t.Errorf("wide columns (-want +got):\n%s", diff)
 	}
 	for _, selector := range []string{

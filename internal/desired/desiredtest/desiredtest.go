@@ -27,6 +27,12 @@ func FullPod() *corev1.Pod {
 		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9f", UID: "u", Controller: new(true), BlockOwnerDeletion: new(true),
 	}
 	pod.Labels = map[string]string{"pod-template-hash": "5d9f"}
+	pod.Annotations = map[string]string{
+		"kubernetes.io/config.hash":         "0123456789abcdef0123456789abcdef",
+		"k8s.v1.cni.cncf.io/network-status": `[{"name":"shop/storage","ips":["192.0.2.7"]}]`,
+		"k8s.ovn.org/pod-networks":          `{"default":{"ip_addresses":["198.51.100.7/24"]}}`,
+	}
+	pod.Status.HostIPs = append(pod.Status.HostIPs, corev1.HostIP{IP: "2001:db8::1"})
 	return pod
 }
 

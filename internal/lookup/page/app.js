@@ -190,7 +190,7 @@ function drawRows(answer, live) {
 function newRow(item, live) {
   const link = element("a");
   const tr = element("tr", { role: "row", className: live ? "new" : "" }, element("td", { role: "cell" }, link));
-  for (const label of ["IP", "Node", "Phase", "Workload", "Age"]) {
+  for (const label of ["IP", "Node", "Status", "Workload", "Age"]) {
     tr.append(element("td", { role: "cell", "data-label": label }));
   }
   const row = { tr, link };
@@ -206,14 +206,21 @@ function drawRow(row, item) {
   row.tr.dataset.pod = item.podkey;
   row.link.href = `?${new URLSearchParams({ pod: item.podkey })}`;
   row.link.textContent = item.podkey;
-  const [pod, ip, node, phase, workload, age] = row.tr.children;
+  const [pod, ip, node, status, workload, age] = row.tr.children;
   row.link.nextSibling?.remove();
   if (item.note) pod.append(element("span", { className: "note" }, item.note));
   ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more" }, text)));
   node.textContent = item.nodename ?? "";
-  phase.textContent = [item.phase, item.phase === "Running" && !item.ready && "not ready"].filter(Boolean).join(", ");
+  status.textContent = statusOf(item);
   workload.textContent = workloadOf(item);
   age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: item.createdat, className: "age" })] : []));
+}
+
+// As kubectl get pods words it, with READY and RESTARTS where something is wrong.
+function statusOf(item) {
+  const [ready, all] = (item.readycontainers ?? "").split("/");
+  const restarts = item.restarts > 0 && `${item.restarts} restart${item.restarts > 1 ? "s" : ""}`;
+  return [item.status, item.phase === "Running" && ready !== all && `${ready} of ${all} ready`, restarts].filter(Boolean).join(", ");
 }
 
 const ownerOf = (kind, name) => (name ? `${(kind ?? "").toLowerCase()}/${name}` : "");
@@ -380,17 +387,24 @@ function drawFacts(p, whole) {
       fact("Name", [p.podname]),
       fact("Namespace", [p.namespace], { namespace: p.namespace }),
       fact("UID", [p.poduid]),
+      ...(p.nodeuid ? [fact("UID on its node", [p.nodeuid])] : []),
+      fact("Status", [p.status]),
+      fact("Containers ready", [p.readycontainers]),
+      fact("Restarts", [String(p.restarts ?? 0)]),
       fact("Phase", [p.phase]),
       fact("Ready", [yes(p.ready)]),
       fact("Terminating", [yes(p.terminating)]),
       fact("IP", [p.podip]),
       fact("All IPs", p.podips ?? [""]),
+      ...(p.networkips ?? []).map((n) => fact(`IP in ${n.network || "another network"}`, [n.ip])),
       fact("Host network", [yes(p.hostnetwork)]),
       fact("Node", [p.nodename], { node: p.nodename }),
       fact("Node's IP", [p.hostip], { q: p.hostip, by: "hostip" }),
+      ...(p.hostips ? [fact("All IPs of the node", p.hostips)] : []),
       fact("Workload", [workloadOf(p)], { q: workloadOf(p), by: "workload" }),
       fact("Owner", [ownerOf(p.ownerkind, p.ownername)]),
       fact("Service account", [p.serviceaccount]),
+      ...(p.hostname ? [fact("Host name", [p.subdomain ? `${p.hostname}.${p.subdomain}.${p.namespace}.svc` : p.hostname])] : []),
       fact("Created", [p.createdat]),
       fact("Started", [p.startedat]),
       fact("Testcr", [p.testcr]),
@@ -408,7 +422,9 @@ function drawContainer(c) {
   const field = (label, value) => fact(label, [value], undefined, `${label} of container ${c.name}`);
   return [
     element("h4", {}, [c.name, c.kind && `(${c.kind})`].filter(Boolean).join(" ")),
-    element("dl", {}, field("Name", c.name), field("Kind", c.kind || "regular"), field("Image", c.image), field("ID", c.id)),
+    element("dl", {}, field("Name", c.name), field("Kind", c.kind || "regular"), field("Image", c.image), field("ID", c.id),
+      ...(c.imageid ? [field("Image ID", c.imageid)] : []),
+      ...(c.previousid ? [field("ID before its restart", c.previousid), field("Ended with", `${c.previousreason ?? ""} (${c.previousexitcode ?? 0})`.trim())] : [])),
   ];
 }
 
