@@ -50,7 +50,7 @@ test-unit: ## run the unit tests: seconds, no cluster and no network
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
 	go test -race ./...
-	FUZZTIME=3s hack/fuzz.sh
+	FUZZTIME=3s FUZZJOBS=2 hack/fuzz.sh
 	# A cached pass says nothing of a real server. TestSoak is `make soak`; TestChaos needs the machine for itself.
 	cd test && go test -race -count=1 -timeout=35m -skip='^Test(Chaos|Soak)$$' ./...
 	cd test && go test -race -count=1 -timeout=20m -run='^TestChaos$$' ./chaos
