@@ -50,9 +50,10 @@ test-unit: ## run the unit tests: seconds, no cluster and no network
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
 	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
 	go test -race ./...
-	FUZZTIME=3s hack/fuzz.sh
+	FUZZTIME=3s FUZZJOBS=2 hack/fuzz.sh
 	# A cached pass says nothing of a real server. TestSoak is `make soak`; TestChaos needs the machine for itself.
-	cd test && go test -race -count=1 -timeout=35m -skip='^Test(Chaos|Soak)$$' ./...
+	# Three packages at a time keep two cores busy: each waits for timeouts, tokens and backoffs in between.
+	cd test && go test -race -count=1 -p=3 -timeout=35m -skip='^Test(Chaos|Soak)$$' ./...
 	cd test && go test -race -count=1 -timeout=20m -run='^TestChaos$$' ./chaos
 
 CHAOS_MINUTES ?= 30

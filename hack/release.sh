@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make release VERSION=v1.2.3`: makes all that a release consists of, in dist/. docs/release.md has the next steps.
-#   release.sh FOLDER   takes VERSION, and IMAGE (podinfolookup by default), from the environment; PLATFORMS, for tests,
-#                       makes it fewer, and leaves out the manifest for krew, which names all
+#   release.sh FOLDER   takes VERSION, and IMAGE (podinfolookup by default), from the environment; PLATFORMS and PROGRAMS,
+#                       for tests, make it fewer; without all platforms there is no manifest for krew, which names all
 # The same commit and version give the same bytes on every machine: sha256sum -c SHA256SUMS.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,15 +14,15 @@ tar --version 2>/dev/null | grep -q GNU || die "needs GNU tar on PATH, for archi
   die "there are changes without a commit: commit them first (or ALLOW_DIRTY=1, for a try; the version will say so)"
 image=${IMAGE:-podinfolookup}
 all="linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64"
-PLATFORMS=${PLATFORMS:-$all}
+export PLATFORMS=${PLATFORMS:-$all}
 out=$1
 mkdir -p "$out"
 out=$(cd -P "$out" && pwd)
 [[ -z $(ls -A "$out") ]] || die "$out is not empty: delete it first, so that SHA256SUMS names nothing of before"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export LICENCES=${LICENCES:-$scratch/licences}
-mkdir -p "$LICENCES"
+export LICENCES=${LICENCES:-$scratch/licences} LINKED=$scratch/linked
+mkdir -p "$LICENCES" "$LINKED"
 . hack/source.sh
 
 # archive PROGRAM OS ARCH packs a program with its licences, and writes the list of what is in it beside it.
@@ -42,7 +42,7 @@ archive() {
 }
 
 sbom=$(tool cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
-for program in podinfolookup kubectl-podinfo; do
+for program in ${PROGRAMS:-podinfolookup kubectl-podinfo}; do
   for platform in $PLATFORMS; do archive "$program" "${platform%/*}" "${platform#*/}"; done
 done
 

@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hack/chromium.sh
 mkdir -p docs/screenshots
-go -C test test -count=1 -run '^TestScreenshots$' ./page -screenshots="$PWD/docs/screenshots"
+go -C test test -count=1 -run '^TestPage_Screenshots$' ./page -screenshots="$PWD/docs/screenshots"
 ls -l docs/screenshots

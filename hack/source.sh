@@ -15,10 +15,14 @@ export VERSION COMMIT SOURCE_DATE_EPOCH
 RELEASE_GO=$(awk '$1 == "toolchain" { print $2 }' go.mod)
 
 # static OS ARCH FILE PACKAGE builds a program without C, and with nothing in it of this machine: no path, and no setting
-# of the user.
+# of the user. The folder LINKED, if it is set, keeps it, since the image has the program of an archive.
 static() {
-  env GOTOOLCHAIN="$RELEASE_GO" CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= GOWORK=off \
-    go build -trimpath -buildvcs=false -ldflags "$LDFLAGS" -o "$3" "$4"
+  local linked=${LINKED:+$LINKED/$1-$2-${4##*/}}
+  if [[ ! -e $linked ]]; then
+    env GOTOOLCHAIN="$RELEASE_GO" CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= GOWORK=off \
+      go build -trimpath -buildvcs=false -ldflags "$LDFLAGS" -o "${linked:-$3}" "$4"
+  fi
+  [[ -z $linked ]] || cp "$linked" "$3"
 }
 
 # tool NAME PACKAGE prints the path of a program of hack/release, built into bin/tools.
@@ -45,5 +49,5 @@ licences() {
 # pack ARCHIVE FOLDER writes a .tar.gz, or a .tar, with nothing in it of when and by whom it was made.
 pack() {
   tar --sort=name --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' --mtime="@$SOURCE_DATE_EPOCH" --format=gnu -C "$2" -c . |
-    if [[ $1 == *.gz ]]; then gzip -9 -n; else cat; fi >"$1"
+    if [[ $1 == *.gz ]]; then gzip -n; else cat; fi >"$1"
 }

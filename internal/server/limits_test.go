@@ -136,9 +136,9 @@ func TestRejectDNSNames(t *testing.T) {
 		host string
 		want int
 	}{
-		{"127.0.0.1:9090", 200}, {"127.0.0.1", 200}, {"[::1]:9090", 200}, {"[::1]", 200}, {"localhost:9090", 200}, {"LocalHost", 200}, {"127.9.9.9", 200},
-		{"10.1.2.3", 403}, {"8.8.8.8:9090", 403}, {"[fe80::1%25lo]", 403}, {"[::1%25lo]:9090", 403}, {"0.0.0.0", 403},
-		{"example.com", 403}, {"example.com:9090", 403}, {"localhost.example.com", 403}, {"127.0.0.1.example.com", 403}, {"0x7f.1", 403}, {"", 403},
+		{host: "127.0.0.1:9090", want: 200}, {host: "127.0.0.1", want: 200}, {host: "[::1]:9090", want: 200}, {host: "[::1]", want: 200}, {host: "localhost:9090", want: 200}, {host: "LocalHost", want: 200}, {host: "127.9.9.9", want: 200},
+		{host: "10.1.2.3", want: 403}, {host: "8.8.8.8:9090", want: 403}, {host: "[fe80::1%25lo]", want: 403}, {host: "[::1%25lo]:9090", want: 403}, {host: "0.0.0.0", want: 403},
+		{host: "example.com", want: 403}, {host: "example.com:9090", want: 403}, {host: "localhost.example.com", want: 403}, {host: "127.0.0.1.example.com", want: 403}, {host: "0x7f.1", want: 403}, {host: "", want: 403},
 	}
 	for _, test := range tests {
 		for _, path := range []string{"/", "/livez"} {

@@ -124,7 +124,7 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 		want []Kind
 	}{
 		// Good ones, from here on.
-		{"a Pod comes, runs and goes", func(l logs) {
+		{name: "a Pod comes, runs and goes", feed: func(l logs) {
 			l.pod(10, pending)
 			l.says(11, "web", pending)
 			l.pod(12, bound)
@@ -133,27 +133,27 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			l.says(15, "web", running)
 			l.noPod(16, running)
 			l.noTestcr(17, "web")
-		}, nil},
-		{"the Testcrs' events come before the Pods'", func(l logs) {
+		}},
+		{name: "the Testcrs' events come before the Pods'", feed: func(l logs) {
 			l.says(11, "web", pending)
 			l.noTestcr(17, "web")
 			l.pod(10, pending)
 			l.noPod(16, pending)
-		}, nil},
-		{"states in between are left out", func(l logs) {
+		}},
+		{name: "states in between are left out", feed: func(l logs) {
 			l.pod(10, pending)
 			l.pod(12, bound)
 			l.pod(14, running)
 			l.says(15, "web", running)
-		}, nil},
-		{"a write is late, but in order", func(l logs) {
+		}},
+		{name: "a write is late, but in order", feed: func(l logs) {
 			l.pod(10, pending)
 			l.pod(12, bound)
 			l.pod(14, running)
 			l.says(15, "web", pending)
 			l.says(16, "web", running)
-		}, nil},
-		{"a Pod flaps, and its Testcr with it", func(l logs) {
+		}},
+		{name: "a Pod flaps, and its Testcr with it", feed: func(l logs) {
 			l.pod(10, bound)
 			l.says(11, "web", bound)
 			l.pod(12, running)
@@ -162,8 +162,8 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			l.says(15, "web", bound)
 			l.pod(16, running)
 			l.says(17, "web", running)
-		}, nil},
-		{"another Pod of the same name takes its place", func(l logs) {
+		}},
+		{name: "another Pod of the same name takes its place", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
@@ -171,22 +171,22 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			l.says(14, "web", next)
 			l.pod(15, nextRun)
 			l.says(16, "web", nextRun)
-		}, nil},
-		{"the deletion comes when the next Pod of the name is there, but was not shown", func(l logs) {
+		}},
+		{name: "the deletion comes when the next Pod of the name is there, but was not shown", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
 			l.pod(13, next)
 			l.noTestcr(14, "web")
 			l.says(15, "web", next)
-		}, nil},
-		{"a Testcr is created although its Pod has just gone, and deleted", func(l logs) {
+		}},
+		{name: "a Testcr is created although its Pod has just gone, and deleted", feed: func(l logs) {
 			l.pod(10, pending)
 			l.noPod(11, pending)
 			l.says(12, "web", pending)
 			l.noTestcr(13, "web")
-		}, nil},
-		{"others edit, forge and delete, and say so; the controller puts it right", func(l logs) {
+		}},
+		{name: "others edit, forge and delete, and say so; the controller puts it right", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.says(12, "web", nextRun)
@@ -198,28 +198,28 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			l.says(16, "forged", nextRun)
 			l.allowed.versions[16] = struct{}{}
 			l.noTestcr(17, "forged")
-		}, nil},
-		{"the CRD goes with all Testcrs, and comes back", func(l logs) {
+		}},
+		{name: "the CRD goes with all Testcrs, and comes back", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noTestcr(14, "web")
 			l.allowed.windows = append(l.allowed.windows, gap{from: 12, to: 15})
 			l.says(16, "web", running)
-		}, nil},
-		{"a Pod changes while its watch has a gap", func(l logs) {
+		}},
+		{name: "a Pod changes while its watch has a gap", feed: func(l logs) {
 			l.pod(10, pending)
 			l.says(11, "web", pending)
 			l.says(13, "web", bound)
 			l.podList([]corev1.Pod{withVersion(running, 14)}, 15, at(15))
 			l.says(16, "web", running)
-		}, nil},
-		{"a Pod comes and goes in a gap, and its Testcr too", func(l logs) {
+		}},
+		{name: "a Pod comes and goes in a gap, and its Testcr too", feed: func(l logs) {
 			l.pod(10, onNode(pod("other", "o", ""), "n"))
 			l.podList([]corev1.Pod{withVersion(onNode(pod("other", "o", ""), "n"), 10)}, 15, at(15))
 			l.says(12, "web", pending)
 			l.noTestcr(14, "web")
-		}, nil},
-		{"the Testcrs' watch has a gap, in which one is replaced", func(l logs) {
+		}},
+		{name: "the Testcrs' watch has a gap, in which one is replaced", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
@@ -227,8 +227,8 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			replaced := testcr("web", nextRun)
 			replaced.Metadata.UID, replaced.Metadata.ResourceVersion = "t-web-2", "15"
 			l.testcrList([]testcrOf{*replaced}, 16, at(16))
-		}, nil},
-		{"a finalizer keeps the Testcr, which is emptied, and filled for the next Pod", func(l logs) {
+		}},
+		{name: "a finalizer keeps the Testcr, which is emptied, and filled for the next Pod", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
@@ -238,140 +238,140 @@ func TestChecker_OrderOfWrites(t *testing.T) {
 			l.noPod(16, next)
 			l.emptied(17, "web", next)
 			l.noTestcr(18, "web")
-		}, nil},
+		}},
 
 		// Planted bugs, from here on.
-		{"bug: the Testcr of a live Pod is emptied", func(l logs) {
+		{name: "bug: the Testcr of a live Pod is emptied", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.emptied(12, "web", running)
-		}, []Kind{DeletedLive}},
-		{"bug: the Testcr of a live Pod is deleted", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: the Testcr of a live Pod is deleted", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noTestcr(12, "web")
 			l.says(13, "web", running)
-		}, []Kind{DeletedLive}},
-		{"bug: the Testcr of a live Pod is deleted a moment before its Pod", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: the Testcr of a live Pod is deleted a moment before its Pod", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noTestcr(12, "web")
 			l.noPod(13, running)
-		}, []Kind{DeletedLive}},
-		{"bug: the new Pod's Testcr is deleted, since the old one has gone", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: the new Pod's Testcr is deleted, since the old one has gone", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
 			l.pod(13, next)
 			l.says(14, "web", next)
 			l.noTestcr(15, "web")
-		}, []Kind{DeletedLive}},
-		{"bug: a deletion outside of the CRD's", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: a deletion outside of the CRD's", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noTestcr(16, "web")
 			l.allowed.windows = append(l.allowed.windows, gap{from: 12, to: 15})
-		}, []Kind{DeletedLive}},
-		{"bug: a deletion hidden in a gap of the Testcrs' watch", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: a deletion hidden in a gap of the Testcrs' watch", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			replaced := testcr("web", running)
 			replaced.Metadata.UID, replaced.Metadata.ResourceVersion = "t-web-2", "15"
 			l.testcrList([]testcrOf{*replaced}, 16, at(16))
-		}, []Kind{DeletedLive}},
-		{"bug: a UID of nobody", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: a UID of nobody", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", onNode(pod("web", "u9", "10.0.0.1"), "node-1"))
-		}, []Kind{NeverHadUID}},
-		{"bug: the UID of another Pod", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: the UID of another Pod", feed: func(l logs) {
 			l.pod(10, running)
 			l.pod(11, pod("other", "o", "10.0.0.9"))
 			l.says(12, "web", pod("other", "o", "10.0.0.9"))
-		}, []Kind{NeverHadUID}},
-		{"bug: a Testcr for a Pod that never was", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: a Testcr for a Pod that never was", feed: func(l logs) {
 			l.says(11, "web", running)
-		}, []Kind{NeverHadUID}},
-		{"bug: an IP of another Pod", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: an IP of another Pod", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", onNode(pod("web", "u1", "10.0.0.9"), "node-1"))
-		}, []Kind{NeverHadIP}},
-		{"bug: the new Pod with the old one's IP", func(l logs) {
+		}, want: []Kind{NeverHadIP}},
+		{name: "bug: the new Pod with the old one's IP", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
 			l.pod(13, nextRun)
 			l.says(14, "web", pod("web", "u2", "10.0.0.1"))
-		}, []Kind{NeverHadIP}},
-		{"bug: a node that the Pod was never on", func(l logs) {
+		}, want: []Kind{NeverHadIP}},
+		{name: "bug: a node that the Pod was never on", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", onNode(running, "node-2"))
-		}, []Kind{NeverHadValue}},
-		{"bug: half of one state and half of the next", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: half of one state and half of the next", feed: func(l logs) {
 			l.pod(10, pending)
 			l.pod(11, running)
 			l.says(12, "web", onNode(running, ""))
-		}, []Kind{NeverHadValue}},
-		{"bug: a label that finds it by an IP is missing", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: a label that finds it by an IP is missing", feed: func(l logs) {
 			l.pod(10, running)
 			wrong := testcr("web", running)
 			delete(wrong.Metadata.Labels, "ip.stable.example.com/10.0.0.1")
 			l.testcrEvent(wrong, 11, false, at(11))
-		}, []Kind{NeverHadValue}},
-		{"bug: a field that no Testcr has", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: a field that no Testcr has", feed: func(l logs) {
 			l.pod(10, running)
 			wrong := testcr("web", running)
 			wrong.Spec = json.RawMessage(`{"podkey":"default/web","color":"red"}`)
 			l.testcrEvent(wrong, 11, false, at(11))
-		}, []Kind{NeverHadUID}},
-		{"bug: a gap does not excuse a field that no Testcr has", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: a gap does not excuse a field that no Testcr has", feed: func(l logs) {
 			l.podList(nil, 15, at(15))
 			wrong := testcr("web", running)
 			wrong.Spec = json.RawMessage(`{"podkey":"default/web","poduid":"u1","color":"red"}`)
 			l.testcrEvent(wrong, 16, false, at(16))
-		}, []Kind{NeverHadUID}},
-		{"bug: a gap does not excuse a Testcr that is emptied under the key of another Pod", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: a gap does not excuse a Testcr that is emptied under the key of another Pod", feed: func(l logs) {
 			l.podList(nil, 15, at(15))
 			wrong := kept(nil)
 			wrong.Metadata.Name = oracle.NameFor("default/other")
 			l.testcrEvent(wrong, 16, false, at(16))
-		}, []Kind{NeverHadUID}},
-		{"bug: back to the state before", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: back to the state before", feed: func(l logs) {
 			l.pod(10, bound)
 			l.says(11, "web", bound)
 			l.pod(12, running)
 			l.says(13, "web", running)
 			l.says(14, "web", bound)
 			l.says(15, "web", running)
-		}, []Kind{WentBack}},
-		{"bug: back to the Pod that was there before", func(l logs) {
+		}, want: []Kind{WentBack}},
+		{name: "bug: back to the Pod that was there before", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
 			l.pod(13, next)
 			l.says(14, "web", next)
 			l.says(15, "web", running)
-		}, []Kind{WentBack}},
-		{"bug: a Testcr comes back after it went with its Pod", func(l logs) {
+		}, want: []Kind{WentBack}},
+		{name: "bug: a Testcr comes back after it went with its Pod", feed: func(l logs) {
 			l.pod(10, running)
 			l.says(11, "web", running)
 			l.noPod(12, running)
 			l.noTestcr(13, "web")
 			l.says(14, "web", running)
-		}, []Kind{WentBack}},
-		{"bug: told before it was so", func(l logs) {
+		}, want: []Kind{WentBack}},
+		{name: "bug: told before it was so", feed: func(l logs) {
 			l.pod(10, bound)
 			l.says(11, "web", running)
 			l.pod(12, running)
-		}, []Kind{TooEarly}},
-		{"bug: a Pod born after the gap with a value that it never had", func(l logs) {
+		}, want: []Kind{TooEarly}},
+		{name: "bug: a Pod born after the gap with a value that it never had", feed: func(l logs) {
 			l.podList(nil, 15, at(15))
 			l.pod(16, running)
 			l.says(17, "web", onNode(running, "node-2"))
-		}, []Kind{NeverHadValue}},
-		{"bug: a write long after the gap that would have excused it", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: a write long after the gap that would have excused it", feed: func(l logs) {
 			l.podList(nil, 15, at(15))
 			l.says(100, "web", running)
-		}, []Kind{NeverHadUID}},
+		}, want: []Kind{NeverHadUID}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -407,93 +407,93 @@ func TestChecker_Restored(t *testing.T) {
 		feed func(l logs)
 		want []Kind
 	}{
-		{"the older state is there again", func(l logs) {
+		{name: "the older state is there again", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.pod(13, onNode(running, "node-2"))
 			l.says(14, "web", onNode(running, "node-2"))
-		}, nil},
-		{"a Testcr follows a Pod of a lost version for a moment", func(l logs) {
+		}},
+		{name: "a Testcr follows a Pod of a lost version for a moment", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.says(13, "web", nextRun)
 			l.says(14, "web", running)
-		}, nil},
-		{"a Testcr of a lost Pod is there for a moment", func(l logs) {
+		}},
+		{name: "a Testcr of a lost Pod is there for a moment", feed: func(l logs) {
 			l.restored(nil)
 			l.says(13, "web", nextRun)
 			l.noTestcr(14, "web")
-		}, nil},
-		{"a Pod is born after the restore, lives and goes", func(l logs) {
+		}},
+		{name: "a Pod is born after the restore, lives and goes", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noPod(15, other)
 			l.noTestcr(16, "other")
-		}, nil},
-		{"versions of the epoch before come again", func(l logs) {
+		}},
+		{name: "versions of the epoch before come again", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.noPod(24, running)
 			l.noTestcr(25, "web")
 			l.pod(26, next)
 			l.says(27, "web", next)
-		}, nil},
-		{"what was found before the restore is kept", func(l logs) {
+		}},
+		{name: "what was found before the restore is kept", feed: func(l logs) {
 			l.says(29, "web", running)
 			l.restored(list, testcr("web", running))
-		}, []Kind{WentBack}},
+		}, want: []Kind{WentBack}},
 
-		{"bug: the Testcr of a live Pod is deleted", func(l logs) {
+		{name: "bug: the Testcr of a live Pod is deleted", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noTestcr(15, "other")
 			l.says(16, "other", other)
-		}, []Kind{DeletedLive}},
-		{"bug: a UID of nobody", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: a UID of nobody", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.says(100, "web", pod("web", "u9", "10.0.0.1"))
-		}, []Kind{NeverHadUID}},
-		{"bug: an IP that a Pod born since never had", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: an IP that a Pod born since never had", feed: func(l logs) {
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", pod("other", "o", "10.0.0.8"))
-		}, []Kind{NeverHadIP}},
-		{"bug: a node that a Pod born since was never on", func(l logs) {
+		}, want: []Kind{NeverHadIP}},
+		{name: "bug: a node that a Pod born since was never on", feed: func(l logs) {
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
-		}, []Kind{NeverHadValue}},
-		{"bug: told before it was so", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: told before it was so", feed: func(l logs) {
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
 			l.pod(15, otherNext)
-		}, []Kind{TooEarly}},
-		{"bug: back to the state before", func(l logs) {
+		}, want: []Kind{TooEarly}},
+		{name: "bug: back to the state before", feed: func(l logs) {
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.pod(15, otherNext)
 			l.says(16, "other", otherNext)
 			l.says(17, "other", other)
-		}, []Kind{WentBack}},
-		{"bug: a value of the lost versions long after the restore", func(l logs) {
+		}, want: []Kind{WentBack}},
+		{name: "bug: a value of the lost versions long after the restore", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.says(100, "web", nextRun)
-		}, []Kind{NeverHadUID}},
-		{"bug: a write with the version of one that was allowed before", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: a write with the version of one that was allowed before", feed: func(l logs) {
 			l.allowed.versions[14] = struct{}{}
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
-		}, []Kind{NeverHadValue}},
-		{"bug: a deletion between the versions of one that was allowed before", func(l logs) {
+		}, want: []Kind{NeverHadValue}},
+		{name: "bug: a deletion between the versions of one that was allowed before", feed: func(l logs) {
 			l.allowed.windows = append(l.allowed.windows, gap{from: 10, to: 20})
 			l.restored(nil)
 			l.pod(13, other)
 			l.says(14, "other", other)
 			l.noTestcr(15, "other")
-		}, []Kind{DeletedLive}},
-		{"bug: after a second restore", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: after a second restore", feed: func(l logs) {
 			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", other)
@@ -501,7 +501,7 @@ func TestChecker_Restored(t *testing.T) {
 			l.restored(list, testcr("web", running))
 			l.pod(13, other)
 			l.says(14, "other", otherNext)
-		}, []Kind{NeverHadValue}},
+		}, want: []Kind{NeverHadValue}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -591,53 +591,53 @@ func TestChecker_TestcrsKeptByAFinalizer(t *testing.T) {
 		feed func(l logs)
 		want []Kind
 	}{
-		{"it goes while its Pod lives, and is created again", func(l logs) {
+		{name: "it goes while its Pod lives, and is created again", feed: func(l logs) {
 			l.noTestcr(13, "web")
 			l.says(14, "web", running)
-		}, nil},
-		{"it is emptied when its Pod goes, and goes later", func(l logs) {
+		}},
+		{name: "it is emptied when its Pod goes, and goes later", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, nil)
 			l.noTestcr(20, "web")
-		}, nil},
-		{"it is emptied, and shows the next Pod", func(l logs) {
+		}},
+		{name: "it is emptied, and shows the next Pod", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, nil)
 			l.pod(15, next)
 			l.says(16, "web", next)
-		}, nil},
-		{"bug: it is emptied while its Pod lives", func(l logs) { empty(l, 13, nil) }, []Kind{DeletedLive}},
-		{"bug: it is emptied while the next Pod is shown", func(l logs) {
+		}},
+		{name: "bug: it is emptied while its Pod lives", feed: func(l logs) { empty(l, 13, nil) }, want: []Kind{DeletedLive}},
+		{name: "bug: it is emptied while the next Pod is shown", feed: func(l logs) {
 			l.noPod(13, running)
 			l.pod(14, next)
 			l.says(15, "web", next)
 			empty(l, 16, nil)
-		}, []Kind{DeletedLive}},
-		{"bug: one that is not deleted is emptied", func(l logs) {
+		}, want: []Kind{DeletedLive}},
+		{name: "bug: one that is not deleted is emptied", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, func(t *testcrOf) { t.Metadata.DeletionTimestamp = nil })
-		}, []Kind{NeverHadUID}},
-		{"bug: an IP is left in it", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: an IP is left in it", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, func(t *testcrOf) {
 				t.Spec = json.RawMessage(`{"podkey":"default/web","podname":"web","poduid":"","namespace":"default","podip":"10.0.0.1","terminating":true}`)
 			})
-		}, []Kind{NeverHadUID}},
-		{"bug: a label that finds it by its IP is left", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: a label that finds it by its IP is left", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, func(t *testcrOf) { t.Metadata.Labels["ip.stable.example.com/10.0.0.1"] = "" })
-		}, []Kind{NeverHadUID}},
-		{"bug: it has the key of another Pod", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: it has the key of another Pod", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, func(t *testcrOf) {
 				t.Spec = json.RawMessage(`{"podkey":"default/other","podname":"other","poduid":"","namespace":"default","terminating":true}`)
 			})
-		}, []Kind{NeverHadUID}},
-		{"bug: it shows its Pod again after it was emptied", func(l logs) {
+		}, want: []Kind{NeverHadUID}},
+		{name: "bug: it shows its Pod again after it was emptied", feed: func(l logs) {
 			l.noPod(13, running)
 			empty(l, 14, nil)
 			l.says(15, "web", running)
-		}, []Kind{WentBack}},
+		}, want: []Kind{WentBack}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -703,14 +703,14 @@ func TestCompare(t *testing.T) {
 		testcrs []testcrOf
 		want    []Kind
 	}{
-		{"all is well", []testcrOf{*testcr("web", running)}, nil},
-		{"somebody else's is in nobody's way", []testcrOf{*testcr("web", running), *foreign}, nil},
-		{"bug: one is missing", nil, []Kind{Missing}},
-		{"bug: an orphan", []testcrOf{*testcr("web", running), *testcr("gone", pod("gone", "u7", ""))}, []Kind{Orphan}},
-		{"bug: one Pod has two", []testcrOf{*testcr("web", running), *testcr("again", running)}, []Kind{Duplicate}},
-		{"bug: an old value", []testcrOf{*testcr("web", stale)}, []Kind{Differs}},
-		{"bug: a label of an IP that is not the Pod's", []testcrOf{*wrongLabel}, []Kind{Differs}},
-		{"bug: under another name", []testcrOf{*testcr("other", running)}, []Kind{Duplicate, Missing}},
+		{name: "all is well", testcrs: []testcrOf{*testcr("web", running)}},
+		{name: "somebody else's is in nobody's way", testcrs: []testcrOf{*testcr("web", running), *foreign}},
+		{name: "bug: one is missing", want: []Kind{Missing}},
+		{name: "bug: an orphan", testcrs: []testcrOf{*testcr("web", running), *testcr("gone", pod("gone", "u7", ""))}, want: []Kind{Orphan}},
+		{name: "bug: one Pod has two", testcrs: []testcrOf{*testcr("web", running), *testcr("again", running)}, want: []Kind{Duplicate}},
+		{name: "bug: an old value", testcrs: []testcrOf{*testcr("web", stale)}, want: []Kind{Differs}},
+		{name: "bug: a label of an IP that is not the Pod's", testcrs: []testcrOf{*wrongLabel}, want: []Kind{Differs}},
+		{name: "bug: under another name", testcrs: []testcrOf{*testcr("other", running)}, want: []Kind{Duplicate, Missing}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

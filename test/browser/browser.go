@@ -4,6 +4,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -24,7 +25,13 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-// Page is a tab of a Chromium of its own.
+// Browser is a Chromium.
+type Browser struct {
+	ctx  context.Context // chromedp's handle
+	stop func()
+}
+
+// Page is a tab in a window and with a storage of its own.
 type Page struct {
 	ctx    context.Context // chromedp's handle of the tab
 	origin string
@@ -38,36 +45,54 @@ type Page struct {
 const recordViolations = `window.violations = [];
 addEventListener("securitypolicyviolation", (e) => violations.push(e.violatedDirective + " " + e.blockedURI + " " + e.sample));`
 
-// Open opens url, in a window of 1280 by 800. Only what has the same origin may
-// be asked for. The Chromium ends with the test.
-func Open(t *testing.T, url string) *Page {
-	t.Helper()
+// Start starts a Chromium, which keeps what it has in dir. Stop ends it.
+func Start(dir string) (*Browser, error) {
 	binary, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatal("there is no chromium: hack/chromium.sh installs Debian's")
+		return nil, errors.New("there is no chromium: hack/chromium.sh installs Debian's")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 800),
-		chromedp.UserDataDir(t.TempDir()), chromedp.Env("TZ=UTC", "LANG=C.UTF-8"), chromedp.WSURLReadTimeout(testenv.Patience))
-	// The end of the test cancels its context before Chromium is asked to close.
-	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	p := &Page{origin: originOf(url)}
-	var closeTab context.CancelFunc
-	p.ctx, closeTab = chromedp.NewContext(allocator, chromedp.WithErrorf(t.Logf), chromedp.WithListener(p.hear))
-	t.Cleanup(func() {
-		within, cancel := context.WithTimeout(p.ctx, testenv.StopWithin)
+		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(width, height),
+		chromedp.UserDataDir(dir), chromedp.Env("TZ=UTC", "LANG=C.UTF-8"), chromedp.WSURLReadTimeout(testenv.Patience))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	// chromedp reports messages that it has no type for. No test needs them.
+	ctx, closeAll := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
+	b := &Browser{ctx: ctx, stop: func() {
+		within, cancel := context.WithTimeout(ctx, testenv.StopWithin)
 		defer cancel()
 		_ = chromedp.Cancel(within) // what has not closed by then is killed
-		closeTab()
+		closeAll()
 		stop()
-	})
-	if err := chromedp.Do(p.ctx); err != nil { // starts it, with the context that ends it
+	}}
+	if err := chromedp.Do(ctx); err != nil { // starts it, with the context that ends it
+		b.Stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Stop ends the Chromium.
+func (b *Browser) Stop() { b.stop() }
+
+// The size of a window.
+const width, height = 1280, 800
+
+// Open opens url in a new tab. Only what has the same origin may be asked for. The
+// tab is closed with the test.
+func (b *Browser) Open(t *testing.T, url string) *Page {
+	t.Helper()
+	p := &Page{origin: originOf(url)}
+	var closeTab context.CancelFunc
+	p.ctx, closeTab = chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.hear))
+	t.Cleanup(closeTab)
+	if err := chromedp.Do(p.ctx); err != nil { // with the context that closes it
 		t.Fatal(err)
 	}
 	call(t, p, network.Enable, network.EnableParams{})
 	call(t, p, log.Enable, cdp.Empty{})
 	call(t, p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	call(t, p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: recordViolations})
+	p.Resize(t, width, height, false)
 	p.Go(t, url)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -267,6 +292,7 @@ func (p *Page) Allow(t *testing.T, permissions ...string) {
 	for _, name := range permissions {
 		params := cdpbrowser.SetPermissionParams{
 			Permission: &cdpbrowser.PermissionDescriptor{Name: name}, Setting: cdpbrowser.PermissionSettingGranted, Origin: strings.TrimSuffix(p.origin, "/"),
+			BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID,
 		}
 		if _, err := chromedp.CallBrowser(ctx, cdpbrowser.SetPermission, params); err != nil {
 			t.Fatal(err)

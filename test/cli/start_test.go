@@ -330,7 +330,7 @@ func TestEachMissingRightIsNamed(t *testing.T) {
 	}
 }
 
-func TestBeyondLoopbackTwoMoreRightsAreNeeded(t *testing.T) {
+func TestStart_RightsBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}
 	testcrs := rbacv1.PolicyRule{APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"},

@@ -111,9 +111,9 @@ var life = []change{
 	},
 }
 
-// TestFollowsAPodThroughItsLife also counts: one write for each change, none
+// TestController_PodLife also counts: one write for each change, none
 // besides, and no request refused.
-func TestFollowsAPodThroughItsLife(t *testing.T) {
+func TestController_PodLife(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	c := synced(t, nil, ns)
@@ -159,7 +159,7 @@ func TestFollowsAPodThroughItsLife(t *testing.T) {
 	}
 }
 
-func TestPodsOfEveryShape(t *testing.T) {
+func TestController_PodShapes(t *testing.T) {
 	t.Parallel()
 	yes := true
 	long := strings.Repeat("long-name.", 25) + "end" // 253 characters
@@ -234,7 +234,7 @@ func TestPodsOfEveryShape(t *testing.T) {
 	}
 }
 
-func TestEphemeralContainersAndSuccess(t *testing.T) {
+func TestController_EphemeralContainersAndSuccess(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	synced(t, nil, ns)
@@ -261,7 +261,7 @@ func TestEphemeralContainersAndSuccess(t *testing.T) {
 	}
 }
 
-func TestAPodThatComesBackUnderItsName(t *testing.T) {
+func TestController_PodReplaced(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -303,7 +303,7 @@ func TestAPodThatComesBackUnderItsName(t *testing.T) {
 	}
 }
 
-func TestAfterDowntime(t *testing.T) {
+func TestController_AfterDowntime(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	c := synced(t, nil, ns)
@@ -324,7 +324,7 @@ func TestAfterDowntime(t *testing.T) {
 	}
 }
 
-func TestARestartWithEverythingRightWritesNothing(t *testing.T) {
+func TestController_RestartWritesNothing(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	c := synced(t, nil, ns)

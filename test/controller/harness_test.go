@@ -1,3 +1,5 @@
+// Package controller_test runs controllers in this process, and the built program, against
+// a real API server: the life of Pods, hostile Pods and Testcrs, and other writers.
 package controller_test
 
 import (
@@ -37,11 +39,24 @@ import (
 )
 
 var (
-	env  *testenv.Env
-	runs atomic.Int64
+	env    *testenv.Env
+	binary string
+	// protobuf lets strings through that JSON cannot hold.
+	protobuf kubernetes.Interface
+	runs     atomic.Int64
 )
 
-func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
+// TestMain has the tests of whole clusters (hostile_*_test.go) run first, one after
+// another, since those that share the API server are parallel.
+func TestMain(m *testing.M) {
+	testenv.Parallel(6)
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
+		env, binary = e, path
+		config := rest.CopyConfig(e.AdminConfig)
+		config.ContentType = runtime.ContentTypeProtobuf
+		protobuf = kubernetes.NewForConfigOrDie(config)
+	})
+}
 
 // running is a controller at work on one namespace.
 type running struct {

@@ -21,7 +21,7 @@ import (
 
 const unmanage = `{"metadata":{"labels":{"app.kubernetes.io/managed-by":null}}}`
 
-func TestUndoesWhatIsDoneByHand(t *testing.T) {
+func TestController_UndoesManualChanges(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
@@ -74,7 +74,7 @@ func TestUndoesWhatIsDoneByHand(t *testing.T) {
 	}
 }
 
-func TestKeepsWhatOthersOwn(t *testing.T) {
+func TestController_KeepsFieldsOfOthers(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	synced(t, nil, ns)
@@ -133,7 +133,7 @@ func createTestcr(t *testing.T, u *unstructured.Unstructured) {
 	})
 }
 
-func TestAForeignTestcrOnANameThatAPodNeeds(t *testing.T) {
+func TestController_ForeignTestcrInTheWay(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	pod := newPod("web")
@@ -164,7 +164,7 @@ func TestAForeignTestcrOnANameThatAPodNeeds(t *testing.T) {
 	waitTrue(t, pod)
 }
 
-func TestAForeignTestcrOfTheRightPodIsAdopted(t *testing.T) {
+func TestController_AdoptsTestcr(t *testing.T) {
 	t.Parallel()
 	ns := env.Namespace(t, "")
 	pod := newPod("web")
@@ -176,7 +176,7 @@ func TestAForeignTestcrOfTheRightPodIsAdopted(t *testing.T) {
 	}
 }
 
-func TestOrphans(t *testing.T) {
+func TestController_Orphans(t *testing.T) {
 	t.Parallel()
 	ns, other := env.Namespace(t, ""), env.Namespace(t, "")
 	ours := map[string]string{v1.LabelManagedBy: v1.ManagedBy}
@@ -188,11 +188,11 @@ func TestOrphans(t *testing.T) {
 		testcr   *unstructured.Unstructured
 		wantGone bool
 	}{
-		{"of the watched namespace", newTestcr(name(ns, "gone"), ns+"/gone", ours), true},
-		{"of another namespace", newTestcr(name(other, "gone"), other+"/gone", ours), false},
-		{"without our label", newTestcr(name(ns, "theirs"), ns+"/theirs", nil), false},
-		{"that claims to be of the watched namespace, and names no Pod", newTestcr(name(other, "liar"), ns+"/liar", ours), true},
-		{"with a key that is none, of another namespace", newTestcr(name(other, "none"), "none", ours), false},
+		{name: "of the watched namespace", testcr: newTestcr(name(ns, "gone"), ns+"/gone", ours), wantGone: true},
+		{name: "of another namespace", testcr: newTestcr(name(other, "gone"), other+"/gone", ours)},
+		{name: "without our label", testcr: newTestcr(name(ns, "theirs"), ns+"/theirs", nil)},
+		{name: "that claims to be of the watched namespace, and names no Pod", testcr: newTestcr(name(other, "liar"), ns+"/liar", ours), wantGone: true},
+		{name: "with a key that is none, of another namespace", testcr: newTestcr(name(other, "none"), "none", ours)},
 	}
 	for _, test := range tests {
 		createTestcr(t, test.testcr)
@@ -215,7 +215,7 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-func TestSeveralNamespaces(t *testing.T) {
+func TestController_SeveralNamespaces(t *testing.T) {
 	t.Parallel()
 	a, b, other := env.Namespace(t, ""), env.Namespace(t, ""), env.Namespace(t, "")
 	c := synced(t, nil, a, b)
@@ -228,9 +228,9 @@ func TestSeveralNamespaces(t *testing.T) {
 	}
 }
 
-// TestWritesThatComeTooLate lets somebody else be faster by a hair: another
+// TestController_LateWrites lets somebody else be faster by a hair: another
 // client writes between the controller's decision and the API server.
-func TestWritesThatComeTooLate(t *testing.T) {
+func TestController_LateWrites(t *testing.T) {
 	t.Parallel()
 	type somebody func(ctx context.Context, name string) error
 	deleteIt := func(ctx context.Context, name string) error {
@@ -310,9 +310,9 @@ func TestWritesThatComeTooLate(t *testing.T) {
 	}
 }
 
-// TestACutWatch takes the watches away, changes the world meanwhile, and gives
+// TestController_InterruptedWatch takes the watches away, changes the world meanwhile, and gives
 // them back.
-func TestACutWatch(t *testing.T) {
+func TestController_InterruptedWatch(t *testing.T) {
 	t.Parallel()
 	for _, how := range []ending{ended, tooOld, broken} {
 		t.Run(string(how), func(t *testing.T) {

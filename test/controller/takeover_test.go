@@ -148,10 +148,10 @@ func (a *aftermath) stands(t *testing.T) {
 	waitGone(t, nameOf(a.gone))
 }
 
-// TestTakesOverWithOldCaches has a replica take over whose watches have told
+// TestController_TakesOverWithOldCaches has a replica take over whose watches have told
 // nothing since some Pods changed, went and came, all of which the replica
 // before it has written: nothing of that may be undone.
-func TestTakesOverWithOldCaches(t *testing.T) {
+func TestController_TakesOverWithOldCaches(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name     string
@@ -159,11 +159,11 @@ func TestTakesOverWithOldCaches(t *testing.T) {
 		replicas bool // Config.LeaderElected: there are other replicas
 		known    int  // how many of the five names are in a cache, those of testcrs or pods
 	}{
-		{"of pods", []string{"pods"}, true, 5},
-		{"of testcrs", []string{"testcrs"}, true, 5},
-		{"of both", []string{"pods", "testcrs"}, true, 4},
+		{name: "of pods", old: []string{"pods"}, replicas: true, known: 5},
+		{name: "of testcrs", old: []string{"testcrs"}, replicas: true, known: 5},
+		{name: "of both", old: []string{"pods", "testcrs"}, replicas: true, known: 4},
 		// It learns from conflicts, as long as there are any: this is not promised.
-		{"of both, unaware of the other", []string{"pods", "testcrs"}, false, 4},
+		{name: "of both, unaware of the other", old: []string{"pods", "testcrs"}, known: 4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package crd_test runs the built program while the CRD comes and goes.
+// Package crd_test has each manifest of yaml/ judged by a real API server, reads the
+// CRD as a user would, and runs the built program while the CRD comes and goes.
 // Its tests run one after another: they share the one CRD there is.
 package crd_test
 
@@ -143,7 +144,7 @@ func stop(t *testing.T, p *testenv.Program) {
 	}
 }
 
-func TestAMissingCRDIsWaitedFor(t *testing.T) {
+func TestCRD_Missing(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	createPods(t, namespace, 3)
 	deleteCRD(t)
@@ -163,7 +164,7 @@ func TestAMissingCRDIsWaitedFor(t *testing.T) {
 	stop(t, p)
 }
 
-func TestACRDThatIsDeletedIsWaitedForAndRefilled(t *testing.T) {
+func TestCRD_DeletedAndRefilled(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	createPods(t, namespace, 5)
 	p := start(t, namespace).Ready(t)
@@ -190,7 +191,7 @@ func TestACRDThatIsDeletedIsWaitedForAndRefilled(t *testing.T) {
 	stop(t, p)
 }
 
-func TestASignalStopsTheProgramWhileTheCRDIsMissing(t *testing.T) {
+func TestCRD_SignalWhileMissing(t *testing.T) {
 	deleteCRD(t)
 	t.Cleanup(func() {
 		if err := env.ApplyCRD(context.WithoutCancel(t.Context())); err != nil {
@@ -202,20 +203,20 @@ func TestASignalStopsTheProgramWhileTheCRDIsMissing(t *testing.T) {
 	stop(t, p)
 }
 
-func TestACRDOfAnotherScopeOrVersionIsToldOfInOneLine(t *testing.T) {
+func TestCRD_OtherScopeOrVersion(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	tests := []struct {
 		name   string
 		change func(*apiextensionsv1.CustomResourceDefinitionSpec)
 		want   string
 	}{
-		{"another scope", func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
+		{name: "another scope", change: func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
 			spec.Scope = apiextensionsv1.NamespaceScoped
-		}, "podinfolookup: the CRD testcrs.stable.example.com is of scope Namespaced, this program needs Cluster: " +
+		}, want: "podinfolookup: the CRD testcrs.stable.example.com is of scope Namespaced, this program needs Cluster: " +
 			"kubectl delete crd testcrs.stable.example.com, then kubectl apply -f yaml/testcrd.yaml\n"},
-		{"another version", func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
+		{name: "another version", change: func(spec *apiextensionsv1.CustomResourceDefinitionSpec) {
 			spec.Versions[0].Name = "v1beta1"
-		}, "podinfolookup: the API server serves stable.example.com/v1beta1, this program needs stable.example.com/v1: " +
+		}, want: "podinfolookup: the API server serves stable.example.com/v1beta1, this program needs stable.example.com/v1: " +
 			"kubectl apply -f yaml/testcrd.yaml\n"},
 	}
 	for _, test := range tests {

@@ -19,9 +19,9 @@ func resource() dynamic.ResourceInterface {
 	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
-// TestAnOlderCRDIsToldOf: the API server prunes a field that its CRD lacks, so no
+// TestCRD_Older: the API server prunes a field that its CRD lacks, so no
 // write can make the Testcr right. That is reported once and not retried for ever.
-func TestAnOlderCRDIsToldOf(t *testing.T) {
+func TestCRD_Older(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	env.ChangeCRD(t, func(v *apiextensionsv1.CustomResourceDefinitionVersion) {
 		spec := v.Schema.OpenAPIV3Schema.Properties["spec"]
@@ -51,8 +51,8 @@ func TestAnOlderCRDIsToldOf(t *testing.T) {
 	}
 }
 
-// TestStoredNonsenseIsWrittenAnew: what an earlier, laxer CRD let in.
-func TestStoredNonsenseIsWrittenAnew(t *testing.T) {
+// TestCRD_StoredNonsense: what an earlier, laxer CRD let in.
+func TestCRD_StoredNonsense(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	createPods(t, namespace, 1)
 	pods, err := env.Clients.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})

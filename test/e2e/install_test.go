@@ -22,9 +22,9 @@ import (
 // nginx is the Testcr of the Pod in yaml/pod.yaml.
 const nginx = "29b36e2c6835dded8a115aee874d1ddc"
 
-// TestInstallAndUninstall runs the commands of README.md. The Pods are simulated;
+// TestYAML_InstallAndUninstall runs the commands of README.md. The Pods are simulated;
 // the program runs beside them, as their service account.
-func TestInstallAndUninstall(t *testing.T) {
+func TestYAML_InstallAndUninstall(t *testing.T) {
 	kubectl(t, "delete", "-k", "yaml/", "--ignore-not-found") // the demo leaves the CRD
 	install(t)
 	isSpread(t)

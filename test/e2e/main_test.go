@@ -41,8 +41,8 @@ func onACluster(ctx context.Context, m *testing.M) (code int, err error) {
 	// The path has a space in it, as a user's may.
 	dir, binary = filepath.Join(temp, "a cluster"), filepath.Join(temp, "podinfolookup")
 	environment = []string{"CLUSTER_DIR=" + dir, "PODINFOLOOKUP=" + binary, "NODES=3", "KUBECONFIG=" + filepath.Join(dir, "kubeconfig")}
-	if out, err := command(ctx, "go", "build", "-race", "-o", binary, "./cmd/podinfolookup").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("go build: %w\n%s", err, out)
+	if err := testenv.BuildProgram(binary); err != nil {
+		return 1, err
 	}
 	defer func() {
 		if out, down := command(ctx, "hack/cluster/cluster.sh", "down").CombinedOutput(); down != nil {

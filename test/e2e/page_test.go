@@ -14,7 +14,12 @@ func usePage(t *testing.T) {
 	t.Helper()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	program := testenv.Command(t, binary, "--bind-address=127.0.0.1:0", "--kubeconfig="+kubeconfig).Start(t).Ready(t)
-	page := browser.Open(t, "http://"+program.Address(t)+"/")
+	chromium, err := browser.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(chromium.Stop)
+	page := chromium.Open(t, "http://"+program.Address(t)+"/")
 	nginx := `document.querySelector('#rows tr[data-pod="default/nginx"]')`
 	page.UntilIs(t, `document.getElementById("live").innerText`, "Live")
 	page.UntilIs(t, nginx, "null")

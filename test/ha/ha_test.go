@@ -1,5 +1,6 @@
 // Package ha_test runs two replicas against a real API server and takes the
-// leader away in each way there is.
+// leader away in each way there is. Then it restores etcd from an older backup
+// while the program runs.
 package ha_test
 
 import (
@@ -15,10 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -28,7 +26,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
+		env, binary = e, path
+		e.AtEnd = endServers
+	})
 }
 
 // The times of the lease are short, so that the tests are. A candidate looks at
@@ -92,36 +93,45 @@ func wrote(t *testing.T, p *testenv.Program, namespace, name string) {
 	testenv.Eventually(t, func(context.Context) error { return p.Stdout.Has("add: " + namespace + "/" + name + "\n") })
 }
 
-// writesOf returns how often the API server was asked to create a Pod's Testcr.
-func writesOf(t *testing.T, namespace, name string) (n int) {
+// creates returns how often the API server was asked to create each Testcr, by its name.
+func creates(t *testing.T) map[string]int {
 	t.Helper()
-	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
+	n := map[string]int{}
 	for _, request := range env.Requests(t) {
-		if request.ObjectRef != nil && request.ObjectRef.Resource == "testcrs" && request.Verb == "create" &&
-			request.ObjectRef.Name == testcr {
-			n++
+		if request.ObjectRef != nil && request.ObjectRef.Resource == "testcrs" && request.Verb == "create" {
+			n[request.ObjectRef.Name]++
 		}
 	}
 	return n
 }
 
-func TestAStandbyTakesOver(t *testing.T) {
+// createdOnce fails unless the Testcr of each of these Pods was created by one request.
+func createdOnce(t *testing.T, namespace string, pods ...string) {
+	t.Helper()
+	n := creates(t)
+	for _, pod := range pods {
+		if n := n[nameFor(namespace, pod)]; n != 1 {
+			t.Errorf("%d creates of the Testcr of %s", n, pod)
+		}
+	}
+}
+
+func TestHA_StandbyTakesOver(t *testing.T) {
 	tests := []struct {
 		name     string
-		end      func(*testing.T, *testenv.Program)
+		signal   syscall.Signal
 		within   time.Duration
 		wantCode int // of the old leader
 	}{
-		{"at once when the leader is told to stop", func(t *testing.T, p *testenv.Program) { t.Helper(); p.Signal(t, syscall.SIGTERM) }, 2 * time.Second, 0},
-		{"after the lease when the leader vanishes", func(t *testing.T, p *testenv.Program) { t.Helper(); p.Signal(t, syscall.SIGKILL) },
-			lease + 44*retry/10 + slack, -1},
+		{name: "at once when the leader is told to stop", signal: syscall.SIGTERM, within: 2 * time.Second},
+		{name: "after the lease when the leader vanishes", signal: syscall.SIGKILL, within: lease + 44*retry/10 + slack, wantCode: -1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			namespace := env.Namespace(t, "")
 			leader, standby := pair(t, env.Kubeconfig, namespace)
 			begun := time.Now()
-			test.end(t, leader)
+			leader.Signal(t, test.signal)
 			createPod(t, namespace, "after")
 			wrote(t, standby, namespace, "after")
 			took := time.Since(begun)
@@ -132,23 +142,23 @@ func TestAStandbyTakesOver(t *testing.T) {
 			if code := leader.Wait(t, testenv.StopWithin); code != test.wantCode {
 				t.Errorf("exit code %d, want %d", code, test.wantCode)
 			}
-			if n := writesOf(t, namespace, "after"); n != 1 {
-				t.Errorf("%d creates of one Testcr", n)
-			}
+			createdOnce(t, namespace, "after")
 		})
 	}
 }
 
-func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
+func TestHA_StoppedLeaderDoesNotWrite(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	leader, standby := pair(t, env.Kubeconfig, namespace)
 	leader.Signal(t, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = leader.Cmd().Process.Signal(syscall.SIGCONT) }) // else it could not be stopped
-	for i := range 50 {
-		createPod(t, namespace, fmt.Sprintf("during-%d", i))
+	pods := make([]string, 50)
+	for i := range pods {
+		pods[i] = fmt.Sprintf("during-%d", i)
+		createPod(t, namespace, pods[i])
 	}
-	for i := range 50 { // none is the last for sure: one that fails is tried again
-		wrote(t, standby, namespace, fmt.Sprintf("during-%d", i))
+	for _, pod := range pods { // none is the last for sure: one that fails is tried again
+		wrote(t, standby, namespace, pod)
 	}
 	leader.Signal(t, syscall.SIGCONT)
 	testenv.Eventually(t, func(context.Context) error { return leader.Stderr.Has("the lease was lost") })
@@ -157,11 +167,7 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 			t.Errorf("it wrote: %s", leader.Stdout)
 		}
 	}
-	for i := range 50 {
-		if n := writesOf(t, namespace, fmt.Sprintf("during-%d", i)); n != 1 {
-			t.Errorf("%d creates of the Testcr of during-%d", n, i)
-		}
-	}
+	createdOnce(t, namespace, pods...)
 
 	// It is a standby, and takes over again.
 	for _, probe := range []string{"/livez", "/readyz"} {
@@ -174,11 +180,7 @@ func TestALeaderThatWasStoppedDoesNotWriteAfterItsLease(t *testing.T) {
 	standby.Signal(t, syscall.SIGTERM)
 	createPod(t, namespace, "again")
 	wrote(t, leader, namespace, "again")
-	for _, name := range []string{"of-the-next", "again"} {
-		if n := writesOf(t, namespace, name); n != 1 {
-			t.Errorf("%d creates of the Testcr of %s", n, name)
-		}
-	}
+	createdOnce(t, namespace, "of-the-next", "again")
 }
 
 // looksUp asks a replica for one Pod until the returned function is called, which
@@ -219,7 +221,7 @@ func looksUp(t *testing.T, p *testenv.Program, namespace, name string) (end func
 	return end
 }
 
-func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
+func TestHA_OutageLongerThanTheLease(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	line := newLine(t)
 	kubeconfig := line.kubeconfig(t)
@@ -243,18 +245,17 @@ func TestAnOutageLongerThanTheLeaseEndsNoReplica(t *testing.T) {
 	for _, p := range []*testenv.Program{leader, standby} {
 		testenv.Eventually(t, func(ctx context.Context) error { return countsAs(ctx, t, p, "0") })
 	}
-	if n := writesOf(t, namespace, "during"); n != 0 {
+	if n := creates(t)[nameFor(namespace, "during")]; n != 0 {
 		t.Errorf("%d creates of a Testcr while the API server was away", n)
 	}
 	line.heal(t)
 	third.Ready(t)
 	createPod(t, namespace, "after")
-	for _, name := range []string{"before", "during", "after"} {
-		hasTestcr(t, namespace, name)
-		if n := writesOf(t, namespace, name); n != 1 {
-			t.Errorf("%d creates of the Testcr of %s", n, name)
-		}
+	pods := []string{"before", "during", "after"}
+	for _, pod := range pods {
+		hasTestcr(t, namespace, pod)
 	}
+	createdOnce(t, namespace, pods...)
 	for _, end := range ends {
 		end()
 	}
@@ -298,26 +299,26 @@ func waits(t *testing.T, p *testenv.Program, cause string) {
 
 func hasTestcr(t *testing.T, namespace, name string) {
 	t.Helper()
-	testcr := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, name)))
 	testenv.Eventually(t, func(ctx context.Context) error {
-		_, err := env.Dynamic.Resource(v1.GroupVersionResource).Get(ctx, testcr, metav1.GetOptions{})
+		_, err := testcrs().Get(ctx, nameFor(namespace, name), metav1.GetOptions{})
 		return err
 	})
 }
 
-// TestAnOutageEndsNoProcess has no other replica: the same process writes before
+// TestHA_OutageEndsNoProcess has no other replica: the same process writes before
 // and after.
-func TestAnOutageEndsNoProcess(t *testing.T) {
+func TestHA_OutageEndsNoProcess(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
 		lost string // the log line of an outage that is longer than the renew deadline
 	}{
-		{"with leader election", nil, "the lease was lost"},
-		{"without leader election", []string{"--leader-elect=false"}, "Cannot list or watch"},
+		{name: "with leader election", lost: "the lease was lost"},
+		{name: "without leader election", args: []string{"--leader-elect=false"}, lost: "Cannot list or watch"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // only one has the lease
 			namespace := env.Namespace(t, "")
 			line := newLine(t)
 			p := command(t, line.kubeconfig(t), namespace, test.args...).Start(t).Ready(t)
@@ -343,11 +344,7 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 				testenv.Eventually(t, func(ctx context.Context) error { return countsAs(ctx, t, p, "1") })
 			}
 			end()
-			for _, name := range []string{"before", "during", "after"} {
-				if n := writesOf(t, namespace, name); n != 1 {
-					t.Errorf("%d creates of the Testcr of %s", n, name)
-				}
-			}
+			createdOnce(t, namespace, "before", "during", "after")
 		})
 	}
 }
@@ -358,6 +355,7 @@ func TestAnOutageEndsNoProcess(t *testing.T) {
 func TestHA_SilentConnectionsAreReplaced(t *testing.T) {
 	for _, election := range []bool{true, false} {
 		t.Run(fmt.Sprintf("leader election %t", election), func(t *testing.T) {
+			t.Parallel() // only one has the lease
 			namespace := env.Namespace(t, "")
 			line := newLine(t)
 			p := command(t, line.kubeconfig(t), namespace, fmt.Sprintf("--leader-elect=%t", election)).Start(t).Ready(t)
@@ -370,9 +368,9 @@ func TestHA_SilentConnectionsAreReplaced(t *testing.T) {
 	}
 }
 
-// TestTwoNamespacesHaveTwoLeases has two controllers with all defaults but their
+// TestHA_LeasePerNamespace has two controllers with all defaults but their
 // namespace: both work.
-func TestTwoNamespacesHaveTwoLeases(t *testing.T) {
+func TestHA_LeasePerNamespace(t *testing.T) {
 	var programs []*testenv.Program
 	var namespaces []string
 	for range 2 {

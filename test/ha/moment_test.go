@@ -17,12 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -157,10 +154,10 @@ func holds(t *testing.T) string {
 	return holder
 }
 
-// TestALeaderThatWasAnotherForAMoment loses the lease and has it again long before
+// TestHA_LeaseLostForAMoment loses the lease and has it again long before
 // its renew deadline. Its watch of Pods is silent since before: what another has
 // written meanwhile must stand.
-func TestALeaderThatWasAnotherForAMoment(t *testing.T) {
+func TestHA_LeaseLostForAMoment(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	hush, kubeconfig := newHush(t)
 	leader := command(t, kubeconfig, namespace, "--leader-elect-lease-duration=40s", "--leader-elect-renew-deadline=35s").Start(t).Ready(t)
@@ -191,8 +188,8 @@ func TestALeaderThatWasAnotherForAMoment(t *testing.T) {
 	if code := next.Wait(t, testenv.StopWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	testcrs := env.Dynamic.Resource(v1.GroupVersionResource)
-	changed := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "changed")))
+	testcrs := testcrs()
+	changed := nameFor(namespace, "changed")
 	want, err := testcrs.Get(t.Context(), changed, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +201,7 @@ func TestALeaderThatWasAnotherForAMoment(t *testing.T) {
 	}
 	// It works again once it repairs another Testcr; by the second time it has tried
 	// again what failed without the lease.
-	same := v1.NameFor(types.NamespacedName(cache.NewObjectName(namespace, "same")))
+	same := nameFor(namespace, "same")
 	for range 2 {
 		if err := testcrs.Delete(t.Context(), same, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)

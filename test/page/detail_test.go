@@ -13,7 +13,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
-func TestDetailHasAllFieldsAndCopiesThem(t *testing.T) {
+func TestPage_DetailFields(t *testing.T) {
 	p, ns := open(t)
 	p.Allow(t, "clipboard-read", "clipboard-write")
 	elsewhere := ns + "-detail"
@@ -86,7 +86,7 @@ func jsonOf(t *testing.T, value any) string {
 	return string(text)
 }
 
-func TestDetailIsAStepOfTheHistory(t *testing.T) {
+func TestPage_DetailInHistory(t *testing.T) {
 	p, ns := open(t)
 	node := ns + "-node"
 	create(t, ns, pod{name: "a", node: node}, pod{name: "b", node: node}, pod{name: "c"})
@@ -114,7 +114,7 @@ func TestDetailIsAStepOfTheHistory(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestHostileTextStaysText(t *testing.T) {
+func TestPage_HostileText(t *testing.T) {
 	p, ns := open(t)
 	const hostile = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
 	elsewhere := ns + "-hostile"

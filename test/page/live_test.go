@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
-
-	"github.com/weiyuanke/PodInfoLookup/test/browser"
 )
 
-func TestPodsComeAndGoWithoutAReload(t *testing.T) {
+func TestPage_FollowsPods(t *testing.T) {
 	p, ns := open(t)
 	p.Eval(t, `window.loadedOnce = true`)
 	create(t, ns, pod{name: "m", ips: []string{"10.5.0.1"}})
@@ -44,7 +42,7 @@ func TestPodsComeAndGoWithoutAReload(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestTheStreamIsCutAndComesBack(t *testing.T) {
+func TestPage_InterruptedStream(t *testing.T) {
 	ns := env.Namespace(t, "")
 	create(t, ns, pod{name: "a"})
 	var down atomic.Bool
@@ -67,7 +65,7 @@ func TestTheStreamIsCutAndComesBack(t *testing.T) {
 		}
 		return false
 	})
-	p := browser.Open(t, front+"/?namespace="+ns)
+	p := chromium.Open(t, front+"/?namespace="+ns)
 	p.UntilIs(t, text("live"), "Live")
 	p.Until(t, `/^as of \d\d:\d\d:\d\d · resourceVersion \d+ · [\d,]+ Pods?$/.test(`+text("asof")+`)`)
 	p.UntilIs(t, rows, ns+"/a")
@@ -83,7 +81,7 @@ func TestTheStreamIsCutAndComesBack(t *testing.T) {
 	p.Clean(t, "Failed to load resource", "net::ERR_")
 }
 
-func TestTroubleIsOneClearLine(t *testing.T) {
+func TestPage_Errors(t *testing.T) {
 	ns := env.Namespace(t, "")
 	create(t, ns, pod{name: "a"})
 	var status atomic.Int64 // that searches are answered with
@@ -104,7 +102,7 @@ func TestTroubleIsOneClearLine(t *testing.T) {
 		}
 		return false
 	})
-	p := browser.Open(t, front+"/?namespace="+ns)
+	p := chromium.Open(t, front+"/?namespace="+ns)
 	p.UntilIs(t, rows, ns+"/a")
 	p.UntilIs(t, `document.getElementById("problem").hidden`, "true")
 	for _, test := range []struct {
@@ -112,10 +110,10 @@ func TestTroubleIsOneClearLine(t *testing.T) {
 		code int
 		want string
 	}{
-		{"not signed in", http.StatusUnauthorized, "401: you are not signed in: the reason of 401"},
-		{"no right", http.StatusForbidden, "403: you may not see this: the reason of 403"},
-		{"not ready", http.StatusServiceUnavailable, "503: no view of the cluster: the reason of 503"},
-		{"a bad request", http.StatusBadRequest, "400: the reason of 400"},
+		{name: "not signed in", code: http.StatusUnauthorized, want: "401: you are not signed in: the reason of 401"},
+		{name: "no right", code: http.StatusForbidden, want: "403: you may not see this: the reason of 403"},
+		{name: "not ready", code: http.StatusServiceUnavailable, want: "503: no view of the cluster: the reason of 503"},
+		{name: "a bad request", code: http.StatusBadRequest, want: "400: the reason of 400"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			status.Store(int64(test.code))
@@ -127,11 +125,11 @@ func TestTroubleIsOneClearLine(t *testing.T) {
 		})
 	}
 	for _, test := range []struct{ name, event, want string }{
-		{"a program that is not ready says why", "event: unready\ndata: {\"error\":\"the CRD is missing\"}", "Not ready: the CRD is missing"},
+		{name: "a program that is not ready says why", event: "event: unready\ndata: {\"error\":\"the CRD is missing\"}", want: "Not ready: the CRD is missing"},
 		{
-			"an API server that says nothing",
-			"event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":200,\"testcrs\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
-			"The API server is silent since 09:56:40",
+			name:  "an API server that says nothing",
+			event: "event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":200,\"testcrs\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
+			want:  "The API server is silent since 09:56:40",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

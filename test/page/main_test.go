@@ -6,11 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,12 +29,21 @@ import (
 )
 
 var (
-	env    *testenv.Env
-	binary string
+	env      *testenv.Env
+	binary   string
+	chromium *browser.Browser
 )
 
 func TestMain(m *testing.M) {
-	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
+		env, binary = e, path
+		var err error
+		if chromium, err = browser.Start(filepath.Join(e.Dir, "chromium")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		e.AtEnd = chromium.Stop
+	})
 }
 
 // serve runs the program for some namespaces and returns where its page is.
@@ -47,7 +58,7 @@ func serve(t *testing.T, namespaces ...string) (address string) {
 func open(t *testing.T) (p *browser.Page, namespace string) {
 	t.Helper()
 	namespace = env.Namespace(t, "")
-	p = browser.Open(t, serve(t, namespace)+"/?namespace="+namespace)
+	p = chromium.Open(t, serve(t, namespace)+"/?namespace="+namespace)
 	return p, namespace
 }
 

@@ -32,10 +32,10 @@ const maxScreenshot = 150 << 10 // bytes
 // taken is when the screenshots say that they were.
 var taken = time.Date(2026, time.November, 23, 15, 30, 0, 0, time.UTC)
 
-// TestScreenshots makes the pictures of the README, of Pods of a real API server.
+// TestPage_Screenshots makes the pictures of the README, of Pods of a real API server.
 // What differs from run to run (times, UIDs, versions) is replaced on its way to
 // the page, so that a picture changes only if the page does.
-func TestScreenshots(t *testing.T) {
+func TestPage_Screenshots(t *testing.T) {
 	prefix := ""
 	if *screenshots == "" { // a server that is used again has namespaces of these names
 		prefix = env.Namespace(t, "") + "-"
@@ -50,16 +50,16 @@ func TestScreenshots(t *testing.T) {
 	}
 	program := serve(t, namespaces...)
 	address := between(t, program, func(w http.ResponseWriter, r *http.Request) bool { return freeze(t, w, r, program, pods) })
-	p := browser.Open(t, address+"/")
+	p := chromium.Open(t, address+"/")
 	web := prefix + "shop/web-7d9c6b5f4-x2k8p"
 	for _, shot := range []struct {
 		name, path, scheme, ready string
 		width, height             int64
 	}{
-		{"light", "/", browser.Light, `document.querySelectorAll("#rows tr").length >= 15`, 1280, 800},
-		{"dark", "/?q=10.0.2.14", browser.Dark, text("reading") + `.includes("Ambiguous")`, 1280, 800},
-		{"detail", "/?q=web&pod=" + web, browser.Light, text("facts") + `.includes("containerd")`, 1280, 800},
-		{"phone", "/?q=10.0.2.14", browser.Light, text("reading") + `.includes("Ambiguous")`, 360, 800},
+		{name: "light", path: "/", scheme: browser.Light, ready: `document.querySelectorAll("#rows tr").length >= 15`, width: 1280, height: 800},
+		{name: "dark", path: "/?q=10.0.2.14", scheme: browser.Dark, ready: text("reading") + `.includes("Ambiguous")`, width: 1280, height: 800},
+		{name: "detail", path: "/?q=web&pod=" + web, scheme: browser.Light, ready: text("facts") + `.includes("containerd")`, width: 1280, height: 800},
+		{name: "phone", path: "/?q=10.0.2.14", scheme: browser.Light, ready: text("reading") + `.includes("Ambiguous")`, width: 360, height: 800},
 	} {
 		p.Resize(t, shot.width, shot.height, shot.width < 700)
 		p.Prefer(t, shot.scheme)
@@ -166,20 +166,20 @@ var pictured = []struct {
 	namespace string
 	pods      []pod
 }{
-	{"logging", []pod{
+	{namespace: "logging", pods: []pod{
 		agent("fluent-bit-4kx9p", 1), agent("fluent-bit-8wz2m", 2), agent("fluent-bit-q7hvd", 3),
 	}},
-	{"monitoring", []pod{
+	{namespace: "monitoring", pods: []pod{
 		member("prometheus-0", 1, 21, "StatefulSet/prometheus", "prometheus:v3.5.0"),
 		member("grafana-6f8d7c5b9-rm2wt", 2, 22, "ReplicaSet/grafana-6f8d7c5b9", "grafana:12.1.0"),
 	}},
-	{"payments", []pod{
+	{namespace: "payments", pods: []pod{
 		member("ledger-0", 2, 31, "StatefulSet/ledger", "ledger:4.2.0"),
 		member("ledger-1", 3, 32, "StatefulSet/ledger", "ledger:4.2.0"),
 		ended(member("settle-29271840-7nq4c", 2, 14, "Job/settle-29271840", "settle:1.8.3"), corev1.PodSucceeded),
 		ended(member("settle-29271900-vb6xd", 3, 33, "Job/settle-29271900", "settle:1.8.3"), corev1.PodFailed),
 	}},
-	{"shop", []pod{
+	{namespace: "shop", pods: []pod{
 		member("cart-5c6f7d8b9-h4zsw", 1, 12, "ReplicaSet/cart-5c6f7d8b9", "cart:2.11.1"),
 		member("cart-5c6f7d8b9-p9ktl", 3, 13, "ReplicaSet/cart-5c6f7d8b9", "cart:2.11.1"),
 		member("search-84d5f6c7b-nx3vq", 1, 15, "ReplicaSet/search-84d5f6c7b", "search:0.9.4"),

@@ -9,13 +9,11 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
-
-	"github.com/weiyuanke/PodInfoLookup/test/browser"
 )
 
 const containerID = "4f5c0a1be8d2c3f4a5b6c7d8e9f00112233445566778899aabbccddeeff00112"
 
-func TestSearch(t *testing.T) {
+func TestPage_Search(t *testing.T) {
 	p, ns := open(t)
 	create(t, ns,
 		pod{name: "old", ips: []string{"10.9.0.2"}, phase: corev1.PodSucceeded},
@@ -28,19 +26,19 @@ func TestSearch(t *testing.T) {
 	for _, test := range []struct {
 		name, typed, wantRows, wantReading string
 	}{
-		{"an IPv4 address of two Pods is ambiguous, the live one first", "10.9.0.2", web + " " + old, "Read as the IP. Ambiguous: 2 Pods fit, see their notes."},
-		{"an IPv6 address in another spelling", "[FD00:9:0::2]:80", web, "Read as the IP."},
-		{"a UID", strings.ToUpper(uid), web, "Read as the UID."},
-		{"a container ID with its runtime", "containerd://" + containerID, web, "Read as the container ID."},
-		{"the first 12 digits of a container ID", containerID[:12], web, "Read as the container ID."},
-		{"a path of a cgroup", "/kubepods/besteffort/pod" + uid + "/" + containerID, web, "Read as the container ID."},
-		{"namespace/name", other, other, "Read as namespace/name."},
-		{"a name", "other", other, "Read as the name."},
-		{"a node", "search-1", web, "Read as the node."},
-		{"the IP of a node", "192.0.2.90", web, "Read as the node's IP."},
-		{"a part of a name", "the", other, "Read as a part of a name"},
-		{"nothing that there is", "10.9.0.99", "", "Read as a part of a name, IP, UID, container ID, node or workload: no Pod."},
-		{"a quotation mark", `"><b>`, "", "no Pod."},
+		{name: "an IPv4 address of two Pods is ambiguous, the live one first", typed: "10.9.0.2", wantRows: web + " " + old, wantReading: "Read as the IP. Ambiguous: 2 Pods fit, see their notes."},
+		{name: "an IPv6 address in another spelling", typed: "[FD00:9:0::2]:80", wantRows: web, wantReading: "Read as the IP."},
+		{name: "a UID", typed: strings.ToUpper(uid), wantRows: web, wantReading: "Read as the UID."},
+		{name: "a container ID with its runtime", typed: "containerd://" + containerID, wantRows: web, wantReading: "Read as the container ID."},
+		{name: "the first 12 digits of a container ID", typed: containerID[:12], wantRows: web, wantReading: "Read as the container ID."},
+		{name: "a path of a cgroup", typed: "/kubepods/besteffort/pod" + uid + "/" + containerID, wantRows: web, wantReading: "Read as the container ID."},
+		{name: "namespace/name", typed: other, wantRows: other, wantReading: "Read as namespace/name."},
+		{name: "a name", typed: "other", wantRows: other, wantReading: "Read as the name."},
+		{name: "a node", typed: "search-1", wantRows: web, wantReading: "Read as the node."},
+		{name: "the IP of a node", typed: "192.0.2.90", wantRows: web, wantReading: "Read as the node's IP."},
+		{name: "a part of a name", typed: "the", wantRows: other, wantReading: "Read as a part of a name"},
+		{name: "nothing that there is", typed: "10.9.0.99", wantReading: "Read as a part of a name, IP, UID, container ID, node or workload: no Pod."},
+		{name: "a quotation mark", typed: `"><b>`, wantReading: "no Pod."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p.Type(t, "q", test.typed)
@@ -52,7 +50,7 @@ func TestSearch(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestSearchIsReadOtherwise(t *testing.T) {
+func TestPage_SearchReadOtherwise(t *testing.T) {
 	p, ns := open(t)
 	// The Pod on the host network has the IP of its node.
 	create(t, ns, pod{name: "agent", ips: []string{"192.0.2.80"}, node: "readings", hostIP: "192.0.2.80"},
@@ -70,7 +68,7 @@ func TestSearchIsReadOtherwise(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestAnOlderAnswerNeverComesAfterANewer(t *testing.T) {
+func TestPage_LateAnswer(t *testing.T) {
 	ns := env.Namespace(t, "")
 	create(t, ns, pod{name: "slow"}, pod{name: "quick"})
 	asked, release := make(chan struct{}), make(chan struct{})
@@ -81,7 +79,7 @@ func TestAnOlderAnswerNeverComesAfterANewer(t *testing.T) {
 		}
 		return false
 	})
-	p := browser.Open(t, address+"/?namespace="+ns)
+	p := chromium.Open(t, address+"/?namespace="+ns)
 	p.UntilIs(t, rows, ns+"/quick "+ns+"/slow")
 	p.Type(t, "q", "slow")
 	<-asked
@@ -93,7 +91,7 @@ func TestAnOlderAnswerNeverComesAfterANewer(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestSortAndFilter(t *testing.T) {
+func TestPage_SortAndFilter(t *testing.T) {
 	p, ns := open(t)
 	create(t, ns,
 		pod{name: "a", ips: []string{"10.7.0.10"}, node: "sort-2"},
@@ -137,7 +135,7 @@ func TestSortAndFilter(t *testing.T) {
 	p.Clean(t)
 }
 
-func TestManyPodsComeInPages(t *testing.T) {
+func TestPage_ManyPods(t *testing.T) {
 	const many = 1200
 	p, ns := open(t)
 	elsewhere := ns + "-many"

@@ -10,7 +10,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/browser"
 )
 
-func TestByKeyboardAlone(t *testing.T) {
+func TestPage_Keyboard(t *testing.T) {
 	p, ns := open(t)
 	create(t, ns, pod{name: "a", ips: []string{"10.3.0.1"}}, pod{name: "b", ips: []string{"10.3.0.2"}}, pod{name: "c", ips: []string{"10.3.0.3"}})
 	p.UntilIs(t, rows, ns+"/a "+ns+"/b "+ns+"/c")
@@ -71,7 +71,7 @@ func TestByKeyboardAlone(t *testing.T) {
 }
 
 // A phone is 360 pixels wide. Nothing may be wider, however long its name.
-func TestDarkLightAndPhone(t *testing.T) {
+func TestPage_DarkLightAndPhone(t *testing.T) {
 	script, err := axeScript()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestDarkLightAndPhone(t *testing.T) {
 	}
 }
 
-func TestWithoutJavaScript(t *testing.T) {
+func TestPage_WithoutJavaScript(t *testing.T) {
 	p, ns := open(t)
 	p.NoScript(t)
 	origin := p.Eval(t, `location.origin`)

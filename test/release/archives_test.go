@@ -60,7 +60,7 @@ func checkVersion(t *testing.T, out, name string) {
 	}
 }
 
-func TestAReleaseConsistsOf(t *testing.T) {
+func TestRelease_Files(t *testing.T) {
 	want := []string{"SHA256SUMS", "install.yaml", "podinfolookup-image.tar"}
 	for _, program := range programs {
 		for _, platform := range platforms {
@@ -82,31 +82,51 @@ func TestAReleaseConsistsOf(t *testing.T) {
 	}
 }
 
-func TestTheSameSourceGivesTheSameRelease(t *testing.T) {
-	sums := make([]string, len(releases))
-	for i := range releases {
-		r, err := releases[i]()
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := os.ReadFile(filepath.Join(r.folder, "SHA256SUMS"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sums[i] = string(data)
-		for line := range strings.Lines(sums[i]) {
-			sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
-			if got := sumOf(t, filepath.Join(r.folder, name)); got != sum {
-				t.Errorf("SHA256SUMS has %s for %s, which has %s", sum, name, got)
-			}
+// TestRelease_Reproducible makes one program for one platform again, from its link
+// to the archive, the list of components and the image: the others are made by the
+// same commands.
+func TestRelease_Reproducible(t *testing.T) {
+	t.Parallel() // beside TestImage_InCluster, which mostly waits
+	const platform = "linux/arm64"
+	one := released(t)
+	again, err := build("second", []string{"podinfolookup"}, []string{platform})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := sums(t, one.folder), sums(t, again.folder)
+	if want := 2*len(programs)*len(platforms) + 2; len(first) != want {
+		t.Errorf("%d lines in SHA256SUMS, want %d", len(first), want)
+	}
+	const image = "podinfolookup-image.tar" // of two platforms in the first
+	name := archiveName("podinfolookup", platform)
+	want := map[string]string{image: second[image]}
+	for _, file := range []string{name + ".tar.gz", name + ".cdx.json", "install.yaml"} {
+		want[file] = first[file]
+	}
+	if diff := cmp.Diff(want, second); diff != "" {
+		t.Errorf("SHA256SUMS (-first +second):\n%s", diff)
+	}
+	if got, want := again.images[platform].digest, one.images[platform].digest; got != want {
+		t.Errorf("the digest of the image is %s, was %s", got, want)
+	}
+}
+
+// sums reads SHA256SUMS, and holds the files to it.
+func sums(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(folder, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		sums[name] = sum
+		if got := sumOf(t, filepath.Join(folder, name)); got != sum {
+			t.Errorf("SHA256SUMS has %s for %s, which has %s", sum, name, got)
 		}
 	}
-	if n := strings.Count(sums[0], "\n"); n != 2*len(programs)*len(platforms)+2 {
-		t.Errorf("%d lines in SHA256SUMS", n)
-	}
-	if diff := cmp.Diff(sums[0], sums[1]); diff != "" {
-		t.Error(diff)
-	}
+	return sums
 }
 
 func sumOf(t *testing.T, path string) string {
@@ -119,7 +139,7 @@ func sumOf(t *testing.T, path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestTheArchives(t *testing.T) {
+func TestRelease_Archives(t *testing.T) {
 	for _, program := range programs {
 		for _, platform := range platforms {
 			t.Run(program+" for "+platform, func(t *testing.T) {
@@ -168,7 +188,7 @@ func checkComponents(t *testing.T, program, platform string) {
 	}
 }
 
-func TestTheManifestForKrew(t *testing.T) {
+func TestKrew_Manifest(t *testing.T) {
 	folder := t.TempDir()
 	all := []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64", "windows/arm64"}
 	for _, platform := range all {
@@ -200,7 +220,7 @@ func TestTheManifestForKrew(t *testing.T) {
 	}
 }
 
-func TestInstallYAMLNamesTheImageOfTheRelease(t *testing.T) {
+func TestRelease_InstallYAML(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(released(t).folder, "install.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +233,7 @@ func TestInstallYAMLNamesTheImageOfTheRelease(t *testing.T) {
 	}
 }
 
-func TestNoReleaseOf(t *testing.T) {
+func TestRelease_Refused(t *testing.T) {
 	taken := t.TempDir()
 	if err := os.WriteFile(filepath.Join(taken, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -221,11 +241,11 @@ func TestNoReleaseOf(t *testing.T) {
 	tests := []struct {
 		name, folder, version, want string
 	}{
-		{"no version", t.TempDir(), "", "release: VERSION is '': give a semantic version that begins with v, as in make release VERSION=v1.2.3\n"},
-		{"a version without v", t.TempDir(), "1.2.3", "release: VERSION is '1.2.3': give a semantic version"},
-		{"a version of two numbers", t.TempDir(), "v1.2", "release: VERSION is 'v1.2': give a semantic version"},
-		{"a version that is a command", t.TempDir(), "v1.2.3-$(id)", "release: VERSION is 'v1.2.3-$(id)': give a semantic version"},
-		{"a folder with something in it", taken, version, fmt.Sprintf("release: %s is not empty: delete it first", taken)},
+		{name: "no version", folder: t.TempDir(), want: "release: VERSION is '': give a semantic version that begins with v, as in make release VERSION=v1.2.3\n"},
+		{name: "a version without v", folder: t.TempDir(), version: "1.2.3", want: "release: VERSION is '1.2.3': give a semantic version"},
+		{name: "a version of two numbers", folder: t.TempDir(), version: "v1.2", want: "release: VERSION is 'v1.2': give a semantic version"},
+		{name: "a version that is a command", folder: t.TempDir(), version: "v1.2.3-$(id)", want: "release: VERSION is 'v1.2.3-$(id)': give a semantic version"},
+		{name: "a folder with something in it", folder: taken, version: version, want: fmt.Sprintf("release: %s is not empty: delete it first", taken)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -43,9 +43,10 @@ const (
 	rotation = time.Minute + testenv.Patience
 )
 
-// TestInACluster runs the program of the image as the kubelet would: its files,
+// TestImage_InCluster runs the program of the image as the kubelet would: its files,
 // its user, its arguments, and a token in a file that changes.
-func TestInACluster(t *testing.T) {
+func TestImage_InCluster(t *testing.T) {
+	t.Parallel()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bound"}}
 	if _, err := env.Clients.CoreV1().Secrets(home).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

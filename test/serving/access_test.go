@@ -81,7 +81,7 @@ func scrapes(t *testing.T, namespace string) string {
 	return token
 }
 
-func TestWhoIsLetIn(t *testing.T) {
+func TestLogin_Callers(t *testing.T) {
 	t.Parallel()
 	namespace := env.Namespace(t, "")
 	reader := account(t, namespace, "reader", "get", "list")
@@ -110,34 +110,34 @@ func TestWhoIsLetIn(t *testing.T) {
 		wantCode                          int
 		wantChallenge, wantText           string
 	}{
-		{"no token", all, "", "", 401, bearer, none},
-		{"no token, in a browser", all, "", "text/html,application/xhtml+xml", 401, basic, none},
-		{"an empty token", all, "Bearer ", "", 401, bearer, none},
-		{"another kind of login", all, "Digest " + reader, "", 401, bearer, none},
-		{"a token that is none", all, login("Bearer", "wrong"), "", 401, bearer, invalid},
-		{"a token with another signature", all, login("Bearer", reader[:len(reader)-8]+"AAAAAAAA"), "", 401, bearer, invalid},
-		{"a token that is none, in a browser", all, login("Basic", "wrong"), "text/html", 401, basic, invalid},
-		{"no password", all, login("Basic", ""), "", 401, basic, none},
-		{"may read all and asks for all", all, login("Bearer", reader), "", 404, "", ""},
-		{"may read all and asks for one", one, login("Bearer", reader), "", 404, "", ""},
-		{"may read all and logs in with a password", all, login("Basic", reader), "text/html", 404, "", ""},
-		{"may get and asks for one", one, login("Bearer", getter), "", 404, "", ""},
-		{"may get and asks for one that is there", nginx, login("Bearer", getter), "", 200, "", ""},
-		{"may list and asks for one that is there", nginx, login("Bearer", lister), "", 403, "", may("lister", "get testcrs.stable.example.com/")},
-		{"may list and searches", "/v1/search?q=nginx", login("Bearer", lister), "", 200, "", ""},
-		{"may get and asks for all", all, login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
-		{"may get and searches", "/v1/search?q=none", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
-		{"may get and streams", "/v1/events", login("Bearer", getter), "", 403, "", may("getter", "list testcrs.stable.example.com")},
-		{"may list and asks for one", one, login("Bearer", lister), "", 403, "",
-			may("lister", "get testcrs.stable.example.com/"+v1.NameFor(types.NamespacedName(cache.NewObjectName("default", "none"))))},
-		{"may list and asks for all", all, login("Bearer", lister), "", 404, "", ""},
-		{"may nothing", all, login("Bearer", nobody), "", 403, "", may("nobody", "list testcrs.stable.example.com")},
-		{"may scrape and scrapes", "/metrics", login("Bearer", scraper), "", 200, "", ""},
-		{"may scrape and asks for all", all, login("Bearer", scraper), "", 403, "", may("scraper", "list testcrs.stable.example.com")},
-		{"may read all and scrapes", "/metrics", login("Bearer", reader), "", 403, "", may("reader", "get /metrics")},
-		{"scrapes without a token", "/metrics", "", "", 401, bearer, none},
-		{"/livez without a token", "/livez", "", "", 200, "", "ok"},
-		{"/readyz without a token", "/readyz", "", "text/html", 200, "", "ok"},
+		{name: "no token", path: all, wantCode: 401, wantChallenge: bearer, wantText: none},
+		{name: "no token, in a browser", path: all, accept: "text/html,application/xhtml+xml", wantCode: 401, wantChallenge: basic, wantText: none},
+		{name: "an empty token", path: all, authorization: "Bearer ", wantCode: 401, wantChallenge: bearer, wantText: none},
+		{name: "another kind of login", path: all, authorization: "Digest " + reader, wantCode: 401, wantChallenge: bearer, wantText: none},
+		{name: "a token that is none", path: all, authorization: login("Bearer", "wrong"), wantCode: 401, wantChallenge: bearer, wantText: invalid},
+		{name: "a token with another signature", path: all, authorization: login("Bearer", reader[:len(reader)-8]+"AAAAAAAA"), wantCode: 401, wantChallenge: bearer, wantText: invalid},
+		{name: "a token that is none, in a browser", path: all, authorization: login("Basic", "wrong"), accept: "text/html", wantCode: 401, wantChallenge: basic, wantText: invalid},
+		{name: "no password", path: all, authorization: login("Basic", ""), wantCode: 401, wantChallenge: basic, wantText: none},
+		{name: "may read all and asks for all", path: all, authorization: login("Bearer", reader), wantCode: 404},
+		{name: "may read all and asks for one", path: one, authorization: login("Bearer", reader), wantCode: 404},
+		{name: "may read all and logs in with a password", path: all, authorization: login("Basic", reader), accept: "text/html", wantCode: 404},
+		{name: "may get and asks for one", path: one, authorization: login("Bearer", getter), wantCode: 404},
+		{name: "may get and asks for one that is there", path: nginx, authorization: login("Bearer", getter), wantCode: 200},
+		{name: "may list and asks for one that is there", path: nginx, authorization: login("Bearer", lister), wantCode: 403, wantText: may("lister", "get testcrs.stable.example.com/")},
+		{name: "may list and searches", path: "/v1/search?q=nginx", authorization: login("Bearer", lister), wantCode: 200},
+		{name: "may get and asks for all", path: all, authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
+		{name: "may get and searches", path: "/v1/search?q=none", authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
+		{name: "may get and streams", path: "/v1/events", authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
+		{name: "may list and asks for one", path: one, authorization: login("Bearer", lister), wantCode: 403,
+			wantText: may("lister", "get testcrs.stable.example.com/"+v1.NameFor(types.NamespacedName(cache.NewObjectName("default", "none"))))},
+		{name: "may list and asks for all", path: all, authorization: login("Bearer", lister), wantCode: 404},
+		{name: "may nothing", path: all, authorization: login("Bearer", nobody), wantCode: 403, wantText: may("nobody", "list testcrs.stable.example.com")},
+		{name: "may scrape and scrapes", path: "/metrics", authorization: login("Bearer", scraper), wantCode: 200},
+		{name: "may scrape and asks for all", path: all, authorization: login("Bearer", scraper), wantCode: 403, wantText: may("scraper", "list testcrs.stable.example.com")},
+		{name: "may read all and scrapes", path: "/metrics", authorization: login("Bearer", reader), wantCode: 403, wantText: may("reader", "get /metrics")},
+		{name: "scrapes without a token", path: "/metrics", wantCode: 401, wantChallenge: bearer, wantText: none},
+		{name: "/livez without a token", path: "/livez", wantCode: 200, wantText: "ok"},
+		{name: "/readyz without a token", path: "/readyz", accept: "text/html", wantCode: 200, wantText: "ok"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -169,12 +169,12 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
-func TestAnAPIServerThatDoesNotAnswerIsNoVerdictOnTheCaller(t *testing.T) {
+func TestLogin_SilentAPIServer(t *testing.T) {
 	t.Parallel()
 	reader := account(t, env.Namespace(t, ""), "reader", "get", "list")
 	tests := []struct{ hangs, want string }{
-		{"/tokenreviews", "the API server does not check tokens at the moment: try again later\n"},
-		{"/subjectaccessreviews", "the API server does not check rights at the moment: try again later\n"},
+		{hangs: "/tokenreviews", want: "the API server does not check tokens at the moment: try again later\n"},
+		{hangs: "/subjectaccessreviews", want: "the API server does not check rights at the moment: try again later\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.hangs, func(t *testing.T) {

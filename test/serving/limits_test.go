@@ -17,12 +17,12 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-func TestACrowdOfSlowClientsNeitherStaysNorKeepsTheProbesOut(t *testing.T) {
+func TestServe_SlowClients(t *testing.T) {
 	t.Parallel()
 	const crowd = 600 // more than there is room for
 	tests := []struct{ name, address, begin string }{
-		{"in the header", loopback, "GET /livez HTTP/1.1\r\nHost: localhost\r\nA: "},
-		{"in the handshake", anywhere, "\x16\x03\x01"},
+		{name: "in the header", address: loopback, begin: "GET /livez HTTP/1.1\r\nHost: localhost\r\nA: "},
+		{name: "in the handshake", address: anywhere, begin: "\x16\x03\x01"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -59,13 +59,13 @@ func TestACrowdOfSlowClientsNeitherStaysNorKeepsTheProbesOut(t *testing.T) {
 }
 
 // It takes as long as the program gives ordinary answers, 10 s, and a little more.
-func TestAStreamOutlivesTheTimeoutsAndDoesNotHoldUpTheStop(t *testing.T) {
+func TestServe_StreamOutlivesTimeouts(t *testing.T) {
 	t.Parallel()
 	const longer = 11 * time.Second
 	token := account(t, env.Namespace(t, ""), "lister", "list")
 	tests := []struct{ name, address, proto string }{
-		{"plain HTTP", loopback, "HTTP/1.1"},
-		{"HTTP/2", anywhere, "HTTP/2.0"},
+		{name: "plain HTTP", address: loopback, proto: "HTTP/1.1"},
+		{name: "HTTP/2", address: anywhere, proto: "HTTP/2.0"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -37,6 +37,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	testenv.Parallel(4)
 	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
 }
 

@@ -33,7 +33,7 @@ func (s *server) handshake(ctx context.Context, config *tls.Config) (*x509.Certi
 	return secure.ConnectionState().PeerCertificates[0], nil
 }
 
-func TestBeyondLoopbackACertificateIsMadeAndItsFingerprintLogged(t *testing.T) {
+func TestTLS_CertificateMade(t *testing.T) {
 	t.Parallel()
 	s := start(t, env.Kubeconfig, anywhere)
 	certificate, err := s.handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // G402: it is looked at below
@@ -58,7 +58,7 @@ func TestBeyondLoopbackACertificateIsMadeAndItsFingerprintLogged(t *testing.T) {
 	}
 }
 
-func TestPlainHTTPIsRefusedBeyondLoopback(t *testing.T) {
+func TestTLS_PlainHTTPRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, env.Kubeconfig, anywhere)
 	s.url = strings.Replace(s.url, "https", "http", 1)
@@ -70,7 +70,7 @@ func TestPlainHTTPIsRefusedBeyondLoopback(t *testing.T) {
 	}
 }
 
-func TestACertificateFileTurnsTheLoginOnForLoopbackToo(t *testing.T) {
+func TestTLS_CertificateFileOnLoopback(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	newPair(t, 1).write(t, dir)
@@ -80,19 +80,19 @@ func TestACertificateFileTurnsTheLoginOnForLoopbackToo(t *testing.T) {
 	}
 }
 
-func TestANewCertificateIsServedWithoutCuttingConnections(t *testing.T) {
+func TestTLS_CertificateReplaced(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
 		setup func(*testing.T, string) // writes the first pair into a folder
 		swap  func(*testing.T, string) // puts the second one there
 	}{
-		{"files that are written over",
-			func(t *testing.T, dir string) { t.Helper(); newPair(t, 1).write(t, dir) },
-			func(t *testing.T, dir string) { t.Helper(); newPair(t, 2).write(t, dir) }},
-		{"files that others are moved over",
-			func(t *testing.T, dir string) { t.Helper(); newPair(t, 1).write(t, dir) },
-			func(t *testing.T, dir string) {
+		{name: "files that are written over",
+			setup: func(t *testing.T, dir string) { t.Helper(); newPair(t, 1).write(t, dir) },
+			swap:  func(t *testing.T, dir string) { t.Helper(); newPair(t, 2).write(t, dir) }},
+		{name: "files that others are moved over",
+			setup: func(t *testing.T, dir string) { t.Helper(); newPair(t, 1).write(t, dir) },
+			swap: func(t *testing.T, dir string) {
 				t.Helper()
 				other := t.TempDir()
 				newPair(t, 2).write(t, other)
@@ -100,15 +100,15 @@ func TestANewCertificateIsServedWithoutCuttingConnections(t *testing.T) {
 					rename(t, filepath.Join(other, name), filepath.Join(dir, name))
 				}
 			}},
-		{"a Secret's volume",
-			func(t *testing.T, dir string) {
+		{name: "a Secret's volume",
+			setup: func(t *testing.T, dir string) {
 				t.Helper()
 				volume(t, dir, "..1", 1)
 				for _, name := range []string{"tls.crt", "tls.key"} {
 					link(t, filepath.Join("..data", name), filepath.Join(dir, name))
 				}
 			},
-			func(t *testing.T, dir string) {
+			swap: func(t *testing.T, dir string) {
 				t.Helper()
 				volume(t, dir, "..2", 2)
 				if err := os.RemoveAll(filepath.Join(dir, "..1")); err != nil {
@@ -174,24 +174,24 @@ func rename(t *testing.T, from, to string) {
 	}
 }
 
-func TestACertificateThatCannotBeServedIsToldOfInOneLine(t *testing.T) {
+func TestTLS_InvalidCertificate(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name      string
 		write     func(*testing.T, string)
 		wantCause string // regular expression
 	}{
-		{"no files", func(*testing.T, string) {}, `open \S+/tls\.crt: no such file or directory`},
-		{"empty files", func(t *testing.T, dir string) { t.Helper(); pair{}.write(t, dir) }, `missing content`},
-		{"files of something else", func(t *testing.T, dir string) {
+		{name: "no files", write: func(*testing.T, string) {}, wantCause: `open \S+/tls\.crt: no such file or directory`},
+		{name: "empty files", write: func(t *testing.T, dir string) { t.Helper(); pair{}.write(t, dir) }, wantCause: `missing content`},
+		{name: "files of something else", write: func(t *testing.T, dir string) {
 			t.Helper()
 			pair{cert: []byte("a\nb\n"), key: []byte("c")}.write(t, dir)
 		},
-			`failed to find any PEM data in certificate input`},
-		{"the key of another certificate", func(t *testing.T, dir string) {
+			wantCause: `failed to find any PEM data in certificate input`},
+		{name: "the key of another certificate", write: func(t *testing.T, dir string) {
 			t.Helper()
 			pair{cert: newPair(t, 1).cert, key: newPair(t, 2).key}.write(t, dir)
-		}, `private key does not match public key`},
+		}, wantCause: `private key does not match public key`},
 	}
 	for _, test := range tests {
 		for _, address := range []string{anywhere, loopback} {

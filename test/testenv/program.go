@@ -3,6 +3,7 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,7 +29,11 @@ var (
 // MainWithProgram is Main for tests of the built program: set gets its path, too.
 func MainWithProgram(m *testing.M, set func(e *Env, binary string)) {
 	Main(m, func(e *Env) {
-		binary, err := e.build()
+		binary := filepath.Join(e.Dir, "podinfolookup")
+		err := BuildProgram(binary)
+		if err == nil { // Everybody may run it, also another user than the one who tests.
+			err = os.Chmod(e.Dir, 0o711) //nolint:gosec // G302: the files in it keep their own modes
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "testenv:", err)
 			os.Exit(1)
@@ -37,17 +42,34 @@ func MainWithProgram(m *testing.M, set func(e *Env, binary string)) {
 	})
 }
 
-// build builds cmd/podinfolookup with the race detector and returns the binary.
-// Everybody may run it, also another user than the one who tests.
-func (e *Env) build() (string, error) {
-	binary := filepath.Join(e.Dir, "podinfolookup")
+// BuildProgram builds cmd/podinfolookup with the race detector and copies it to
+// path. All packages share one build: linking takes seconds, and go build only
+// checks a file that is up to date.
+func BuildProgram(path string) (err error) {
+	dir := filepath.Join(Root(), ".cluster", "test")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil { // packages are tested beside each other
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	binary := filepath.Join(dir, "podinfolookup")
 	build := exec.CommandContext(context.Background(), //nolint:gosec // G204: binary is a path of our own
 		"go", "build", "-race", "-o", binary, "./cmd/podinfolookup")
 	build.Dir = Root()
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return binary, os.Chmod(e.Dir, 0o711) //nolint:gosec // G302: the files in it keep their own modes
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, program, 0o755) //nolint:gosec // G306: other users run it, too
 }
 
 // Program is one run of a command.

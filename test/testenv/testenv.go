@@ -5,10 +5,12 @@ package testenv
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +110,14 @@ func Main(m *testing.M, set func(*Env)) {
 		}
 	}
 	os.Exit(code)
+}
+
+// Parallel sets how many parallel tests of a package run at a time. Those that wait
+// most of the time, for a backoff or for the end of a token, need no core each.
+func Parallel(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err) // not in a test
+	}
 }
 
 // leaks returns the goroutines that do not end, as an error.

@@ -45,7 +45,7 @@ func stored(field string, want bool) func(any) bool {
 const told = "The API server stored something other than what was written: " +
 	"the CRD may be older than this program, kubectl apply -f yaml/testcrd.yaml"
 
-func TestAnOlderCRDIsToldOfAndEndsWithTheNewOne(t *testing.T) {
+func TestUpgrade_OlderCRD(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	older := func(v *apiextensionsv1.CustomResourceDefinitionVersion) {
 		spec := v.Schema.OpenAPIV3Schema.Properties["spec"]
@@ -92,10 +92,10 @@ func TestAnOlderCRDIsToldOfAndEndsWithTheNewOne(t *testing.T) {
 	})
 }
 
-// TestANewerCRDIsGoodForThisProgram: a field that is optional is no business of a
+// TestUpgrade_NewerCRD: a field that is optional is no business of a
 // program that does not know it, until it holds something: what a newer program
 // wrote goes when this one writes.
-func TestANewerCRDIsGoodForThisProgram(t *testing.T) {
+func TestUpgrade_NewerCRD(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	env.ChangeCRD(t, func(v *apiextensionsv1.CustomResourceDefinitionVersion) {
 		spec := v.Schema.OpenAPIV3Schema.Properties["spec"]

@@ -4,6 +4,7 @@
 package upgrade_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,12 +38,15 @@ func TestMain(m *testing.M) {
 }
 
 // buildPrevious takes the sources from an archive: a worktree would leave a trace
-// in the repository when the test is killed.
-func buildPrevious() (string, error) {
-	dir := filepath.Join(env.Dir, "previous")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+// in the repository when the test is killed. They are put into the same folder each
+// time, because Go's cache distinguishes packages by their path.
+func buildPrevious() (binary string, err error) {
+	dir := filepath.Join(testenv.Root(), ".cluster", "test", "previous")
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	binary = filepath.Join(env.Dir, "previous")
 	run := func(program string, args ...string) error {
 		command := exec.Command(program, args...) //nolint:noctx // built once for all tests
 		command.Dir = dir
@@ -61,13 +65,13 @@ func buildPrevious() (string, error) {
 		{"git", "-C", testenv.Root(), "archive", "--output=" + filepath.Join(dir, "sources.tar"), before},
 		{"tar", "-xf", "sources.tar"},
 		// Its own version distinguishes its requests from those of the other.
-		{"go", "build", "-race", "-buildvcs=false", "-ldflags=-X " + version + "=previous", "-o", "podinfolookup", "./cmd/podinfolookup"},
+		{"go", "build", "-race", "-buildvcs=false", "-ldflags=-X " + version + "=previous", "-o", binary, "./cmd/podinfolookup"},
 	} {
 		if err := run(command[0], command[1:]...); err != nil {
 			return "", err
 		}
 	}
-	return filepath.Join(dir, "podinfolookup"), nil
+	return binary, nil
 }
 
 func verified(t *testing.T, namespace string) {

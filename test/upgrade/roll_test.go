@@ -37,12 +37,12 @@ const (
 	hostIP = "192.0.2.1"
 )
 
-func TestARollUnderChurnLosesNothing(t *testing.T) {
+func TestUpgrade_RollUnderChurn(t *testing.T) {
 	old, err := previous()
 	must(t, err)
 	tests := []struct{ name, from, to string }{
-		{"out", old, binary},
-		{"back", binary, old},
+		{name: "out", from: old, to: binary},
+		{name: "back", from: binary, to: old},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

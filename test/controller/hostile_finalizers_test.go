@@ -1,4 +1,4 @@
-package hostile_test
+package controller_test
 
 import (
 	"context"
@@ -32,8 +32,8 @@ func patchTestcr(t *testing.T, name, patch string) {
 // heldPod creates a running Pod whose Testcr has a finalizer and is being deleted.
 func heldPod(t *testing.T, namespace, name string) *corev1.Pod {
 	t.Helper()
-	pod, err := create(t.Context(), env.Clients, namespace, ordinary(name), func(s *corev1.PodStatus) {
-		running(heldIP)(s)
+	pod, err := createWith(t.Context(), env.Clients, namespace, ordinary(name), func(s *corev1.PodStatus) {
+		runningAt(heldIP)(s)
 		s.HostIP = "192.0.2.9"
 		s.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: "containerd://" + heldID}}
 	})
@@ -116,12 +116,12 @@ func TestTestcr_KeptByAFinalizer(t *testing.T) {
 	if code, body, err := p.Get(t.Context(), t, "/v1/pods?ip="+heldIP); err != nil || code != http.StatusOK {
 		t.Errorf("while its Pod is there: %d %s %v", code, body, err)
 	}
-	remove(t, namespace, "held")
+	removePod(t, namespace, "held")
 	testenv.Eventually(t, emptied(pod))
 	testenv.Eventually(t, answersNothing(t, p, pod))
 	verified(t, namespace)
 
-	again, err := create(t.Context(), env.Clients, namespace, ordinary("held"), running("10.0.9.2"))
+	again, err := createWith(t.Context(), env.Clients, namespace, ordinary("held"), runningAt("10.0.9.2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,12 +157,12 @@ func TestTestcr_NamesNoPod(t *testing.T) {
 		spec   map[string]any
 		stays  bool
 	}{
-		{"key-of-another-pod", in(namespace), map[string]any{"podkey": namespace + "/x", "namespace": namespace}, false},
-		{"key-that-is-none", in(namespace), map[string]any{"podkey": "x/y/z", "namespace": other}, false},
-		{"spec-namespace-alone", ours, map[string]any{"podkey": "", "namespace": namespace}, false},
-		{"no-namespace", ours, map[string]any{"podkey": "", "namespace": ""}, false},
-		{"another-namespace", in(other), map[string]any{"podkey": namespace + "/x", "namespace": other}, true},
-		{"not-ours", nil, map[string]any{"podkey": namespace + "/x", "namespace": namespace}, true},
+		{name: "key-of-another-pod", labels: in(namespace), spec: map[string]any{"podkey": namespace + "/x", "namespace": namespace}},
+		{name: "key-that-is-none", labels: in(namespace), spec: map[string]any{"podkey": "x/y/z", "namespace": other}},
+		{name: "spec-namespace-alone", labels: ours, spec: map[string]any{"podkey": "", "namespace": namespace}},
+		{name: "no-namespace", labels: ours, spec: map[string]any{"podkey": "", "namespace": ""}},
+		{name: "another-namespace", labels: in(other), spec: map[string]any{"podkey": namespace + "/x", "namespace": other}, stays: true},
+		{name: "not-ours", spec: map[string]any{"podkey": namespace + "/x", "namespace": namespace}, stays: true},
 	}
 	p := start(t, namespace)
 	for _, test := range tests {

@@ -1,4 +1,4 @@
-package manifests_test
+package crd_test
 
 import (
 	"context"
@@ -80,7 +80,7 @@ var writes = map[string]write{
 	},
 }
 
-func TestWhoMayWriteTestcrs(t *testing.T) {
+func TestAdmission_Writers(t *testing.T) {
 	admin := clusterAdmin(t, "root")
 	all := []string{"create", "update", "patch", "delete", "deletecollection"}
 	tests := []struct {
@@ -90,14 +90,14 @@ func TestWhoMayWriteTestcrs(t *testing.T) {
 		mayNot  []string
 		refused string // how the refusal begins
 	}{
-		{"our service account", testcrsAs(t, env.Kubeconfig, nil), []string{"create", "update", "delete"}, nil, ""},
-		{"a cluster-admin", testcrsAs(t, admin, nil), nil, all, `"root" may not write Testcrs`},
-		{"a cluster-admin who takes on the group", testcrsAs(t, admin, func(c *rest.Config) {
+		{name: "our service account", client: testcrsAs(t, env.Kubeconfig, nil), may: []string{"create", "update", "delete"}},
+		{name: "a cluster-admin", client: testcrsAs(t, admin, nil), mayNot: all, refused: `"root" may not write Testcrs`},
+		{name: "a cluster-admin who takes on the group", client: testcrsAs(t, admin, func(c *rest.Config) {
 			c.Impersonate = rest.ImpersonationConfig{UserName: "root", Groups: []string{"podinfolookup:editors"}}
-		}), all, nil, ""},
-		{"a cluster-admin as another service account", testcrsAs(t, admin, func(c *rest.Config) {
+		}), may: all},
+		{name: "a cluster-admin as another service account", client: testcrsAs(t, admin, func(c *rest.Config) {
 			c.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:podinfolookup:default", Groups: []string{"system:masters"}}
-		}), nil, all, `"system:serviceaccount:podinfolookup:default" may not write Testcrs`},
+		}), mayNot: all, refused: `"system:serviceaccount:podinfolookup:default" may not write Testcrs`},
 	}
 	for _, test := range tests {
 		for _, verb := range append(test.may, test.mayNot...) {
@@ -145,7 +145,7 @@ func helpful(t *testing.T, err error, begin string) {
 }
 
 // The commands are those of docs/security.md.
-func TestTheEscapeGroupWithKubectl(t *testing.T) {
+func TestAdmission_EscapeGroup(t *testing.T) {
 	admin := clusterAdmin(t, "escaping")
 	create(t)
 	name := "29b36e2c6835dded8a115aee874d1ddc"
@@ -164,7 +164,7 @@ func TestTheEscapeGroupWithKubectl(t *testing.T) {
 }
 
 // The CRD has no subresources now. One that it gets must not be a way around.
-func TestThePolicyHoldsForSubresources(t *testing.T) {
+func TestAdmission_Subresources(t *testing.T) {
 	admin := testcrsAs(t, clusterAdmin(t, "subresources"), nil)
 	create(t)
 	crds := env.Extensions.ApiextensionsV1().CustomResourceDefinitions()
@@ -191,7 +191,7 @@ func TestThePolicyHoldsForSubresources(t *testing.T) {
 	helpful(t, err, `"subresources" may not write Testcrs`)
 }
 
-func TestDeletingTheCRDDeletesAllTestcrs(t *testing.T) {
+func TestAdmission_CRDDeleted(t *testing.T) {
 	admin := clusterAdmin(t, "remover")
 	resource := env.Dynamic.Resource(v1.GroupVersionResource)
 	for i := range 3 {

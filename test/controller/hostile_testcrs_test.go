@@ -1,4 +1,4 @@
-package hostile_test
+package controller_test
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func plant(t *testing.T, name string, labels map[string]string, object map[strin
 
 func runningPod(t *testing.T, namespace, name string) *corev1.Pod {
 	t.Helper()
-	pod, err := create(t.Context(), env.Clients, namespace, ordinary(name), running("10.0.3.1"))
+	pod, err := createWith(t.Context(), env.Clients, namespace, ordinary(name), runningAt("10.0.3.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func gone(t *testing.T, name string) {
 	})
 }
 
-func TestTestcrsOfAWrongShapeAreWrittenAnew(t *testing.T) {
+func TestTestcr_WrongShape(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	deep := map[string]any{}
 	for range 100 {
@@ -73,21 +73,21 @@ func TestTestcrsOfAWrongShapeAreWrittenAnew(t *testing.T) {
 		name   string
 		object map[string]any
 	}{
-		{"no-spec", nil},
-		{"spec-null", map[string]any{"spec": nil}},
-		{"spec-text", map[string]any{"spec": "text"}},
-		{"spec-list", map[string]any{"spec": []any{map[string]any{"podkey": "a/b"}}}},
-		{"spec-empty", map[string]any{"spec": map[string]any{}}},
-		{"texts", map[string]any{"spec": each("text")}},
-		{"numbers", map[string]any{"spec": each(int64(-1))}},
-		{"fractions", map[string]any{"spec": each(1e300)}},
-		{"truths", map[string]any{"spec": each(true)}},
-		{"lists", map[string]any{"spec": each([]any{nil, "x", int64(1), []any{}})}},
-		{"objects", map[string]any{"spec": each(map[string]any{"": map[string]any{}})}},
-		{"times", map[string]any{"spec": map[string]any{"createdat": "0000-99-99T99:99:99Z", "startedat": "yesterday"}}},
-		{"deep", map[string]any{"spec": deep, "status": deep}},
-		{"large", map[string]any{"spec": map[string]any{"podkey": strings.Repeat("k", 1<<20)}}},
-		{"other-key", map[string]any{"spec": map[string]any{"podkey": "elsewhere/other"}}},
+		{name: "no-spec"},
+		{name: "spec-null", object: map[string]any{"spec": nil}},
+		{name: "spec-text", object: map[string]any{"spec": "text"}},
+		{name: "spec-list", object: map[string]any{"spec": []any{map[string]any{"podkey": "a/b"}}}},
+		{name: "spec-empty", object: map[string]any{"spec": map[string]any{}}},
+		{name: "texts", object: map[string]any{"spec": each("text")}},
+		{name: "numbers", object: map[string]any{"spec": each(int64(-1))}},
+		{name: "fractions", object: map[string]any{"spec": each(1e300)}},
+		{name: "truths", object: map[string]any{"spec": each(true)}},
+		{name: "lists", object: map[string]any{"spec": each([]any{nil, "x", int64(1), []any{}})}},
+		{name: "objects", object: map[string]any{"spec": each(map[string]any{"": map[string]any{}})}},
+		{name: "times", object: map[string]any{"spec": map[string]any{"createdat": "0000-99-99T99:99:99Z", "startedat": "yesterday"}}},
+		{name: "deep", object: map[string]any{"spec": deep, "status": deep}},
+		{name: "large", object: map[string]any{"spec": map[string]any{"podkey": strings.Repeat("k", 1<<20)}}},
+		{name: "other-key", object: map[string]any{"spec": map[string]any{"podkey": "elsewhere/other"}}},
 	}
 	pods := make([]*corev1.Pod, len(tests))
 	for i, test := range tests {
@@ -109,10 +109,10 @@ func TestTestcrsOfAWrongShapeAreWrittenAnew(t *testing.T) {
 	stop(t, p, nil)
 }
 
-// TestTestcrsOfTheArticle: its program wrote four fields, each one place off, and
+// TestTestcr_OfTheArticle: its program wrote four fields, each one place off, and
 // no label. One of the right podkey is adopted. Another may be anybody's: it is
 // told of, and what the line says to do helps.
-func TestTestcrsOfTheArticle(t *testing.T) {
+func TestTestcr_OfTheArticle(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	right, shifted, next := runningPod(t, namespace, "right"), runningPod(t, namespace, "shifted"), runningPod(t, namespace, "next")
 	orphan := nameFor(namespace, "orphan")

@@ -1,4 +1,4 @@
-package manifests_test
+package crd_test
 
 import (
 	"context"
@@ -36,9 +36,9 @@ func TestAdmission_GarbageCollector(t *testing.T) {
 		kubeconfig string
 		own        string // whether each controller has credentials of its own
 	}{
-		{"a service account for each controller", env.User(t, manager).Write(t), "true"},
+		{name: "a service account for each controller", kubeconfig: env.User(t, manager).Write(t), own: "true"},
 		// The roles of the manager are not enough then.
-		{"one user for all controllers", env.User(t, manager, "system:masters").Write(t), "false"},
+		{name: "one user for all controllers", kubeconfig: env.User(t, manager, "system:masters").Write(t), own: "false"},
 	}
 	admin := clusterAdmin(t, "cascading")
 	resource := env.Dynamic.Resource(v1.GroupVersionResource)
@@ -110,22 +110,22 @@ func TestAdmission_KubernetesOwnWork(t *testing.T) {
 		write write
 		may   bool
 	}{
-		{"the collector deletes", collector, writes["delete"], true},
-		{"the collector takes a finalizer", collector, patched(`{"metadata":{"finalizers":null}}`), true},
-		{"the collector changes owners", collector, patched(`{"metadata":{"ownerReferences":[` + owner + `]}}`), true},
-		{"the collector creates", collector, writes["create"], false},
-		{"the collector changes a label", collector, patched(labelled), false},
-		{"the collector changes an annotation", collector, patched(`{"metadata":{"annotations":{"a":"b"}}}`), false},
-		{"the collector changes the spec", collector, patched(`{"spec":{"podip":"10.9.9.9"}}`), false},
-		{"the collector changes the spec beside a finalizer", collector, patched(`{"metadata":{"finalizers":null},"spec":{"ready":true}}`), false},
-		{"the manager takes a finalizer", "system:kube-controller-manager", patched(`{"metadata":{"finalizers":null}}`), true},
-		{"a migrator updates", "system:serviceaccount:kube-storage-migration:default", unchanged, true},
-		{"a migrator applies", "system:serviceaccount:kube-system:storage-version-migrator-controller", applied, true},
-		{"a migrator takes a finalizer", "system:serviceaccount:kube-system:storage-version-migrator-controller",
-			patched(`{"metadata":{"finalizers":null}}`), false},
-		{"a migrator changes owners", "migrator", patched(`{"metadata":{"ownerReferences":[` + owner + `]}}`), false},
-		{"a migrator changes the spec", "migrator", patched(`{"spec":{"podip":"10.9.9.9"}}`), false},
-		{"a migrator deletes", "migrator", writes["delete"], false},
+		{name: "the collector deletes", user: collector, write: writes["delete"], may: true},
+		{name: "the collector takes a finalizer", user: collector, write: patched(`{"metadata":{"finalizers":null}}`), may: true},
+		{name: "the collector changes owners", user: collector, write: patched(`{"metadata":{"ownerReferences":[` + owner + `]}}`), may: true},
+		{name: "the collector creates", user: collector, write: writes["create"]},
+		{name: "the collector changes a label", user: collector, write: patched(labelled)},
+		{name: "the collector changes an annotation", user: collector, write: patched(`{"metadata":{"annotations":{"a":"b"}}}`)},
+		{name: "the collector changes the spec", user: collector, write: patched(`{"spec":{"podip":"10.9.9.9"}}`)},
+		{name: "the collector changes the spec beside a finalizer", user: collector, write: patched(`{"metadata":{"finalizers":null},"spec":{"ready":true}}`)},
+		{name: "the manager takes a finalizer", user: "system:kube-controller-manager", write: patched(`{"metadata":{"finalizers":null}}`), may: true},
+		{name: "a migrator updates", user: "system:serviceaccount:kube-storage-migration:default", write: unchanged, may: true},
+		{name: "a migrator applies", user: "system:serviceaccount:kube-system:storage-version-migrator-controller", write: applied, may: true},
+		{name: "a migrator takes a finalizer", user: "system:serviceaccount:kube-system:storage-version-migrator-controller",
+			write: patched(`{"metadata":{"finalizers":null}}`)},
+		{name: "a migrator changes owners", user: "migrator", write: patched(`{"metadata":{"ownerReferences":[` + owner + `]}}`)},
+		{name: "a migrator changes the spec", user: "migrator", write: patched(`{"spec":{"podip":"10.9.9.9"}}`)},
+		{name: "a migrator deletes", user: "migrator", write: writes["delete"]},
 	}
 	admin := clusterAdmin(t, "kubernetes")
 	resource := env.Dynamic.Resource(v1.GroupVersionResource)

@@ -1,6 +1,4 @@
-// Package hostile_test puts Pods and Testcrs that nobody expects in front of the
-// built program, on a real API server, and has `podinfolookup verify` judge.
-package hostile_test
+package controller_test
 
 import (
 	"context"
@@ -13,11 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -27,22 +22,6 @@ import (
 
 // verifyWithin is how long one comparison may take on a loaded machine.
 const verifyWithin = time.Minute
-
-var (
-	env    *testenv.Env
-	binary string
-	// protobuf lets strings through that JSON cannot hold.
-	protobuf kubernetes.Interface
-)
-
-func TestMain(m *testing.M) {
-	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
-		env, binary = e, path
-		config := rest.CopyConfig(e.AdminConfig)
-		config.ContentType = runtime.ContentTypeProtobuf
-		protobuf = kubernetes.NewForConfigOrDie(config)
-	})
-}
 
 // start runs the program for one namespace, or for all, until it is ready.
 func start(t *testing.T, namespace string) *testenv.Program {
@@ -100,14 +79,14 @@ func ordinary(name string) *corev1.Pod {
 	}
 }
 
-func running(ip string) func(*corev1.PodStatus) {
+func runningAt(ip string) func(*corev1.PodStatus) {
 	return func(s *corev1.PodStatus) {
 		s.Phase, s.PodIP, s.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
 	}
 }
 
-// create creates a Pod and sets its status as a kubelet does.
-func create(ctx context.Context, clients kubernetes.Interface, namespace string, pod *corev1.Pod, status func(*corev1.PodStatus)) (*corev1.Pod, error) {
+// createWith creates a Pod and sets its status as a kubelet does.
+func createWith(ctx context.Context, clients kubernetes.Interface, namespace string, pod *corev1.Pod, status func(*corev1.PodStatus)) (*corev1.Pod, error) {
 	pod, err := clients.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil || status == nil {
 		return pod, err
@@ -120,16 +99,12 @@ func create(ctx context.Context, clients kubernetes.Interface, namespace string,
 	return updated, nil
 }
 
-func remove(t *testing.T, namespace, name string) {
+func removePod(t *testing.T, namespace, name string) {
 	t.Helper()
 	options := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
 	if err := env.Clients.CoreV1().Pods(namespace).Delete(t.Context(), name, options); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
 func nameFor(namespace, pod string) string {

@@ -1,4 +1,4 @@
-package contested_test
+package controller_test
 
 import (
 	"context"
@@ -101,11 +101,11 @@ func TestProgram_MutatingWebhook(t *testing.T) {
 		name  string
 		patch func() string
 	}{
-		{"a field", func() string {
+		{name: "a field", patch: func() string {
 			n := writes.Add(1)
 			return fmt.Sprintf(`[{"op":"add","path":"/spec/podip","value":"10.9.%d.%d"}]`, n/256%256, n%256)
 		}},
-		{"a label of ours", func() string {
+		{name: "a label of ours", patch: func() string {
 			return fmt.Sprintf(`[{"op":"add","path":"/metadata/labels/stable.example.com~1workload","value":"w%d"}]`, writes.Add(1))
 		}},
 	}

@@ -1,6 +1,4 @@
-// Package manifests_test has the manifests in yaml/ judged by a real API server,
-// and reads its CRD as a user would.
-package manifests_test
+package crd_test
 
 import (
 	"context"
@@ -22,10 +20,6 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
-
-var env *testenv.Env
-
-func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
 
 // kubectl runs kubectl as the test's own user and returns what it prints.
 func kubectl(t *testing.T, args ...string) (string, error) {
@@ -62,7 +56,7 @@ func files(t *testing.T) []string {
 }
 
 // The namespace that they are for is there, and warns of Pods that it would refuse.
-func TestEachManifestIsAcceptedStrictly(t *testing.T) {
+func TestManifests_AcceptedStrictly(t *testing.T) {
 	sources := [][]string{{"-k", "yaml/"}}
 	for _, file := range files(t) {
 		sources = append(sources, []string{"-f", "yaml/" + filepath.Base(file)})
@@ -77,7 +71,7 @@ func TestEachManifestIsAcceptedStrictly(t *testing.T) {
 	}
 }
 
-func TestTheKustomizationHasAllManifestsAndLabelsThem(t *testing.T) {
+func TestManifests_Kustomization(t *testing.T) {
 	var want []string
 	for _, file := range files(t) {
 		// A Pod to try it with, and the rights for one namespace alone.
@@ -122,7 +116,7 @@ func objects(t *testing.T, out string) (names []string) {
 	return names
 }
 
-func TestTheCRD(t *testing.T) {
+func TestCRD_Schema(t *testing.T) {
 	crd, err := testenv.CRD()
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,4 @@
-// Package contested_test has another client undo what the built program writes,
-// on a real API server.
-package contested_test
+package controller_test
 
 import (
 	"context"
@@ -15,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -23,8 +20,8 @@ import (
 )
 
 const (
-	// pods are as many as in the report of the fault: 672 writes a second.
-	pods = 4
+	// contestedPods are as many as in the report of the fault: 672 writes a second.
+	contestedPods = 4
 	// backedOff is a wait between two repairs of a Testcr. It is too long for a slow
 	// machine, so it shows a backoff.
 	backedOff = 2500 * time.Millisecond
@@ -37,19 +34,6 @@ const (
 	warning = "Testcrs are changed again and again"
 )
 
-var (
-	env    *testenv.Env
-	binary string
-)
-
-func TestMain(m *testing.M) {
-	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
-}
-
-func testcrs() dynamic.ResourceInterface {
-	return env.Dynamic.Resource(v1.GroupVersionResource)
-}
-
 // scene is a namespace with Pods at rest, and the program that follows it.
 type scene struct {
 	namespace string
@@ -61,7 +45,7 @@ func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{namespace: env.Namespace(t, ""), names: map[string]string{}}
 	s.program = testenv.Command(t, binary, "--kubeconfig="+env.Kubeconfig, "--bind-address=127.0.0.1:0", "--namespace="+s.namespace).Start(t).Ready(t)
-	for i := range pods {
+	for i := range contestedPods {
 		pod := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%d", i)},
 			Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "nginx", Image: "nginx:1.29"}}},

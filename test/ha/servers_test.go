@@ -1,4 +1,4 @@
-package restore_test
+package ha_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package hostile_test
+package controller_test
 
 import (
 	"context"
@@ -28,14 +28,14 @@ import (
 func TestBounds_OwnerCannotFreezeTheTestcr(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	p := start(t, namespace)
-	old, err := create(t.Context(), env.Clients, namespace, ordinary("old"), running("10.3.0.7"))
+	old, err := createWith(t.Context(), env.Clients, namespace, ordinary("old"), runningAt("10.3.0.7"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	follows(t, old)
-	change(t, old, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = "i" + strings.Repeat("<", 270_000) }, nil)
-	change(t, old, nil, func(status *corev1.PodStatus) { status.Phase = corev1.PodSucceeded })
-	heir, err := create(t.Context(), env.Clients, namespace, ordinary("heir"), running("10.3.0.7"))
+	changePod(t, old, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = "i" + strings.Repeat("<", 270_000) }, nil)
+	changePod(t, old, nil, func(status *corev1.PodStatus) { status.Phase = corev1.PodSucceeded })
+	heir, err := createWith(t.Context(), env.Clients, namespace, ordinary("heir"), runningAt("10.3.0.7"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +65,8 @@ func TestBounds_OwnerCannotFreezeTheTestcr(t *testing.T) {
 	stop(t, p, nil)
 }
 
-// change updates a Pod, its status, or both.
-func change(t *testing.T, pod *corev1.Pod, edit func(*corev1.Pod), status func(*corev1.PodStatus)) {
+// changePod updates a Pod, its status, or both.
+func changePod(t *testing.T, pod *corev1.Pod, edit func(*corev1.Pod), status func(*corev1.PodStatus)) {
 	t.Helper()
 	pods := env.Clients.CoreV1().Pods(pod.Namespace)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
@@ -122,19 +122,19 @@ func largePods() []hostilePod {
 		}
 	}
 	return []hostilePod{
-		{name: "an image of quotation marks", edit: containers(1, quotes), status: running("10.3.1.1")},
-		{name: "an image of control characters", edit: containers(1, "x"+strings.Repeat("\x01", 700_000)+"x"), status: running("10.3.1.2")},
-		{name: "an image that is not UTF-8", edit: containers(1, strings.Repeat("\xff", 700_000)), status: running("10.3.1.3")},
-		{name: "40 images of 20 kB", edit: containers(40, strings.Repeat("<", 20_000)), status: running("10.3.1.4")},
+		{name: "an image of quotation marks", edit: containers(1, quotes), status: runningAt("10.3.1.1")},
+		{name: "an image of control characters", edit: containers(1, "x"+strings.Repeat("\x01", 700_000)+"x"), status: runningAt("10.3.1.2")},
+		{name: "an image that is not UTF-8", edit: containers(1, strings.Repeat("\xff", 700_000)), status: runningAt("10.3.1.3")},
+		{name: "40 images of 20 kB", edit: containers(40, strings.Repeat("<", 20_000)), status: runningAt("10.3.1.4")},
 		{name: "1,000 containers", edit: containers(1000, "registry.example.com/team/image:1"), status: func(s *corev1.PodStatus) {
-			running("10.3.1.5")(s)
+			runningAt("10.3.1.5")(s)
 			ids(1000, s)
 		}},
 		{name: "5,000 labels", edit: func(p *corev1.Pod) {
 			for i := range 5000 {
 				p.Labels[fmt.Sprintf("%s.example.com/%04d", strings.Repeat("p", 60), i)] = strings.Repeat("v", 63)
 			}
-		}, status: running("10.3.1.6")},
+		}, status: runningAt("10.3.1.6")},
 		{name: "a phase of quotation marks", status: func(s *corev1.PodStatus) { s.Phase = corev1.PodPhase(quotes) }},
 		{name: "a host IP of quotation marks", status: func(s *corev1.PodStatus) { s.HostIP = quotes }},
 		{name: "a container ID of quotation marks", status: func(s *corev1.PodStatus) {
@@ -158,7 +158,7 @@ func TestBounds_LargePodHasItsTestcr(t *testing.T) {
 			if large.edit != nil {
 				large.edit(pod)
 			}
-			pod, err := create(t.Context(), protobuf, namespace, pod, large.status)
+			pod, err := createWith(t.Context(), protobuf, namespace, pod, large.status)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,13 +227,13 @@ func TestBounds_RefusedTestcrIsReduced(t *testing.T) {
 			namespace := env.Namespace(t, "")
 			refuse(t, namespace, "!has(object.spec.containers) && !has(object.spec.labels)", reason)
 			p := start(t, namespace)
-			pod, err := create(t.Context(), env.Clients, namespace, ordinary("refused"), running("10.3.2.1"))
+			pod, err := createWith(t.Context(), env.Clients, namespace, ordinary("refused"), runningAt("10.3.2.1"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			follows(t, pod)
 			testenv.Eventually(t, isTruncated(namespace, "refused"))
-			change(t, pod, nil, running("10.3.2.2"))
+			changePod(t, pod, nil, runningAt("10.3.2.2"))
 			testenv.Eventually(t, hasSpec(namespace, "refused", "podip", "10.3.2.2"))
 			testenv.Eventually(t, func(ctx context.Context) error {
 				events, err := env.Clients.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=TestcrReduced"})
@@ -261,13 +261,13 @@ func TestBounds_HopelessWritesWaitTheirOwnBackoff(t *testing.T) {
 	p := start(t, namespace)
 	begun := time.Now()
 	for i := range hopeless {
-		if _, err := create(t.Context(), env.Clients, namespace, ordinary(fmt.Sprint("hopeless-", i)), nil); err != nil {
+		if _, err := createWith(t.Context(), env.Clients, namespace, ordinary(fmt.Sprint("hopeless-", i)), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has("Sync failed, will try again") })
 	for i := range neighbours {
-		pod, err := create(t.Context(), env.Clients, namespace, ordinary(fmt.Sprint("neighbour-", i)), running("10.3.3.1"))
+		pod, err := createWith(t.Context(), env.Clients, namespace, ordinary(fmt.Sprint("neighbour-", i)), runningAt("10.3.3.1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,6 +300,7 @@ func programAgent(t *testing.T) string {
 // TestBounds_GonePodsLeaveNoMemory creates and deletes Pods with long strings, one
 // after another.
 func TestBounds_GonePodsLeaveNoMemory(t *testing.T) {
+	t.Parallel()
 	const pods, most = 60, 10 << 20
 	namespace := env.Namespace(t, "")
 	p := start(t, namespace)
@@ -307,14 +308,14 @@ func TestBounds_GonePodsLeaveNoMemory(t *testing.T) {
 		pod := ordinary(fmt.Sprint("large-", i%50))
 		pod.Spec.Containers[0].Image = fmt.Sprint(i, strings.Repeat("i", 700_000))
 		pod.Labels = map[string]string{"n": strconv.Itoa(i), "long": strings.Repeat("v", 63)}
-		pod, err := create(t.Context(), protobuf, namespace, pod, func(s *corev1.PodStatus) {
+		pod, err := createWith(t.Context(), protobuf, namespace, pod, func(s *corev1.PodStatus) {
 			s.Phase, s.HostIP = corev1.PodPhase(fmt.Sprint(i, strings.Repeat("p", 100_000))), fmt.Sprint(i, strings.Repeat("h", 100_000))
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		testenv.Eventually(t, hasSpec(namespace, pod.Name, "poduid", string(pod.UID)))
-		remove(t, namespace, pod.Name)
+		removePod(t, namespace, pod.Name)
 	}
 	round(0)
 	before := liveHeap(t, p)

@@ -1,6 +1,4 @@
-// Package restore_test restores etcd from an older backup while the built program
-// runs.
-package restore_test
+package ha_test
 
 import (
 	"context"
@@ -39,18 +37,6 @@ const (
 	// bumped is the argument of `etcdutl snapshot restore --bump-revision`.
 	bumped = 1_000_000_000
 )
-
-var (
-	env    *testenv.Env
-	binary string
-)
-
-func TestMain(m *testing.M) {
-	testenv.MainWithProgram(m, func(e *testenv.Env, path string) {
-		env, binary = e, path
-		e.AtEnd = endServers
-	})
-}
 
 func testcrs() dynamic.ResourceInterface {
 	return env.Dynamic.Resource(v1.GroupVersionResource)

@@ -1,4 +1,4 @@
-package contested_test
+package controller_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package hostile_test
+package controller_test
 
 import (
 	"fmt"
@@ -33,14 +33,14 @@ const strictIPs = 36
 
 const odd = "\u202e\u0000\u2028\U0001d11e e\u0301"
 
-func TestEveryHostilePodHasItsTestcrAndHarmsNoOther(t *testing.T) {
+func TestProgram_HostilePods(t *testing.T) {
 	for group, pods := range map[string][]hostilePod{
 		"specs": hostileSpecs(), "statuses": hostileStatuses(), "owners": hostileOwners(),
 	} {
 		t.Run(group, func(t *testing.T) {
 			namespace := env.Namespace(t, "")
 			p := start(t, namespace)
-			neighbour, err := create(t.Context(), env.Clients, namespace, ordinary("neighbour"), running("10.0.0.1"))
+			neighbour, err := createWith(t.Context(), env.Clients, namespace, ordinary("neighbour"), runningAt("10.0.0.1"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func (h *hostilePod) check(t *testing.T, namespace string, i int) {
 	if h.edit != nil {
 		h.edit(pod)
 	}
-	pod, err := create(t.Context(), protobuf, namespace, pod, h.status)
+	pod, err := createWith(t.Context(), protobuf, namespace, pod, h.status)
 	if h.wantRefused != "" && env.Minor >= h.refusedSince {
 		if err == nil || !strings.Contains(err.Error(), h.wantRefused) {
 			t.Errorf("the API server says %v, want %s", err, h.wantRefused)
@@ -101,7 +101,7 @@ func hostileSpecs() []hostilePod {
 				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Image: "registry.example.com/team/image:1"})
 			}
 		}, status: func(s *corev1.PodStatus) {
-			running("10.0.1.2")(s)
+			runningAt("10.0.1.2")(s)
 			for i := range 1000 {
 				s.ContainerStatuses = append(s.ContainerStatuses, corev1.ContainerStatus{Name: fmt.Sprintf("c%d", i), ContainerID: fmt.Sprintf("containerd://%064x", i+1)})
 			}
@@ -136,11 +136,11 @@ func hostileStatuses() []hostilePod {
 		return hostilePod{name: name, status: status}
 	}
 	return []hostilePod{
-		{name: "an IP that is none", status: running("not-an-ip"), wantRefused: "status.podIPs[0]: Invalid value"},
-		{name: "an IP with leading zeros", status: running("010.000.000.001"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
+		{name: "an IP that is none", status: runningAt("not-an-ip"), wantRefused: "status.podIPs[0]: Invalid value"},
+		{name: "an IP with leading zeros", status: runningAt("010.000.000.001"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
 			wantLabels: map[string]string{"stable.example.com/more": "true"}},
-		{name: "an IP with a zone", status: running("fe80::1%eth0"), wantRefused: "status.podIPs[0]: Invalid value"},
-		{name: "an IP mapped into IPv6", status: running("::ffff:10.0.0.1"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
+		{name: "an IP with a zone", status: runningAt("fe80::1%eth0"), wantRefused: "status.podIPs[0]: Invalid value"},
+		{name: "an IP mapped into IPv6", status: runningAt("::ffff:10.0.0.1"), wantRefused: "status.podIPs[0]: Invalid value", refusedSince: strictIPs,
 			wantLabels: map[string]string{"ip.stable.example.com/10.0.0.1": ""}},
 		{name: "three IPs", status: func(s *corev1.PodStatus) {
 			s.PodIPs = []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "10.0.0.2"}, {IP: "fd00::1"}}
@@ -203,24 +203,24 @@ func hostileOwners() []hostilePod {
 	}
 }
 
-func TestAPodThatComesBackAndOneThatCannotGoAreFollowed(t *testing.T) {
+func TestProgram_PodsThatReturnOrStay(t *testing.T) {
 	namespace := env.Namespace(t, "")
 	p := start(t, namespace)
 	for i := range 5 {
-		pod, err := create(t.Context(), env.Clients, namespace, ordinary("again"), running(fmt.Sprintf("10.0.2.%d", i)))
+		pod, err := createWith(t.Context(), env.Clients, namespace, ordinary("again"), runningAt(fmt.Sprintf("10.0.2.%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		follows(t, pod)
-		remove(t, namespace, "again")
+		removePod(t, namespace, "again")
 	}
 	stuck := ordinary("stuck")
 	stuck.Finalizers = []string{"example.com/hold"}
-	pod, err := create(t.Context(), env.Clients, namespace, stuck, running("10.0.2.9"))
+	pod, err := createWith(t.Context(), env.Clients, namespace, stuck, runningAt("10.0.2.9"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	remove(t, namespace, "stuck")
+	removePod(t, namespace, "stuck")
 	testenv.Eventually(t, hasSpec(namespace, "stuck", "terminating", true))
 	follows(t, pod)
 	verified(t, namespace)
