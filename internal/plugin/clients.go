@@ -82,19 +82,18 @@ func (c *clients) testcrs() dynamic.ResourceInterface {
 	return c.Resource(v1.GroupVersionResource)
 }
 
-// mayRead returns the errors that an informer would retry without end: a missing CRD,
-// missing rights, an unreachable API server.
-func (c *clients) mayRead(ctx context.Context, watches bool) error {
+// mayRead returns the errors that an informer would retry without end, and the verb that
+// was refused: a missing CRD, missing rights, an unreachable API server.
+func (c *clients) mayRead(ctx context.Context, watches bool) (verb string, err error) {
 	list, err := c.testcrs().List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil || !watches {
-		return explain(err)
+		return "list", explain(err)
 	}
 	w, err := c.testcrs().Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
-	if err != nil {
-		return explain(err)
+	if err == nil {
+		w.Stop()
 	}
-	w.Stop()
-	return nil
+	return "watch", explain(err)
 }
 
 // errNoTestcrs reports that the API server does not serve Testcrs.

@@ -57,14 +57,14 @@ func (o *options) source(ctx context.Context, watches bool) (source, error) {
 	var leases []coordinationv1.Lease
 	var reading sync.WaitGroup
 	reading.Go(func() { leases, _ = heartbeat.List(ctx, clients.kube.CoordinationV1()) }) // none is no proof: see checkedAnswerer
-	err = clients.mayRead(ctx, watches)
+	verb, err := clients.mayRead(ctx, watches)
 	reading.Wait()
 	switch {
 	case errors.Is(err, errNoTestcrs):
 		fmt.Fprintln(o.ErrOut, "note: there are no Testcrs in this cluster: reading the Pods")
 		return pods, pods.openAlone(ctx)
 	case apierrors.IsForbidden(err):
-		fmt.Fprintln(o.ErrOut, "note: you may not read Testcrs: reading the Pods")
+		fmt.Fprintf(o.ErrOut, "note: you may not %s Testcrs: reading the Pods\n", verb)
 		return pods, pods.openAlone(ctx)
 	case err != nil:
 		return nil, err
