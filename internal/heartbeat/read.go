@@ -63,7 +63,7 @@ func Judge(leases []coordinationv1.Lease, namespace string, now time.Time) (verd
 		renewed := lease.Spec.RenewTime.Time
 		age := now.Sub(renewed)
 		if age < -clockSkew {
-			continue // a clock that is wrong by more says nothing
+			continue // no clock may be wrong by more
 		}
 		isAlive := age <= duration(lease)+clockSkew
 		switch covers := keeps(lease, namespace); {
