@@ -25,6 +25,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
+	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
@@ -106,7 +107,8 @@ func start(signalled context.Context, o *options, c *clients, s *server.Server, 
 		return err
 	}
 	err := apiServer.Wait(ctx, func(ctx context.Context) error {
-		if err := c.preflight(ctx, rulesFor(o, c.lease, s.RequiresLogin())); err != nil {
+		tryWrite := func(ctx context.Context) error { return c.tryWrite(ctx, o.namespaces) }
+		if err := c.preflight(ctx, rulesFor(o, c.lease, s.RequiresLogin()), tryWrite); err != nil {
 			return err
 		}
 		return c.checkEvents(ctx)
@@ -167,6 +169,8 @@ type parts struct {
 	testcrs    *testcrcache.Cache
 	feed       *feed.Feed
 	controller *podinfolookup.Controller
+	writes     heartbeat.Writes
+	heartbeat  *heartbeat.Heartbeat
 	election   *election.Election // nil without leader election
 	lookup     *lookup.Lookup     // nil without an address to serve it at
 	handler    http.Handler       // of all paths but those of the probes
@@ -196,16 +200,21 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 		Pods: p.pods, Testcrs: p.testcrs, LeaderElected: p.election != nil, Workers: o.workers,
 		Recorder: newRecorder(ctx, c.cluster.Kube.CoreV1()),
 		OnSync: func(verb podinfolookup.Verb, took time.Duration, err error) {
+			p.writes.Synced(err)
 			metrics.ObserveSync(string(verb), took, err)
 		},
 		OnWrite: func(w podinfolookup.Write) {
+			p.writes.Succeeded()
 			metrics.ObserveWrite(metrics.Write{
 				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.FirstEvent, Repairs: w.Reason.IsRepair(),
 			})
 			p.feed.Changed(string(w.Verb), w.Pod)
 		},
 	})
-	if err != nil || o.server.Address == "" {
+	if err != nil {
+		return nil, err
+	}
+	if p.heartbeat, err = p.newHeartbeat(o, c); err != nil || o.server.Address == "" {
 		return p, err
 	}
 	return p, p.buildHandler(ctx, c, s)
@@ -235,12 +244,20 @@ func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) 
 }
 
 // runController runs the controller until ctx ends, with leader election only
-// while this replica leads.
+// while this replica leads. The heartbeat is kept for as long.
 func (p *parts) runController(ctx context.Context) error {
-	if p.election == nil {
+	run := func(ctx context.Context) error {
+		ctx, stop := context.WithCancel(ctx)
+		var beating sync.WaitGroup
+		defer beating.Wait()
+		defer stop()
+		beating.Go(func() { p.heartbeat.Run(ctx) })
 		return p.controller.Run(ctx)
 	}
-	return p.election.Run(ctx, p.controller.Run)
+	if p.election == nil {
+		return run(ctx)
+	}
+	return p.election.Run(ctx, run)
 }
 
 // livez sends no request: an outage of the API server must not restart the program.

@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
+	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/server"
@@ -19,14 +20,21 @@ type clients struct {
 	reviews kubernetes.Interface // of the tokens and rights of callers
 	pods    kubernetes.Interface
 	testcrs dynamic.Interface // with leader election it writes only while leading
+	dryRuns dynamic.Interface // writes nothing, so it needs no lease
 	reader  wire.TestcrReader
 	// election is nil without leader election.
 	election *election.Election
-	lease    leaseKey
+	// lease is that of leader election, or would be.
+	lease leaseKey
 }
 
-// leaseKey is the namespace and name of the lease, both "" without one.
+// leaseKey is the namespace and name of a lease.
 type leaseKey struct{ namespace, name string }
+
+// heartbeat returns the key of the heartbeat's Lease.
+func (k leaseKey) heartbeat() leaseKey {
+	return leaseKey{namespace: k.namespace, name: heartbeat.Name(k.name)}
+}
 
 func newClients(o *options) (*clients, error) {
 	informer.DetectDeadConnections()
@@ -45,14 +53,16 @@ func newClients(o *options) (*clients, error) {
 	if c.reader, err = wire.NewTestcrReader(config); err != nil {
 		return nil, kube.ExplainConfig(err)
 	}
-	writes := config
+	if c.dryRuns, err = dynamic.NewForConfig(cluster.UnlimitedConfig()); err != nil {
+		return nil, kube.ExplainConfig(err)
+	}
+	writes, lease := config, o.election
+	lease.ResourceNamespace = cmp.Or(lease.ResourceNamespace, cluster.Namespace)
+	c.lease = leaseKey{namespace: lease.ResourceNamespace, name: lease.ResourceName}
 	if o.election.LeaderElect {
-		lease := o.election
-		lease.ResourceNamespace = cmp.Or(lease.ResourceNamespace, cluster.Namespace)
 		if c.election, err = election.New(lease, cluster.UnlimitedConfig()); err != nil {
 			return nil, err
 		}
-		c.lease = leaseKey{namespace: lease.ResourceNamespace, name: lease.ResourceName}
 		writes = c.election.Fence(config)
 	}
 	if c.testcrs, err = dynamic.NewForConfig(wire.ShortAnswers(writes)); err != nil {

@@ -69,15 +69,18 @@ func rulesFor(o *options, lease leaseKey, login bool) []kube.Rule {
 	return rules
 }
 
-// preflight checks what the program needs before it starts. A CRD that is missing
-// or being deleted is no error, because the controller waits for it.
-func (c *clients) preflight(ctx context.Context, rules []kube.Rule) error {
+// preflight checks what the program needs before it starts, at last by try. A CRD
+// that is missing or being deleted is no error, because the controller waits for it.
+func (c *clients) preflight(ctx context.Context, rules []kube.Rule, try func(context.Context) error) error {
 	return c.cluster.Preflight(ctx, rules, func(ctx context.Context) error {
 		err := c.checkCRD(ctx)
 		if errors.Is(err, testcrcache.ErrCRDMissing) || errors.Is(err, testcrcache.ErrCRDTerminating) {
 			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return try(ctx)
 	})
 }
 

@@ -26,9 +26,11 @@ func TestRulesFor_Manifests(t *testing.T) {
 		file  string
 		rules []kube.Rule
 	}{
-		{file: "rbac.yaml", rules: slices.Concat(podRules(nil, "list", "watch"), testcrRules, eventRules)},
+		{file: "rbac.yaml", rules: slices.Concat(podRules(nil, "list", "watch"), testcrRules, eventRules,
+			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup"}.heartbeat(), ""))},
 		{file: "rbac-namespace.yaml", rules: slices.Concat(podRules(watched, "list", "watch"), testcrRules, eventRules,
-			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup-default"}, ""))},
+			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup-default"}, ""),
+			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup-default"}.heartbeat(), ""))},
 		{file: "rbac-lookup.yaml", rules: loginRules},
 		{file: "rbac-leader.yaml", rules: leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup"}, "")},
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // blockSize is the size of a read in bytes. A longer line is annotated in parts.
@@ -56,28 +55,30 @@ func newAnnotateCommand(o *options) *cobra.Command {
 }
 
 func (o *options) annotate(ctx context.Context) error {
-	clients, err := o.newClients()
+	src, err := o.source(ctx, true)
 	if err != nil {
-		return err
-	}
-	if err := clients.mayWatch(ctx, o.namespace()); err != nil {
 		return err
 	}
 	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	testcrs, err := clients.cache(selection{labels: inNamespace(o.namespace())})
-	if err != nil {
-		return err
-	}
 	names := newNames()
-	handle, err := testcrs.AddEventHandler(names.handler())
-	if err != nil {
-		return err
+	var synced []cache.InformerSynced
+	for _, selected := range src.selections(nil) {
+		pods, err := src.informer(selected)
+		if err != nil {
+			return err
+		}
+		handle, err := pods.AddEventHandler(names.handler())
+		if err != nil {
+			return err
+		}
+		synced = append(synced, handle.HasSynced)
+		running.Go(func() { pods.RunWithContext(background) })
 	}
-	running.Go(func() { testcrs.RunWithContext(background) })
-	if !cache.WaitForCacheSync(ctx.Done(), handle.HasSynced) {
+	running.Go(func() { src.monitor(background) })
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return nil // interrupted
 	}
 	// A read of standard input cannot be interrupted, so its goroutine is abandoned.
@@ -104,17 +105,17 @@ func newNames() *names {
 	return &names{index: index.New(), labels: map[key]string{}}
 }
 
-func (n *names) handler() cache.ResourceEventHandler { return testcrcache.Handler(n.update) }
+func (n *names) handler() cache.ResourceEventHandler { return podHandler(n.update) }
 
-// update replaces one state of a Testcr by the next; nil stands for absent.
-func (n *names) update(old, entry *testcrcache.Entry) {
-	if old != nil && old.DescribesPod() {
-		n.index.Remove(old.Spec().PodKey, old.ResourceVersion)
+// update replaces one state of a Pod by the next; nil stands for absent.
+func (n *names) update(old, pod podState) {
+	if old != nil {
+		n.index.Remove(old.Spec().PodKey, old.GetResourceVersion())
 		defer n.labelAll(old.Spec())
 	}
-	if entry != nil && entry.DescribesPod() {
-		n.index.Put(entry, entry.ResourceVersion)
-		n.labelAll(entry.Spec())
+	if pod != nil {
+		n.index.Put(pod, pod.GetResourceVersion())
+		n.labelAll(pod.Spec())
 	}
 }
 

@@ -134,19 +134,16 @@ type row struct {
 	event  string // the type of its last event: for --output-watch-events
 }
 
-func (o *options) printResults(ctx context.Context, clients *clients, printer printer, questions []question) error {
-	var f finder = &apiFinder{testcrs: clients.testcrs(), namespace: o.namespace(), lists: map[selection][]*v1.Testcr{}}
-	if len(questions) > fewQueries {
-		var err error
-		if f, err = newIndexFinder(ctx, clients.testcrs(), o.namespace()); err != nil {
-			return err
-		}
+func (o *options) printResults(ctx context.Context, src source, printer printer, questions []question) error {
+	answers, err := src.answerer(ctx, len(questions) > fewQueries)
+	if err != nil {
+		return err
 	}
 	results := make([]result, len(questions))
 	var rows []row
 	missing := false
 	for i, q := range questions {
-		r, err := o.resolve(ctx, f, q)
+		r, err := o.resolve(ctx, answers, q)
 		if err != nil {
 			return err
 		}
@@ -162,7 +159,7 @@ func (o *options) printResults(ctx context.Context, clients *clients, printer pr
 		return err
 	}
 	if o.watch {
-		return o.follow(ctx, clients, printer, results)
+		return o.follow(ctx, src.followed(), printer, results)
 	}
 	if missing {
 		return errMissing
@@ -172,52 +169,58 @@ func (o *options) printResults(ctx context.Context, clients *clients, printer pr
 
 // resolve returns the result of q for the first of its readings that matches a Pod. It
 // prints notes about the result to standard error.
-func (o *options) resolve(ctx context.Context, f finder, q question) (result, error) {
+func (o *options) resolve(ctx context.Context, answers answerer, q question) (result, error) {
 	r := result{question: q}
 	if q.err != nil {
 		fmt.Fprintln(o.ErrOut, "error:", q.err)
 		return r, nil //nolint:nilerr // it is printed, and the other lines are answered
 	}
-	found, err := findReadings(ctx, f, q.terms)
+	found, err := answers.answer(ctx, q)
 	if err != nil {
 		return r, err
 	}
-	taken := slices.IndexFunc(found, func(list []*v1.Testcr) bool { return len(list) > 0 })
+	taken := slices.IndexFunc(found, answer.isFound)
 	if taken < 0 {
 		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
 			q.text, o.whereabouts(), readings(q.terms))
 		return r, nil
 	}
-	r.term, r.testcrs = q.terms[taken], found[taken]
+	r.term, r.testcrs = q.terms[taken], found[taken].testcrs
 	var also []string
 	for i := taken + 1; i < len(found); i++ {
-		if len(found[i]) > 0 && !slices.EqualFunc(found[i], found[taken], samePod) {
-			also = append(also, fmt.Sprintf("%s of %s (--by %s)", nouns[q.terms[i].Kind], pods(len(found[i])), q.terms[i].Kind))
+		kind := q.terms[i].Kind
+		switch {
+		case found[i].isSkipped && r.term.Kind != query.Key:
+			also = append(also, fmt.Sprintf("perhaps %s of others, which takes --by %s", nouns[kind], kind))
+		case found[i].isFound() && !slices.EqualFunc(found[i].testcrs, r.testcrs, samePod):
+			also = append(also, fmt.Sprintf("%s of %s (--by %s)", nouns[kind], pods(len(found[i].testcrs)), kind))
 		}
 	}
 	o.printNote(r, also)
 	return r, nil
 }
 
-// findReadings returns the Testcrs that match each of terms, up to the one that is
-// certain. Each term costs the API server a scan of all Testcrs, so a text in the form
-// of an IP, a UID or a container ID is looked up as that first. An IP of a Pod is that
-// of a node only on the host network.
-func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
+func (a answer) isFound() bool { return len(a.testcrs) > 0 }
+
+// findReadings returns the answer to each of terms, up to the one that is certain. Each
+// term costs the API server a scan of all Testcrs, so a text in the form of an IP, a UID
+// or a container ID is looked up as that first. An IP of a Pod is that of a node only on
+// the host network.
+func findReadings(ctx context.Context, f finder, terms []query.Term) ([]answer, error) {
 	first := 0
-	var found [][]*v1.Testcr
+	var found []answer
 	switch terms[0].Kind {
 	case query.IP, query.UID, query.Container:
 		first = 1
 		var err error
-		if found, err = f.find(ctx, terms[:1]); err != nil {
+		if found, err = f.find(ctx, terms[:1], false); err != nil {
 			return nil, err
 		}
-		if len(found[0]) > 0 && !slices.ContainsFunc(found[0], onHostNetwork) {
+		if found[0].isFound() && !slices.ContainsFunc(found[0].testcrs, onHostNetwork) {
 			return found, nil
 		}
 	}
-	rest, err := f.find(ctx, terms[first:])
+	rest, err := f.find(ctx, terms[first:], slices.ContainsFunc(found, answer.isFound))
 	return append(found, rest...), err
 }
 

@@ -2,16 +2,22 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the authentication plugins of kubectl
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -24,7 +30,11 @@ import (
 
 type clients struct {
 	dynamic.Interface
-	config *rest.Config
+
+	kube     kubernetes.Interface // decodes only the needed fields of Pods
+	metadata metadata.Interface
+	config   *rest.Config
+	clock    *serverClock
 }
 
 func (o *options) newClients() (*clients, error) {
@@ -35,42 +45,71 @@ func (o *options) newClients() (*clients, error) {
 	config.UserAgent = "kubectl-podinfo/" + version.Version()
 	config.QPS = -1 // the API server's priority and fairness limits requests
 	config.WarningHandler = rest.NewWarningWriter(o.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
-	client, err := dynamic.NewForConfig(config)
-	return &clients{Interface: client, config: config}, err
+	c := &clients{config: config, clock: &serverClock{}}
+	config.Wrap(c.clock.wrap)
+	if c.Interface, err = dynamic.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	if c.kube, err = wire.NewPodClient(config); err != nil {
+		return nil, err
+	}
+	c.metadata, err = metadata.NewForConfig(config)
+	return c, err
 }
+
+// serverClock is the clock of the API server, of which each answer has the time.
+type serverClock struct{ ahead atomic.Int64 } // of the clock of this machine, in nanoseconds
+
+func (c *serverClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if err == nil {
+			if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+				c.ahead.Store(int64(time.Until(date)))
+			}
+		}
+		return response, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (c *clients) testcrs() dynamic.ResourceInterface {
 	return c.Resource(v1.GroupVersionResource)
 }
 
-// mayWatch returns the errors that an informer would retry without end: a missing CRD,
-// missing rights, an unreachable API server.
-func (c *clients) mayWatch(ctx context.Context, namespace string) error {
-	options := metav1.ListOptions{LabelSelector: inNamespace(namespace), Limit: 1}
-	list, err := c.testcrs().List(ctx, options)
-	if err != nil {
-		return explain(err)
+// mayRead returns the errors that an informer would retry without end, and the verb that
+// was refused: a missing CRD, missing rights, an unreachable API server.
+func (c *clients) mayRead(ctx context.Context, watches bool) (verb string, err error) {
+	list, err := c.testcrs().List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil || !watches {
+		return "list", explain(err)
 	}
-	options.Limit, options.ResourceVersion = 0, list.GetResourceVersion()
-	w, err := c.testcrs().Watch(ctx, options)
-	if err != nil {
-		return explain(err)
+	w, err := c.testcrs().Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err == nil {
+		w.Stop()
 	}
-	w.Stop()
-	return nil
+	return "watch", explain(err)
 }
 
-// explain returns ErrCRDMissing for the status 404 of a list, which is that of the
+// errNoTestcrs reports that the API server does not serve Testcrs.
+var errNoTestcrs = errors.New("the API server has no Testcrs")
+
+// explain returns errNoTestcrs for the status 404 of a list, which is that of the
 // resource: without Testcrs, a list is empty.
 func explain(err error) error {
 	if apierrors.IsNotFound(err) {
-		return testcrcache.ErrCRDMissing
+		return errNoTestcrs
 	}
 	return err
 }
 
-// selection contains the selectors of a list or watch of Testcrs.
-type selection struct{ labels, fields string }
+// selection contains the selectors of a list or watch, and the namespace of Pods.
+type selection struct{ namespace, labels, fields string }
 
 func (s selection) apply(options *metav1.ListOptions) {
 	options.LabelSelector, options.FieldSelector = s.labels, s.fields

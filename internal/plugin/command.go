@@ -32,8 +32,10 @@ All namespaces are searched, whatever the kubeconfig says: where a Pod is belong
 what is asked for. Several Pods are listed live ones first, and NOTE says why one may
 not be meant. A query that can be read in several ways says how it was read.
 
-It asks the Testcrs that PodInfoLookup keeps, and needs the right to list them; to
-watch them, too, for --watch and annotate.
+It asks the Testcrs that PodInfoLookup keeps, and compares up to 8 answers with the
+Pods. Without Testcrs, or without the right to list them, it reads the Pods that you
+may list, and gives the same answers: at once for an IP, for the name of a Pod and of a
+node, and after a list of all Pods for anything else.
 
 Exit code: 0 all is found, 1 something is not, 2 the command line is wrong.`
 
@@ -205,9 +207,9 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	clients, err := o.newClients()
+	src, err := o.source(ctx, o.watch)
 	if err != nil {
 		return err
 	}
-	return o.printResults(ctx, clients, printer, questions)
+	return o.printResults(ctx, src, printer, questions)
 }

@@ -30,10 +30,17 @@ const (
 	pageSize = 2000
 )
 
-// finder returns the Testcrs that match each of some terms, in the order of
-// query.Compare.
+// answer contains the Testcrs that match a term, in the order of query.Compare. Those
+// that are made from Pods have no UID.
+type answer struct {
+	testcrs   []*v1.Testcr
+	isSkipped bool // nothing was looked for
+}
+
+// finder answers terms. isMatched reports that another reading of the same question has
+// a match, so that an expensive search for more may be skipped.
 type finder interface {
-	find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error)
+	find(ctx context.Context, terms []query.Term, isMatched bool) ([]answer, error)
 }
 
 // apiFinder sends requests to the API server for each term.
@@ -43,47 +50,54 @@ type apiFinder struct {
 	lists     map[selection][]*v1.Testcr // the answers so far
 }
 
-func (f *apiFinder) find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
+func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]answer, error) {
 	if err := f.fetch(ctx, terms); err != nil {
 		return nil, explain(err)
 	}
-	found := make([][]*v1.Testcr, len(terms))
+	found := make([]answer, len(terms))
 	for i, term := range terms {
 		taken := map[string]bool{} // a Testcr may be in two lists, in different states
 		for _, selected := range selections(term, f.namespace) {
 			for _, t := range f.lists[selected] {
 				if fits(t, term, f.namespace) && !taken[t.Name] {
 					taken[t.Name] = true
-					found[i] = append(found[i], t)
+					found[i].testcrs = append(found[i].testcrs, t)
 				}
 			}
 		}
-		slices.SortFunc(found[i], func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
+		slices.SortFunc(found[i].testcrs, func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
 	}
 	return found, nil
 }
 
-// fetch requests concurrently the lists for terms that f does not have yet.
+// fetch requests the lists for terms that f does not have yet.
 func (f *apiFinder) fetch(ctx context.Context, terms []query.Term) error {
-	var missing []selection
+	var wanted []selection
 	for _, term := range terms {
-		for _, selected := range selections(term, f.namespace) {
-			if _, known := f.lists[selected]; !known && !slices.Contains(missing, selected) {
-				missing = append(missing, selected)
-			}
+		wanted = append(wanted, selections(term, f.namespace)...)
+	}
+	return fetchAll(f.lists, wanted, func(s selection) ([]*v1.Testcr, error) { return f.list(ctx, s) })
+}
+
+// fetchAll adds to lists those that are wanted and missing, with concurrent requests.
+func fetchAll(lists map[selection][]*v1.Testcr, wanted []selection, list func(selection) ([]*v1.Testcr, error)) error {
+	var missing []selection
+	for _, s := range wanted {
+		if _, known := lists[s]; !known && !slices.Contains(missing, s) {
+			missing = append(missing, s)
 		}
 	}
-	lists, errs := make([][]*v1.Testcr, len(missing)), make([]error, len(missing))
+	results, errs := make([][]*v1.Testcr, len(missing)), make([]error, len(missing))
 	var running sync.WaitGroup
 	for i := range missing {
-		running.Go(func() { lists[i], errs[i] = f.list(ctx, missing[i]) })
+		running.Go(func() { results[i], errs[i] = list(missing[i]) })
 	}
 	running.Wait()
 	for i := range missing {
 		if errs[i] != nil {
 			return errs[i] // the first represents all
 		}
-		f.lists[missing[i]] = lists[i]
+		lists[missing[i]] = results[i]
 	}
 	return nil
 }
@@ -178,10 +192,10 @@ func workloadLabels(t query.Term) []string {
 	return values
 }
 
-// indexFinder is a finder with an index of all Testcrs.
+// indexFinder is a finder with an index of all Testcrs, or of all Pods.
 type indexFinder struct {
-	index   *index.Index
-	testcrs map[*v1.TestcrSpec]*v1.Testcr
+	index  *index.Index
+	testcr func(*v1.TestcrSpec) *v1.Testcr
 }
 
 // record is a Testcr in an index.
@@ -192,7 +206,8 @@ func (r record) Spec() *v1.TestcrSpec { return &r.testcr.Spec }
 // newIndexFinder lists all Testcrs page by page, all at one resource version. A page is
 // decoded while the next is requested, and is not kept.
 func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, namespace string) (*indexFinder, error) {
-	f := &indexFinder{index: index.New(), testcrs: map[*v1.TestcrSpec]*v1.Testcr{}}
+	bySpec := map[*v1.TestcrSpec]*v1.Testcr{}
+	f := &indexFinder{index: index.New(), testcr: func(spec *v1.TestcrSpec) *v1.Testcr { return bySpec[spec] }}
 	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return testcrs.List(ctx, options)
 	})
@@ -201,19 +216,19 @@ func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, name
 	err := pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: inNamespace(namespace)}, func(obj runtime.Object) error {
 		if t := decode(obj); t != nil && t.DescribesPod() && (namespace == "" || t.Spec.Namespace == namespace) {
 			f.index.Put(record{t}, t.ResourceVersion)
-			f.testcrs[&t.Spec] = t
+			bySpec[&t.Spec] = t
 		}
 		return nil
 	})
 	return f, explain(err)
 }
 
-func (f *indexFinder) find(_ context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
-	found := make([][]*v1.Testcr, len(terms))
+func (f *indexFinder) find(_ context.Context, terms []query.Term, _ bool) ([]answer, error) {
+	found := make([]answer, len(terms))
 	for i, t := range terms {
 		specs, _, _ := f.index.Find(nil, index.Query{Terms: []query.Term{t}})
 		for _, spec := range specs {
-			found[i] = append(found[i], f.testcrs[spec])
+			found[i].testcrs = append(found[i].testcrs, f.testcr(spec))
 		}
 	}
 	return found, nil

@@ -105,12 +105,16 @@ func (p *objects) print(rows []row, s shape) error {
 	return nil
 }
 
-// object returns t as kubectl get prints it, without managed fields.
+// object returns t as kubectl get prints it, without managed fields. A Testcr that is
+// made from a Pod has no UID, and the resource version of the Pod, which is not its own.
 func object(t *v1.Testcr) (*unstructured.Unstructured, error) {
 	u, err := wire.ToUnstructured(t)
 	if err == nil {
 		u.SetManagedFields(nil)
 		u.SetGeneration(0)
+		if t.UID == "" {
+			u.SetResourceVersion("")
+		}
 	}
 	return u, err
 }

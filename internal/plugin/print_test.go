@@ -135,7 +135,7 @@ shop/long-name   <none>             <none>
 
 func TestPrintsObjectsOfTheAPI(t *testing.T) {
 	c := testcr("a", []string{"10.0.0.7"})
-	c.ResourceVersion, c.CreationTimestamp = "7", metav1.Unix(0, 0)
+	c.UID, c.ResourceVersion, c.CreationTimestamp = "u", "7", metav1.Unix(0, 0)
 	out := printed(t, options{output: "yaml"}, shape{single: true}, rowsOf(c))
 	for _, want := range []string{"apiVersion: stable.example.com/v1\nkind: Testcr\n", "  creationTimestamp: \"1970-01-01T00:00:00Z\"\n", "  resourceVersion: \"7\"\n", "  podkey: shop/a\n"} {
 		if !strings.Contains(out, want) {
@@ -204,5 +204,21 @@ func TestEveryRareFlagIsHidden(t *testing.T) {
 		if f := cmd.PersistentFlags().Lookup(name); f == nil || !f.Hidden {
 			t.Errorf("--%s is not hidden, or not there", name)
 		}
+	}
+}
+
+// TestObject_OfAPod prints a Testcr that is made from a Pod: nothing in its metadata
+// looks as if it were stored.
+func TestObject_OfAPod(t *testing.T) {
+	c := testcr("a", []string{"10.0.0.7"})
+	c.ResourceVersion = "7" // of the Pod
+	out := printed(t, options{output: "yaml"}, shape{single: true}, rowsOf(c))
+	for _, unwanted := range []string{"resourceVersion", "  uid:", "creationTimestamp"} {
+		if strings.Contains(out, unwanted) {
+			t.Errorf("%s in\n%s", unwanted, out)
+		}
+	}
+	if !strings.Contains(out, "kind: Testcr\n") {
+		t.Error(out)
 	}
 }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -11,7 +12,6 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 // The events of --output-watch-events.
@@ -28,39 +28,39 @@ type followedResult struct {
 	text      string
 	terms     []query.Term // in order; the first that matches counts
 	informers []cache.Store
-	shown     map[string]row // by the name of the Testcr
+	shown     map[string]row // by the key in the informers
 }
 
 // follow prints each change of results until ctx ends. A question without a result waits
 // for one of any of its readings.
-func (o *options) follow(ctx context.Context, clients *clients, printer printer, results []result) error {
+func (o *options) follow(ctx context.Context, src source, printer printer, results []result) error {
 	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
 
-	changed := make(chan string) // names of Testcrs
+	changed := make(chan string) // keys of what the informers have
 	stores := map[selection]cache.Store{}
 	var synced []cache.InformerSynced
 	start := func(s selection) (cache.Store, error) {
 		if store, ok := stores[s]; ok {
 			return store, nil
 		}
-		testcrs, err := clients.cache(s)
+		pods, err := src.informer(s)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := testcrs.AddEventHandler(sendNames(background, changed)); err != nil {
+		if _, err := pods.AddEventHandler(sendKeys(background, changed)); err != nil {
 			return nil, err
 		}
-		running.Go(func() { testcrs.RunWithContext(background) })
-		stores[s], synced = testcrs.GetStore(), append(synced, testcrs.HasSynced)
-		return testcrs.GetStore(), nil
+		running.Go(func() { pods.RunWithContext(background) })
+		stores[s], synced = pods.GetStore(), append(synced, pods.HasSynced)
+		return pods.GetStore(), nil
 	}
 	var all []*followedResult
 	for i := range results {
-		f := newFollowedResult(&results[i])
-		for _, s := range o.selectionsFor(f.terms, len(results)) {
+		f := newFollowedResult(&results[i], src.key)
+		for _, s := range selectionsFor(src, f.terms, len(results)) {
 			store, err := start(s)
 			if err != nil {
 				return err
@@ -69,13 +69,14 @@ func (o *options) follow(ctx context.Context, clients *clients, printer printer,
 		}
 		all = append(all, f)
 	}
+	running.Go(func() { src.monitor(background) })
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return nil
 	}
 	return o.printChanges(ctx, printer, all, changed)
 }
 
-func newFollowedResult(r *result) *followedResult {
+func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
 	f := &followedResult{text: r.text, terms: r.terms, shown: map[string]row{}}
 	if len(r.testcrs) > 0 {
 		f.terms = []query.Term{r.term}
@@ -84,32 +85,33 @@ func newFollowedResult(r *result) *followedResult {
 		f.terms = nil
 	}
 	for _, t := range r.testcrs {
-		f.shown[t.Name] = row{query: r.text, term: r.term, testcr: t}
+		f.shown[key(t)] = row{query: r.text, term: r.term, testcr: t}
 	}
 	return f
 }
 
-// selectionsFor returns what to watch for terms: all Testcrs if there are many
-// questions, because each would need several watches.
-func (o *options) selectionsFor(terms []query.Term, questions int) (all []selection) {
+// selectionsFor returns what to watch for terms: all Pods if there are many questions,
+// because each would need several watches.
+func selectionsFor(src source, terms []query.Term, questions int) []selection {
 	if questions > fewQueries {
-		return []selection{{labels: inNamespace(o.namespace())}}
+		return src.selections(nil)
 	}
-	for _, t := range terms {
-		all = append(all, selections(t, o.namespace())...)
+	var all []selection
+	for i := range terms {
+		all = append(all, src.selections(&terms[i])...)
 	}
 	return all
 }
 
-// sendNames returns a handler that sends the name of each Testcr that changes.
-func sendNames(ctx context.Context, changed chan<- string) cache.ResourceEventHandler {
+// sendKeys returns a handler that sends the key of each object that changes.
+func sendKeys(ctx context.Context, changed chan<- string) cache.ResourceEventHandler {
 	send := func(obj any) {
-		name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
+		key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
 		if err != nil {
-			return // not a Testcr
+			return // no object
 		}
 		select {
-		case changed <- name:
+		case changed <- key:
 		case <-ctx.Done():
 		}
 	}
@@ -117,21 +119,16 @@ func sendNames(ctx context.Context, changed chan<- string) cache.ResourceEventHa
 }
 
 func (o *options) printChanges(ctx context.Context, printer printer, all []*followedResult, changed <-chan string) error {
-	show := func(f *followedResult, name string) error {
-		r, ok := f.change(name, o.namespace())
+	show := func(f *followedResult, key string) error {
+		r, ok := f.change(key, o.namespace())
 		if !ok {
 			return nil
 		}
 		return printer.print([]row{r}, shape{several: len(all) > 1, watch: true})
 	}
 	for _, f := range all { // deletions before the watch began
-		names := make([]string, 0, len(f.shown))
-		for name := range f.shown {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			if err := show(f, name); err != nil {
+		for _, key := range slices.Sorted(maps.Keys(f.shown)) {
+			if err := show(f, key); err != nil {
 				return err
 			}
 		}
@@ -140,9 +137,9 @@ func (o *options) printChanges(ctx context.Context, printer printer, all []*foll
 		select {
 		case <-ctx.Done():
 			return nil
-		case name := <-changed:
+		case key := <-changed:
 			for _, f := range all {
-				if err := show(f, name); err != nil {
+				if err := show(f, key); err != nil {
 					return err
 				}
 			}
@@ -150,17 +147,17 @@ func (o *options) printChanges(ctx context.Context, printer printer, all []*foll
 	}
 }
 
-// change returns the row of a Testcr that has changed, or false if its state has been
+// change returns the row of a Pod that has changed, or false if its state has been
 // printed.
-func (f *followedResult) change(name, namespace string) (row, bool) {
-	was, wasShown := f.shown[name]
+func (f *followedResult) change(key, namespace string) (row, bool) {
+	was, wasShown := f.shown[key]
 	now := row{query: f.text}
 	for _, store := range f.informers {
-		obj, ok, err := store.GetByKey(name)
+		obj, ok, err := store.GetByKey(key)
 		if err != nil || !ok {
 			continue
 		}
-		t := obj.(*testcrcache.Entry).Testcr()
+		t := testcrOf(obj)
 		i := slices.IndexFunc(f.terms, func(term query.Term) bool { return fits(t, term, namespace) })
 		if i >= 0 && (now.testcr == nil || isNewer(t, now.testcr)) {
 			now.term, now.testcr = f.terms[i], t
@@ -170,7 +167,7 @@ func (f *followedResult) change(name, namespace string) (row, bool) {
 	case now.testcr == nil && !wasShown:
 		return row{}, false
 	case now.testcr == nil:
-		delete(f.shown, name)
+		delete(f.shown, key)
 		was.event = eventDeleted
 		return was, true
 	case !wasShown:
@@ -180,7 +177,7 @@ func (f *followedResult) change(name, namespace string) (row, bool) {
 	default:
 		now.event = eventModified
 	}
-	f.shown[name] = now
+	f.shown[key] = now
 	return now, true
 }
 

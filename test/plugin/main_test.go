@@ -5,6 +5,7 @@ package plugin_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +32,8 @@ import (
 )
 
 var (
-	env *testenv.Env
+	env  *testenv.Env
+	etcd *clientv3.Client
 	// programs is a folder with the plugin and its completion, for PATH.
 	programs string
 )
@@ -41,6 +45,13 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		var err error
+		etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{e.ControlPlane.Etcd.URL.String()}, Logger: zap.NewNop()})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		e.AtEnd = func() { _ = etcd.Close() }
 	})
 }
 
@@ -127,12 +138,45 @@ func testcrs() dynamic.ResourceInterface {
 	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
-// create creates the Testcrs of pods, as the controller does, for as long as
-// the test runs. The API server's watch cache knows them when it returns.
+// create creates pods and their Testcrs, as the controller does, for as long as the test
+// runs. The API server's watch cache has the Testcrs when it returns.
 func create(t *testing.T, pods ...*corev1.Pod) {
 	t.Helper()
+	createPods(t, pods...)
 	for _, p := range pods {
 		put(t, desired.FromPod(p))
+	}
+}
+
+// createPods creates Pods alone. They are put into etcd, because the API server gives
+// each Pod a UID of its own, and refuses what hostile ones have in them.
+func createPods(t *testing.T, pods ...*corev1.Pod) {
+	t.Helper()
+	for _, p := range pods {
+		putPod(t, p)
+		t.Cleanup(func() { removePod(context.WithoutCancel(t.Context()), t, p) })
+	}
+}
+
+func etcdKey(p *corev1.Pod) string { return "/registry/pods/" + p.Namespace + "/" + p.Name }
+
+func putPod(t *testing.T, p *corev1.Pod) {
+	t.Helper()
+	p = p.DeepCopy()
+	p.APIVersion, p.Kind = "v1", "Pod"
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := etcd.Put(t.Context(), etcdKey(p), string(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removePod(ctx context.Context, t *testing.T, p *corev1.Pod) {
+	t.Helper()
+	if _, err := etcd.Delete(ctx, etcdKey(p)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -188,10 +232,12 @@ func change(t *testing.T, p *corev1.Pod) {
 		t.Fatal(err)
 	}
 	cached(t, c.Name, changed.GetResourceVersion())
+	putPod(t, p)
 }
 
 func remove(t *testing.T, p *corev1.Pod) {
 	t.Helper()
+	removePod(t.Context(), t, p)
 	if err := testcrs().Delete(t.Context(), desired.FromPod(p).Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,107 @@
+package heartbeat
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+)
+
+const (
+	// clockSkew is how far the clock of the controller may be from that of the reader.
+	clockSkew = 30 * time.Second
+	// maxLeases bounds the answer. There is one Lease for each set of namespaces.
+	maxLeases = 500
+)
+
+// List returns the heartbeats of all controllers, or none without the right to list
+// Leases. It lists by the label, which takes the right to list the Leases of all
+// namespaces, else by the default name, which yaml/rbac-view.yaml grants.
+func List(ctx context.Context, leases coordinationclient.LeasesGetter) ([]coordinationv1.Lease, error) {
+	all := leases.Leases(metav1.NamespaceAll)
+	list, err := all.List(ctx, metav1.ListOptions{LabelSelector: v1.LabelManagedBy + "=" + v1.ManagedBy, Limit: maxLeases})
+	if apierrors.IsForbidden(err) {
+		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, Name(v1.ManagedBy)).String()
+		list, err = all.List(ctx, metav1.ListOptions{FieldSelector: byName, Limit: maxLeases})
+	}
+	if apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list.Items, func(l coordinationv1.Lease) bool {
+		return !strings.HasSuffix(l.Name, suffix) || l.Labels[v1.LabelManagedBy] != v1.ManagedBy || l.Spec.RenewTime == nil
+	}), nil
+}
+
+// Verdict is what heartbeats report about the Testcrs of a namespace.
+type Verdict int
+
+// The verdicts.
+const (
+	Unknown   Verdict = iota // there is no heartbeat that may be read
+	Kept                     // a controller keeps the Testcrs
+	Stopped                  // the controller that kept them has stopped
+	Elsewhere                // a controller keeps those of other namespaces alone
+)
+
+// Judge returns the verdict about the Testcrs of a namespace, or of all namespaces for
+// "", and the last renewal by a controller that kept them. now is the time of the API
+// server, because the clock of the reader may be wrong.
+func Judge(leases []coordinationv1.Lease, namespace string, now time.Time) (verdict Verdict, last time.Time) {
+	for i := range leases {
+		lease := &leases[i]
+		renewed := lease.Spec.RenewTime.Time
+		age := now.Sub(renewed)
+		if age < -clockSkew {
+			continue // no clock may be wrong by more
+		}
+		isAlive := age <= duration(lease)+clockSkew
+		switch covers := keeps(lease, namespace); {
+		case covers && isAlive:
+			return Kept, renewed
+		case covers:
+			verdict = Stopped
+			if renewed.After(last) {
+				last = renewed
+			}
+		case isAlive && verdict == Unknown:
+			verdict = Elsewhere
+		}
+	}
+	return verdict, last
+}
+
+// duration returns the duration of a Lease, within bounds: anybody may have edited it.
+func duration(lease *coordinationv1.Lease) time.Duration {
+	if d := lease.Spec.LeaseDurationSeconds; d != nil && *d > 0 && *d <= 3600 {
+		return time.Duration(*d) * time.Second
+	}
+	return lasts
+}
+
+func keeps(lease *coordinationv1.Lease, namespace string) bool {
+	namespaces, isLimited := lease.Annotations[annotation]
+	return !isLimited || namespace != "" && slices.Contains(strings.Split(namespaces, ","), namespace)
+}
+
+// Namespaces returns the namespaces whose Testcrs are kept by one of leases, sorted.
+func Namespaces(leases []coordinationv1.Lease) []string {
+	var all []string
+	for i := range leases {
+		if namespaces := leases[i].Annotations[annotation]; namespaces != "" {
+			all = append(all, strings.Split(namespaces, ",")...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
