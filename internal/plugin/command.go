@@ -29,8 +29,9 @@ const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
   -                                 standard input: one query a line, # begins a comment
 
 All namespaces are searched, whatever the kubeconfig says: where a Pod is belongs to
-what is asked for. Several Pods are listed live ones first, and NOTE says why one may
-not be meant. A query that can be read in several ways says how it was read.
+what is asked for. Several Pods are listed live ones first, among these the one that
+started last, and NOTE says why one may not be meant. A query that can be read in
+several ways says how it was read.
 
 It asks the Testcrs that PodInfoLookup keeps, and needs the right to list them; to
 watch them, too, for --watch and annotate.
