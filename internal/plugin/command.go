@@ -54,6 +54,7 @@ type options struct {
 	noHeaders bool
 	watch     bool
 	events    bool
+	json      bool // of annotate
 }
 
 // rareFlags are flags of kubectl that the help does not describe.
@@ -62,7 +63,7 @@ var rareFlags = []string{"as-group", "as-uid", "as-user-extra", "certificate-aut
 
 const usageTemplate = `Usage:
   {{if .HasParent}}{{.UseLine}}{{else}}{{.CommandPath}} QUERY... [flags]
-  {{.CommandPath}} annotate [-n NAMESPACE]{{end}}{{if .HasExample}}
+  {{.CommandPath}} annotate [--json] [-n NAMESPACE]{{end}}{{if .HasExample}}
 
 Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}
