@@ -66,14 +66,16 @@ func running(uid types.UID, ids ...string) func(*corev1.Pod) {
 func texts(n *names) map[string]string {
 	all := map[string]string{}
 	for k, l := range n.labels.ips {
-		all[netip.AddrFrom16(k).Unmap().String()] = l.text
+		all[netip.AddrFrom16(k).Unmap().String()] = string(l)
 	}
 	for k, l := range n.labels.uids {
-		all[fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])] = l.text
+		all[fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])] = string(l)
 	}
-	for _, containers := range n.labels.ids {
-		for _, c := range containers {
-			all[c.id] = c.label.text
+	add := func(id string) { all[id[:strings.IndexByte(id, '[')]] = id[strings.IndexByte(id, '['):] }
+	for k, id := range n.labels.ids {
+		add(id)
+		for _, other := range n.labels.more[k] {
+			add(other)
 		}
 	}
 	return all
@@ -102,11 +104,7 @@ func TestLabelsOfSharedIPs(t *testing.T) {
 			for _, c := range test.testcrs {
 				n.update(nil, testcrcachetest.Entry(c))
 			}
-			got := ""
-			if l := n.labels.ips[netip.MustParseAddr("10.0.0.7").As16()]; l != nil {
-				got = l.text
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, string(n.labels.ips[netip.MustParseAddr("10.0.0.7").As16()])); diff != "" {
 				t.Errorf("label (-want +got):\n%s", diff)
 			}
 			for _, c := range test.testcrs {
@@ -169,7 +167,7 @@ func TestLabelsOfUIDsAndContainerIDs(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
 	}
-	if len(n.labels.ids) > 0 {
+	if len(n.labels.more) > 0 {
 		t.Error("an empty list is left")
 	}
 }

@@ -8,6 +8,10 @@ import (
 // jsonField is the field that annotate --json adds.
 const jsonField = "podinfo"
 
+// maxFacts bounds the facts of a field, because each is compared with all others. A line
+// with more gets labels.
+const maxFacts = 200
+
 // annotateLines is annotate with --json: lines that are JSON objects get a field with
 // their facts instead of labels. A line that has this field already stays as it is.
 // ended reports whether the last line ends with src.
@@ -39,7 +43,7 @@ func annotateObject(dst, src []byte, from int, known *labels) []byte {
 	s.run(from)
 	known.facts = s.facts
 	line := src[from:]
-	if len(s.facts) == 0 || !json.Valid(line) {
+	if len(s.facts) == 0 || len(s.facts) > maxFacts || !json.Valid(line) {
 		return append(s.dst, src[s.done:]...)
 	}
 	dst = s.dst[:len(dst)]
@@ -48,18 +52,13 @@ func annotateObject(dst, src []byte, from int, known *labels) []byte {
 	}
 	brace := bytes.LastIndexByte(line, '}')
 	dst = append(append(dst, line[:brace]...), `,"`+jsonField+`":[`...)
-	known.lines++
 	for i, f := range s.facts {
-		if f.label.line == known.lines {
-			continue // the fact is in this line twice
-		}
-		f.label.line = known.lines
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		// The bytes of the fact are in a string already: they need no other escape.
 		dst = append(append(append(dst, `{"fact":"`...), src[f.start:f.end]...), `",`...)
-		dst = append(dst, f.label.json...)
+		dst = append(dst, f.label.json()...)
 	}
 	return append(append(dst, ']'), line[brace:]...)
 }

@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestAnnotateLines(t *testing.T) {
 		{"an IP", `{"ip":"10.0.0.7"}`, `{"ip":"10.0.0.7","podinfo":[` + seven + `]}`},
 		{"several facts, one of them twice", `{"a":"10.0.0.7 ` + uid + ` 10.0.0.7","b":["::ffff:10.0.0.7","` + id[:12] + `"]}`,
 			`{"a":"10.0.0.7 ` + uid + ` 10.0.0.7","b":["::ffff:10.0.0.7","` + id[:12] + `"],"podinfo":[` + seven +
-				`,{"fact":"` + uid + `","pod":"shop/by-uid"},{"fact":"` + id[:12] + `","pod":"shop/by-id"}]}`},
+				`,{"fact":"` + uid + `","pod":"shop/by-uid"},{"fact":"::ffff:10.0.0.7","pod":"shop/cart-5d9f"},{"fact":"` + id[:12] + `","pod":"shop/by-id"}]}`},
 		{"spaces, numbers and a line end of Windows", ` { "n" : 1.50e+3 , "ip" : "10.0.0.7" } ` + "\r", ` { "n" : 1.50e+3 , "ip" : "10.0.0.7" ,"podinfo":[` + seven + `]} ` + "\r"},
 		{"bytes that are not UTF-8", "{\"a\":\"\xff10.0.0.7\"}", "{\"a\":\"\xff10.0.0.7\",\"podinfo\":[" + seven + "]}"},
 		{"behind an escape", `{"a":"\n10.0.0.7"}`, `{"a":"\n10.0.0.7","podinfo":[` + seven + `]}`},
@@ -58,6 +59,22 @@ func TestAnnotateLines_PartsOfALine(t *testing.T) {
 	}
 	if got := string(annotateLines(nil, []byte(" "+object+"\n"), 1, l, true)); got != labeled+"\n" {
 		t.Errorf("a line that began before: %s", got)
+	}
+}
+
+func TestAnnotateLines_TooManyFacts(t *testing.T) {
+	n := newNames()
+	n.json = true
+	var in, labeled strings.Builder
+	for i := range maxFacts + 1 {
+		ip := benchIP(i)
+		n.labels.ips[netip.MustParseAddr(ip).As16()] = `[shop/a]"pod":"shop/a"}`
+		in.WriteString(ip + " ")
+		labeled.WriteString(ip + "[shop/a] ")
+	}
+	got := string(annotateLines(nil, []byte("\n{\"a\":\""+in.String()+"\"}"), 1, &n.labels, true))
+	if diff := cmp.Diff(`{"a":"`+labeled.String()+`"}`, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

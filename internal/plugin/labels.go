@@ -16,43 +16,66 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
-// label is what annotate writes about one fact.
-type label struct {
-	text string // in brackets
-	json string // the fields of a holder in JSON, and a closing brace
-	line int    // the last line of labels.lines that has it in its field
+// label is the text in brackets that annotate writes. With --json the fields of a holder
+// and a closing brace follow, in the same string, because each read of other memory costs
+// as much as the rest of a lookup.
+type label string
+
+func (l label) text() label {
+	if l[len(l)-1] == ']' {
+		return l
+	}
+	return l[:strings.IndexByte(string(l), ']')+1]
 }
+
+func (l label) json() label { return l[strings.IndexByte(string(l), ']')+1:] }
 
 // labels contains the label of each fact, by keys of a fixed size.
 type labels struct {
-	ips  map[key]*label
-	uids map[key]*label
-	ids  map[uint64][]container // by the first 12 digits
+	ips  map[key]label
+	uids map[key]label
+	// By the first 12 digits: each is a container ID in lower case, without its runtime,
+	// and its label. Others with the same 12 digits are in more.
+	ids  map[uint64]string
+	more map[uint64][]string
 
-	// Only annotateLines uses these.
-	lines int    // of JSON, until now
-	facts []fact // of a line, reused
+	facts []fact // of a line of JSON, reused
 }
 
-// container is a container ID and its label.
-type container struct {
-	id    string // without its runtime, in lower case
-	label *label
-}
-
-// container returns the label of the only ID that begins with b, or nil. b has at least
-// 12 hexadecimal digits.
-func (l *labels) container(b []byte) (found *label) {
-	for _, c := range l.ids[idKey(b)] {
-		if len(c.id) < len(b) || !isSameHex(c.id[shortID:len(b)], b[shortID:]) {
-			continue
+// container returns the label of the only ID that begins with b, or "". b has at least 12
+// hexadecimal digits.
+func (l *labels) container(b []byte) label {
+	k := idKey(b)
+	found := labelOfID(l.ids[k], b)
+	if len(l.more) == 0 {
+		return found
+	}
+	for _, id := range l.more[k] {
+		if other := labelOfID(id, b); found != "" && other != "" {
+			return ""
+		} else if other != "" {
+			found = other
 		}
-		if found != nil {
-			return nil
-		}
-		found = c.label
 	}
 	return found
+}
+
+// labelOfID returns the label behind id if id begins with b, or "". They have the first
+// 12 digits in common.
+func labelOfID(id string, b []byte) label {
+	if len(id) <= len(b) {
+		return ""
+	}
+	for i := shortID; i < len(b); i++ {
+		if hexValue[id[i]] != hexValue[b[i]] {
+			return ""
+		}
+	}
+	bracket := strings.IndexByte(id[shortID:], '[')
+	if shortID+bracket < len(b) {
+		return ""
+	}
+	return label(id[shortID+bracket:])
 }
 
 // idKey returns the number of the first 12 hexadecimal digits of id.
@@ -63,15 +86,6 @@ func idKey[S string | []byte](id S) (k uint64) {
 	return k
 }
 
-func isSameHex(a string, b []byte) bool {
-	for i, c := range b {
-		if hexValue[a[i]] != hexValue[c] {
-			return false
-		}
-	}
-	return true
-}
-
 // names contains the labels of all facts. One read lock is held for a whole block of the
 // stream, so that a lookup costs no more than one in a map.
 type names struct {
@@ -80,12 +94,13 @@ type names struct {
 
 	mu     sync.RWMutex
 	labels labels
+	last   label // that was made: the facts of a Pod share it
 }
 
 func newNames() *names {
 	return &names{
 		index:  index.New(),
-		labels: labels{ips: map[key]*label{}, uids: map[key]*label{}, ids: map[uint64][]container{}, facts: []fact{}},
+		labels: labels{ips: map[key]label{}, uids: map[key]label{}, ids: map[uint64]string{}, more: map[uint64][]string{}, facts: []fact{}},
 	}
 }
 
@@ -138,16 +153,20 @@ func (n *names) labelContainer(id string) {
 	pods := n.find(query.Term{Kind: query.Container, Text: id})
 	pods = slices.DeleteFunc(pods, func(s *v1.TestcrSpec) bool { return !slices.ContainsFunc(s.Containers, has) })
 	k := idKey(id)
-	others := slices.DeleteFunc(n.labels.ids[k], func(c container) bool { return c.id == id })
+	all := append(n.labels.more[k], n.labels.ids[k])
+	all = slices.DeleteFunc(all, func(other string) bool { return other == "" || strings.HasPrefix(other, id+"[") })
 	if len(pods) > 0 {
 		holder := holderOf(pods)
 		holder.Container = clean(pods[0].Containers[slices.IndexFunc(pods[0].Containers, has)].Name, longestContainer)
-		others = append(others, container{id: id, label: n.newLabel(holder)})
+		all = append(all, id+string(n.newLabel(holder)))
 	}
-	if len(others) > 0 {
-		n.labels.ids[k] = others
-	} else {
-		delete(n.labels.ids, k)
+	delete(n.labels.ids, k)
+	delete(n.labels.more, k)
+	if len(all) > 0 {
+		n.labels.ids[k] = all[0]
+	}
+	if len(all) > 1 {
+		n.labels.more[k] = all[1:]
 	}
 }
 
@@ -166,7 +185,7 @@ func (n *names) find(term query.Term) []*v1.TestcrSpec {
 	return pods
 }
 
-func (n *names) set(labels map[key]*label, k key, h holder) {
+func (n *names) set(labels map[key]label, k key, h holder) {
 	if h.Pod == "" {
 		delete(labels, k)
 	} else {
@@ -174,12 +193,15 @@ func (n *names) set(labels map[key]*label, k key, h holder) {
 	}
 }
 
-func (n *names) newLabel(h holder) *label {
-	l := &label{text: h.text()}
+func (n *names) newLabel(h holder) label {
+	l := label(h.text())
 	if n.json {
-		l.json = h.json()
+		l += label(h.json())
 	}
-	return l
+	if l != n.last {
+		n.last = l
+	}
+	return n.last
 }
 
 // holder is a Pod that has a fact. Its names are clean.

@@ -73,13 +73,13 @@ type scan struct {
 	done     int // src[:done] is in dst
 	edge     int // a fact or its label ends here, so that the next byte does not touch a word
 	known    *labels
-	facts    []fact // the facts with labels, if it is not nil
+	facts    []fact // up to maxFacts+1 facts with labels, if it is not nil
 }
 
 // fact is src[start:end].
 type fact struct {
 	start, end int
-	label      *label
+	label      label
 }
 
 // run looks for facts in src[i:].
@@ -229,23 +229,33 @@ func (s *scan) pieces(at, end, last int) int {
 	return 0
 }
 
-// found appends label, unless it is nil, behind the fact src[start:end], and returns
-// where to continue, or 0. If a label is there already, whatever it says, it is skipped,
-// because the names in it may look like facts.
-func (s *scan) found(start, end int, label *label) (next int) {
+// found appends label, unless it is "", behind the fact src[start:end], and returns where
+// to continue, or 0. If a label is there already, whatever it says, it is skipped, because
+// the names in it may look like facts.
+func (s *scan) found(start, end int, label label) (next int) {
 	if n := labelLength(s.src[end:]); n > 0 {
 		s.edge = end + n
 		return s.edge
 	}
-	if label == nil {
+	if label == "" {
 		return 0
 	}
-	s.dst = append(append(s.dst, s.src[s.done:end]...), label.text...)
+	s.dst = append(append(s.dst, s.src[s.done:end]...), label.text()...)
 	s.done, s.edge = end, end
-	if s.facts != nil {
-		s.facts = append(s.facts, fact{start, end, label})
+	if s.facts != nil && len(s.facts) <= maxFacts {
+		s.keep(start, end, label)
 	}
 	return end
+}
+
+// keep appends a fact to s.facts, unless the same text is there.
+func (s *scan) keep(start, end int, label label) {
+	for _, f := range s.facts {
+		if f.end-f.start == end-start && bytes.Equal(s.src[f.start:f.end], s.src[start:end]) {
+			return
+		}
+	}
+	s.facts = append(s.facts, fact{start, end, label})
 }
 
 // id annotates src[at:end], a longest run of hexadecimal digits, if it is a container ID
@@ -286,7 +296,7 @@ func (s *scan) idAt(at, end int) int {
 		return 0
 	}
 	label := s.known.container(b)
-	if label == nil && len(b) == undashed {
+	if label == "" && len(b) == undashed {
 		uid, _ := parseUID(b)
 		label = s.known.uids[uid]
 	}

@@ -44,12 +44,16 @@ func knownLabels(tb testing.TB) *labels {
 	tb.Helper()
 	l := &newNames().labels
 	for fact, text := range known {
-		v := &label{text: text, json: fmt.Sprintf(`"pod":%q}`, strings.Fields(text[1 : len(text)-1])[0])}
+		v := label(fmt.Sprintf(`%s"pod":%q}`, text, strings.Fields(text[1 : len(text)-1])[0]))
 		switch k, n := parseUID([]byte(fact)); {
 		case n == len(fact):
 			l.uids[k] = v
 		case len(fact) == longID:
-			l.ids[idKey(fact)] = append(l.ids[idKey(fact)], container{id: fact, label: v})
+			k := idKey(fact)
+			if l.ids[k] != "" {
+				l.more[k] = append(l.more[k], l.ids[k])
+			}
+			l.ids[k] = fact + string(v)
 		default:
 			l.ips[netip.MustParseAddr(fact).As16()] = v
 		}
