@@ -107,6 +107,10 @@ func (w *world) record() *record {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name})
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: w.id()})
 	}
+	if w.IntN(2) == 0 {
+		pod.Status.StartTime = new(metav1.Unix(int64(w.IntN(3)), 0))
+	}
+	pod.CreationTimestamp = metav1.Unix(int64(w.IntN(3)), 0)
 	w.version++
 	pod.Spec.ServiceAccountName = fmt.Sprint("state-", w.version)
 	t := desired.FromPod(pod)

@@ -250,6 +250,7 @@ type cursor struct {
 	NodeName     string      `json:"n,omitempty"`
 	WorkloadName string      `json:"w,omitempty"`
 	CreatedAt    metav1.Time `json:"c,omitzero"`
+	StartedAt    metav1.Time `json:"b,omitzero"`
 }
 
 // orderedBytes bounds the part of a value that is compared, because a token contains it
@@ -267,7 +268,7 @@ func ordered(s string) string {
 // Pod, so that the next page is right even if that Pod was deleted or changed.
 func token(s *v1.TestcrSpec) string {
 	text, err := json.Marshal(cursor{
-		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt,
+		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt, s.StartedAt,
 	})
 	if err != nil { // a time that is not in RFC 3339: no Testcr contains one
 		return ""
@@ -284,7 +285,7 @@ func parseToken(s string) (*v1.TestcrSpec, error) {
 	namespace, _, _ := strings.Cut(c.PodKey, "/")
 	return &v1.TestcrSpec{
 		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Status: c.Status, Terminating: c.Terminating, PodIP: c.PodIP,
-		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt,
+		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt, StartedAt: c.StartedAt,
 	}, nil
 }
 

@@ -6,43 +6,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/cache"
-
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
-	"github.com/weiyuanke/PodInfoLookup/internal/index"
-	"github.com/weiyuanke/PodInfoLookup/internal/printable"
-	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
 // blockSize is the size of a read in bytes. A longer line is annotated in parts.
 const blockSize = 256 << 10
 
-const annotateLong = `Copies standard input to standard output and appends to each IP that it finds
-the Pod that has it: 10.0.0.7 becomes 10.0.0.7[shop/cart-5d9f].
+const annotateLong = `Copies standard input to standard output and appends to each IP, Pod UID and
+container ID that it finds the Pod that has it: 10.0.0.7 becomes
+10.0.0.7[shop/cart-5d9f].
 
 It begins when it has all Pods, follows each change, and delays no line. All
-bytes of the input are kept, also those that are not UTF-8.
+bytes of the input are kept, also those that are not UTF-8. JSON stays valid.
 
-  [shop/a]                  the Pod with this IP
+  [shop/a]                  the Pod with this IP or UID
+  [shop/a app]              the Pod and the container with this ID
   [shop/a +3]               several Pods have it: the first and how many more
   [node/worker-1 shop/a]    the IP of a node: Pods on its host network share it
-  [shop/a completed]        only Pods that have completed had it
+  [shop/a completed]        only Pods that have completed had this IP
 
-An address may be IPv4 or IPv6 in any spelling, in brackets, and with a port. It is
-none where it touches a letter, a digit or "_" (v10.0.0.7, 10.0.0.7.log, 1.10.0.0.7).`
+An IP may be IPv4 or IPv6 in any spelling, in brackets, and with a port. It is none
+where it touches a letter, a digit or "_" (v10.0.0.7, 10.0.0.7.log, 1.10.0.0.7), but
+for those of an escape sequence (\n10.0.0.7). A UID has 32 hexadecimal digits, in the
+form of a kubelet, of systemd or without dashes. A container ID has 64 digits; 12 and
+more must be a word of their own that one ID alone begins with.
+
+With --json, lines that are JSON objects are not labeled. They get a field:
+  "podinfo":[{"fact":"10.0.0.7","pod":"shop/a"}]`
 
 func newAnnotateCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "annotate [-n NAMESPACE]", DisableFlagsInUseLine: true,
-		Short: "Append the Pod to each IP in a stream",
+	cmd := &cobra.Command{
+		Use: "annotate [--json] [-n NAMESPACE]", DisableFlagsInUseLine: true,
+		Short: "Append the Pod to each IP, UID and container ID in a stream",
 		Long:  annotateLong,
 		Example: `  tcpdump -ln | kubectl podinfo annotate
-  tail -f access.log | kubectl podinfo annotate -n shop`,
+  tail -f access.log | kubectl podinfo annotate -n shop
+  kubectl logs -f deploy/cart | kubectl podinfo annotate --json | jq 'select(.podinfo)'`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,6 +54,9 @@ func newAnnotateCommand(o *options) *cobra.Command {
 			return o.annotate(cmd.Context())
 		},
 	}
+	cmd.Flags().BoolVar(&o.json, "json", false, "Add a field podinfo to lines that are JSON objects, instead of labels.")
+	cmd.Flags().BoolP("help", "h", false, "Print this help and exit.")
+	return cmd
 }
 
 func (o *options) annotate(ctx context.Context) error {
@@ -64,6 +69,7 @@ func (o *options) annotate(ctx context.Context) error {
 	defer running.Wait()
 	defer stop()
 	names := newNames()
+	names.json = o.json
 	var synced []cache.InformerSynced
 	for _, selected := range src.selections(nil) {
 		pods, err := src.informer(selected)
@@ -92,84 +98,6 @@ func (o *options) annotate(ctx context.Context) error {
 	}
 }
 
-// names contains the labels of all IPs. One read lock is held for a whole block of the
-// stream, so that a lookup costs no more than one in a map.
-type names struct {
-	index *index.Index
-
-	mu     sync.RWMutex
-	labels map[key]string
-}
-
-func newNames() *names {
-	return &names{index: index.New(), labels: map[key]string{}}
-}
-
-func (n *names) handler() cache.ResourceEventHandler { return podHandler(n.update) }
-
-// update replaces one state of a Pod by the next; nil stands for absent.
-func (n *names) update(old, pod podState) {
-	if old != nil {
-		n.index.Remove(old.Spec().PodKey, old.GetResourceVersion())
-		defer n.labelAll(old.Spec())
-	}
-	if pod != nil {
-		n.index.Put(pod, pod.GetResourceVersion())
-		n.labelAll(pod.Spec())
-	}
-}
-
-func (n *names) labelAll(s *v1.TestcrSpec) {
-	for _, ip := range s.PodIPs {
-		if addr, err := netip.ParseAddr(ip); err == nil {
-			n.label(query.Canonical(addr))
-		}
-	}
-}
-
-func (n *names) label(addr netip.Addr) {
-	term := query.Term{Kind: query.IP, Text: addr.String(), Addr: addr}
-	pods, _, _ := n.index.Find(nil, index.Query{Terms: []query.Term{term}})
-	label := labelOf(pods)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if label == "" {
-		delete(n.labels, addr.As16())
-	} else {
-		n.labels[addr.As16()] = label
-	}
-}
-
-// labelOf returns the label of an IP of pods, which are in the order of query.Compare.
-// Completed Pods count only if there are no others, because their IP may have been
-// assigned again.
-func labelOf(pods []*v1.TestcrSpec) string {
-	if len(pods) == 0 {
-		return ""
-	}
-	first, others := pods[0], 0
-	completed := query.Rank(first) == rankCompleted
-	for _, t := range pods[1:] {
-		if completed || query.Rank(t) != rankCompleted {
-			others++
-		}
-	}
-	var label strings.Builder
-	label.WriteByte('[')
-	if first.HostNetwork && first.NodeName != "" {
-		label.WriteString("node/" + printable.Text(first.NodeName) + " ")
-	}
-	label.WriteString(printable.Text(first.PodKey))
-	if others > 0 {
-		fmt.Fprintf(&label, " +%d", others)
-	}
-	if completed {
-		label.WriteString(" completed")
-	}
-	label.WriteByte(']')
-	return label.String()
-}
-
 // copy copies in to out and annotates it. It writes the whole lines of each read at
 // once, and keeps an incomplete line until the next read.
 func (n *names) copy(out io.Writer, in io.Reader) error {
@@ -191,7 +119,11 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 		}
 		if cut > 1 {
 			n.mu.RLock()
-			block = annotate(block[:0], buf[:cut], 1, n.labels)
+			if n.json {
+				block = annotateLines(block[:0], buf[:cut], 1, &n.labels, err != nil)
+			} else {
+				block = annotate(block[:0], buf[:cut], 1, &n.labels)
+			}
 			n.mu.RUnlock()
 			if _, err := out.Write(block); err != nil {
 				return err
@@ -208,14 +140,21 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 }
 
 // cutLine returns where to cut a line that fills buf: behind the last byte that cannot
-// be in or beside an address. If none is near the end, it returns the end, and an
-// address may be missed.
+// be in or beside a fact, if possible not in a label. If none is near the end, it returns
+// the end, and a fact may be missed.
 func cutLine(buf []byte) int {
 	const near = 4 << 10
+	cut := len(buf)
 	for i := len(buf); i > len(buf)-near; i-- {
 		if c := buf[i-1]; c == ' ' || c == '\t' || c == '"' || c == ',' || c == 0 {
-			return i
+			label := bytes.LastIndexByte(buf[i-longestLabel:i], '[')
+			if label < 0 || labelLength(buf[i-longestLabel+label:i]) >= 0 {
+				return i
+			}
+			if cut == len(buf) {
+				cut = i
+			}
 		}
 	}
-	return len(buf)
+	return cut
 }

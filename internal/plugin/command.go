@@ -29,8 +29,9 @@ const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
   -                                 standard input: one query a line, # begins a comment
 
 All namespaces are searched, whatever the kubeconfig says: where a Pod is belongs to
-what is asked for. Several Pods are listed live ones first, and NOTE says why one may
-not be meant. A query that can be read in several ways says how it was read.
+what is asked for. Several Pods are listed live ones first, among these the one that
+started last, and NOTE says why one may not be meant. A query that can be read in
+several ways says how it was read.
 
 It asks the Testcrs that PodInfoLookup keeps, and compares up to 8 answers with the
 Pods. Without Testcrs, or without the right to list them, it reads the Pods that you
@@ -55,6 +56,7 @@ type options struct {
 	noHeaders bool
 	watch     bool
 	events    bool
+	json      bool // of annotate
 }
 
 // rareFlags are flags of kubectl that the help does not describe.
@@ -63,7 +65,7 @@ var rareFlags = []string{"as-group", "as-uid", "as-user-extra", "certificate-aut
 
 const usageTemplate = `Usage:
   {{if .HasParent}}{{.UseLine}}{{else}}{{.CommandPath}} QUERY... [flags]
-  {{.CommandPath}} annotate [-n NAMESPACE]{{end}}{{if .HasExample}}
+  {{.CommandPath}} annotate [--json] [-n NAMESPACE]{{end}}{{if .HasExample}}
 
 Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}

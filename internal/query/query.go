@@ -356,9 +356,25 @@ func Rank(s *v1.TestcrSpec) int {
 	return 0
 }
 
-// Compare orders Pods: live ones first, then by namespace and name.
+// Compare orders Pods: live ones first, then the one that started last, because it is the
+// last holder of an IP, then by namespace and name. Times count in whole seconds, as in
+// JSON, so that a Pod which was encoded keeps its place.
 func Compare(a, b *v1.TestcrSpec) int {
-	return cmp.Or(cmp.Compare(Rank(a), Rank(b)), strings.Compare(a.PodKey, b.PodKey))
+	if byRank := cmp.Compare(Rank(a), Rank(b)); byRank != 0 {
+		return byRank
+	}
+	if byStart := cmp.Compare(started(b), started(a)); byStart != 0 {
+		return byStart
+	}
+	return strings.Compare(a.PodKey, b.PodKey)
+}
+
+// started returns when the node accepted the Pod, or else when it was created, in seconds.
+func started(s *v1.TestcrSpec) int64 {
+	if s.StartedAt.IsZero() {
+		return s.CreatedAt.Unix()
+	}
+	return s.StartedAt.Unix()
 }
 
 // Note returns why s may not be the intended Pod, or "" for a live Pod with its own IP.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
@@ -419,6 +420,30 @@ func TestRankNoteAndOrder(t *testing.T) {
 	}
 	if query.Compare(tests[0].spec, tests[0].spec) != 0 {
 		t.Error("a spec does not equal itself")
+	}
+}
+
+func TestCompare_LastHolderFirst(t *testing.T) {
+	at := func(second, nanosecond int64) metav1.Time { return metav1.NewTime(time.Unix(second, nanosecond)) }
+	tests := []struct { // in order
+		name string
+		spec v1.TestcrSpec
+	}{
+		{name: "started last", spec: v1.TestcrSpec{PodKey: "b/z", CreatedAt: at(1, 0), StartedAt: at(30, 0)}},
+		{name: "not started, created next to last", spec: v1.TestcrSpec{PodKey: "b/y", CreatedAt: at(20, 0)}},
+		{name: "in the same second by name", spec: v1.TestcrSpec{PodKey: "a/a", CreatedAt: at(2, 0), StartedAt: at(10, 0)}},
+		{name: "in the same second by name, second", spec: v1.TestcrSpec{PodKey: "a/b", CreatedAt: at(1, 0), StartedAt: at(10, 5e8)}},
+		{name: "without any time", spec: v1.TestcrSpec{PodKey: "a/0"}},
+		{name: "terminating", spec: v1.TestcrSpec{PodKey: "a/0", Terminating: true, StartedAt: at(50, 0)}},
+		{name: "completed, started last", spec: v1.TestcrSpec{PodKey: "a/z", Phase: "Failed", StartedAt: at(60, 0)}},
+		{name: "completed", spec: v1.TestcrSpec{PodKey: "a/0", Phase: "Failed", StartedAt: at(40, 0)}},
+	}
+	for i := range tests {
+		for j := range tests {
+			if got, want := query.Compare(&tests[i].spec, &tests[j].spec), max(-1, min(1, i-j)); got != want {
+				t.Errorf("%q and %q: %d, want %d", tests[i].name, tests[j].name, got, want)
+			}
+		}
 	}
 }
 

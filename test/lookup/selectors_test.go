@@ -19,7 +19,9 @@ func TestTheAPIServerSelects(t *testing.T) {
 	b.Status.PodIPs[0].IP = "10.7.0.7" // both have it
 	many := newPod("select", "many", 9)
 	many.Status.PodIPs = append(many.Status.PodIPs, corev1.PodIP{IP: "FD00:7:0::99"}, corev1.PodIP{IP: "::ffff:10.7.0.99"}, corev1.PodIP{IP: "no address"})
-	for _, pod := range []*corev1.Pod{a, b, many} {
+	done := newPod("select", "done", 5)
+	done.Status.PodIPs[0].IP, done.Status.Phase = "10.7.0.7", corev1.PodFailed
+	for _, pod := range []*corev1.Pod{a, b, many, done} {
 		create(t, pod)
 	}
 	ip := func(s string) string { return v1.LabelIP(netip.MustParseAddr(s)) }
@@ -35,7 +37,8 @@ func TestTheAPIServerSelects(t *testing.T) {
 		labels, field string
 		want          []string
 	}{
-		{"an IP of two", "ip.stable.example.com/10.7.0.7", "", []string{"select/a", "select/b"}},
+		{"an IP of three", "ip.stable.example.com/10.7.0.7", "", []string{"select/a", "select/b", "select/done"}},
+		{"an IP without completed Pods", "ip.stable.example.com/10.7.0.7", "spec.phase!=Succeeded,spec.phase!=Failed", []string{"select/a", "select/b"}},
 		{"an IPv6 address", "ip.stable.example.com/fd00-7--8", "", []string{"select/b"}},
 		{"an IPv6 address that the Pod has in another spelling", ip("fd00:7::99"), "", []string{"select/many"}},
 		{"IPv4 that the Pod has mapped into IPv6", ip("10.7.0.99"), "", []string{"select/many"}},
@@ -45,12 +48,12 @@ func TestTheAPIServerSelects(t *testing.T) {
 		{"a container ID in another spelling", id("docker://" + idOf(8)), "", []string{"select/b"}},
 		{"a container ID of none", id("666666666666"), "", nil},
 		{"what is not told by labels", v1.LabelMore + "=true," + v1.LabelNamespace + "=select", "", []string{"select/many"}},
-		{"a workload", v1.LabelWorkload + "=web," + v1.LabelNamespace + "=select", "", []string{"select/a", "select/b", "select/many"}},
+		{"a workload", v1.LabelWorkload + "=web," + v1.LabelNamespace + "=select", "", []string{"select/a", "select/b", "select/done", "select/many"}},
 		{"podkey", "", "spec.podkey=select/a", []string{"select/a"}},
 		{"podname", "", "spec.podname=many", []string{"select/many"}},
 		{"poduid", "", "spec.poduid=" + string(b.UID), []string{"select/b"}},
 		{"podip", "", "spec.podip=10.7.0.8", []string{"select/b"}},
-		{"namespace", "", "spec.namespace=select", []string{"select/a", "select/b", "select/many"}},
+		{"namespace", "", "spec.namespace=select", []string{"select/a", "select/b", "select/done", "select/many"}},
 		{"nodename", "", "spec.nodename=node-9", []string{"select/many"}},
 		{"hostip", "", "spec.hostip=192.168.7.7", []string{"select/a"}},
 		{"phase", "", "spec.phase=Running,spec.namespace=select", []string{"select/a", "select/b", "select/many"}},

@@ -110,7 +110,7 @@ func TestOutput_ControlsNoTerminal(t *testing.T) {
 		p.Cmd().Stdin = strings.NewReader("\x1b[1m 10.9.9.1\x1b[0m\n")
 		p.Start(t)
 		p.Wait(t, testenv.Patience)
-		if got := p.Stdout.String(); !strings.HasPrefix(got, "\x1b[1m 10.9.9.1[node/x\\u001b[2J") || !strings.HasSuffix(got, "escape/web]\x1b[0m\n") {
+		if got := p.Stdout.String(); !strings.HasPrefix(got, "\x1b[1m 10.9.9.1[node/x??2J") || !strings.HasSuffix(got, "escape/web]\x1b[0m\n") {
 			t.Errorf("got %q, want the stream as it was", got)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -263,5 +264,35 @@ func TestAnnotateGoesOnWithoutTheAPIServer(t *testing.T) {
 	testenv.Eventually(t, func(context.Context) error { return r.Stderr.Has("note: The API server answers again\n") })
 	if code := r.end(); code != 0 {
 		t.Errorf("code %d", code)
+	}
+}
+
+func TestAnnotateFindsEachKindOfFact(t *testing.T) {
+	const uid, id = "5d5a1c9e-6b0e-4d0a-9f57-17a17a17a17a", "17a17a17a17bb9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4"
+	last, earlier := pod("facts/z-last", "10.5.2.7"), pod("facts/a-earlier", "10.5.2.7")
+	last.UID, last.Status.StartTime, earlier.Status.StartTime = uid, new(metav1.Unix(1_700_000_009, 0)), new(metav1.Unix(1_700_000_000, 0))
+	last.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: "containerd://" + id}}
+	create(t, last, earlier)
+	tests := []struct {
+		name, in, want string
+		args           []string
+	}{
+		{name: "klog", in: `podUID="` + uid + `" containerID="containerd://` + id + `"`, want: `podUID="` + uid + `[facts/z-last]" containerID="containerd://` + id + `[facts/z-last main]"`},
+		{name: "crictl", in: id[:13] + " \x1b[32m10.5.2.7\x1b[0m", want: id[:13] + "[facts/z-last main] \x1b[32m10.5.2.7[facts/z-last +1]\x1b[0m"},
+		{name: "JSON", in: `{"msg":"\n10.5.2.7"}`, want: `{"msg":"\n10.5.2.7[facts/z-last +1]"}`},
+		{name: "a field", in: `{"msg":"\n10.5.2.7"}`, want: `{"msg":"\n10.5.2.7","podinfo":[{"fact":"10.5.2.7","pod":"facts/z-last","others":1}]}`, args: []string{"--json"}},
+		{name: "text with --json", in: "10.5.2.7", want: "10.5.2.7[facts/z-last +1]", args: []string{"--json"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := run(t, env.Kubeconfig, test.in+"\n", append([]string{"annotate"}, test.args...)...)
+			if diff := cmp.Diff(result{Stdout: test.want + "\n"}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	got := run(t, env.Kubeconfig, "", append([]string{"10.5.2.7"}, keys...)...)
+	if diff := cmp.Diff("facts/z-last\nfacts/a-earlier\n", got.Stdout); diff != "" {
+		t.Errorf("the last holder first (-want +got):\n%s", diff)
 	}
 }
