@@ -187,7 +187,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	for _, pod := range []*corev1.Pod{full, completed, {ObjectMeta: metav1.ObjectMeta{Namespace: "openapi", Name: "empty"}}} {
 		create(t, pod)
 	}
-	waitFor(t, ready, "/v1/pods?namespace=openapi", "openapi/empty", "openapi/full", "openapi/completed")
+	waitFor(t, ready, "/v1/pods?namespace=openapi", "openapi/full", "openapi/empty", "openapi/completed")
 	syncing, _ := prepare(t, nil)
 
 	met := map[string]bool{} // "PATH STATUS TYPE"
