@@ -204,7 +204,12 @@ func TestWrites_Check(t *testing.T) {
 			do:   func(w *Writes) { w.Synced(failure); w.Synced(nil); <-time.After(time.Minute); w.Synced(failure) },
 			want: true,
 		},
-		{name: "no failure for long", do: func(w *Writes) { w.Synced(failure); <-time.After(time.Minute); w.Synced(failure); <-time.After(time.Hour) }},
+		{name: "no failure for long", do: func(w *Writes) {
+			w.Synced(failure)
+			<-time.After(time.Minute)
+			w.Synced(failure)
+			<-time.After(time.Hour)
+		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
