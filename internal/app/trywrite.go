@@ -3,9 +3,11 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,10 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
+
+// tryTimeout bounds the request. A webhook that is slow delays each write, and refuses
+// none.
+const tryTimeout = 3 * time.Second
 
 // refusedWrite reports that the API server accepts no Testcr of this user.
 type refusedWrite struct{ error }
@@ -39,17 +45,19 @@ func (c *clients) tryWrite(ctx context.Context, namespaces []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.dryRuns.Resource(v1.GroupVersionResource).Create(ctx, testcr,
+	limited, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	_, err = c.dryRuns.Resource(v1.GroupVersionResource).Create(limited, testcr,
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: v1.ManagedBy})
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err), testcrcache.IsCRDGone(err):
 		return nil // the controller waits for the CRD
 	case isRefusedWrite(err):
 		return refusedWrite{err}
-	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
+	case !errors.As(err, new(apierrors.APIStatus)) && (limited.Err() == nil || ctx.Err() != nil):
 		return c.cluster.Explain(ctx, err) // no answer of the API server
 	default:
-		// Such as a webhook that is away, or that takes no dryRun.
+		// Such as a webhook that is away or slow, or that takes no dryRun.
 		klog.FromContext(ctx).Info("A Testcr could not be created with dryRun, going on", "err", err)
 		return nil
 	}

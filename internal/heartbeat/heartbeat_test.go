@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,10 +141,8 @@ func TestList(t *testing.T) {
 	client.PrependReactor("list", "leases", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		restrictions := a.(clienttesting.ListAction).GetListRestrictions()
 		selector := restrictions.Labels.String() + restrictions.Fields.String()
-		for _, r := range refused {
-			if r == selector {
-				return true, nil, apierrors.NewForbidden(leases, "", nil)
-			}
+		if slices.Contains(refused, selector) {
+			return true, nil, apierrors.NewForbidden(leases, "", nil)
 		}
 		return false, nil, nil
 	})
@@ -195,17 +194,22 @@ func TestWrites_Check(t *testing.T) {
 	}{
 		{name: "none", do: func(*Writes) {}},
 		{name: "one failure", do: func(w *Writes) { w.Synced(failure) }},
-		{name: "failures for a minute", do: func(w *Writes) { w.Synced(failure); time.Sleep(time.Minute); w.Synced(failure) }, want: true},
+		{name: "failures for a minute", do: func(w *Writes) { w.Synced(failure); <-time.After(time.Minute); w.Synced(failure) }, want: true},
 		{
 			name: "a success between",
-			do:   func(w *Writes) { w.Synced(failure); w.Succeeded(); time.Sleep(time.Minute); w.Synced(failure) },
+			do:   func(w *Writes) { w.Synced(failure); w.Succeeded(); <-time.After(time.Minute); w.Synced(failure) },
 		},
 		{
 			name: "syncs without a write between",
-			do:   func(w *Writes) { w.Synced(failure); w.Synced(nil); time.Sleep(time.Minute); w.Synced(failure) },
+			do:   func(w *Writes) { w.Synced(failure); w.Synced(nil); <-time.After(time.Minute); w.Synced(failure) },
 			want: true,
 		},
-		{name: "no failure for long", do: func(w *Writes) { w.Synced(failure); time.Sleep(time.Minute); w.Synced(failure); time.Sleep(time.Hour) }},
+		{name: "no failure for long", do: func(w *Writes) {
+			w.Synced(failure)
+			<-time.After(time.Minute)
+			w.Synced(failure)
+			<-time.After(time.Hour)
+		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

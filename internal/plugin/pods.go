@@ -189,7 +189,7 @@ func (s *podSource) selectionsOf(t query.Term) (all []selection, isExact bool) {
 	reads := func(namespace string) bool {
 		return slices.Contains(s.namespaces, metav1.NamespaceAll) || slices.Contains(s.namespaces, namespace)
 	}
-	field := ""
+	var field string
 	isExact = true
 	switch t.Kind {
 	case query.Key:

@@ -197,7 +197,7 @@ func TestTestcrSource_monitor(t *testing.T) {
 		go func() { defer close(done); src.monitor(ctx) }()
 		warned := func(after time.Duration, want int) {
 			t.Helper()
-			time.Sleep(after)
+			<-time.After(after)
 			synctest.Wait()
 			if n := strings.Count(stderr.text(), ": what follows may be outdated\n"); n != want {
 				t.Errorf("%d warnings, want %d: %s", n, want, stderr.text())

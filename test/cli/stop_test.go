@@ -113,11 +113,11 @@ func (h *hanging) waitFor(t *testing.T) {
 func writing(t *testing.T, change func(*testenv.Program)) *testenv.Program {
 	t.Helper()
 	h := &hanging{method: http.MethodPost, path: "/testcrs"}
-	h.on.Store(true)
 	namespace := env.Namespace(t, "")
 	p := command(t, "--kubeconfig="+env.Proxy(t, h.hang), "--namespace="+namespace)
 	change(p)
 	p.Start(t).Ready(t)
+	h.on.Store(true) // not the one with dryRun before the start
 	createPod(t, namespace, "nginx")
 	h.waitFor(t)
 	return p
