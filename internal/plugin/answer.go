@@ -17,6 +17,7 @@ import (
 // question is one QUERY and its readings, the most likely first.
 type question struct {
 	text  string
+	list  string // the list that text is an item of, if any
 	terms []query.Term
 	err   error // why a line of standard input cannot be read
 }
@@ -37,11 +38,12 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 			stdin = true
 			continue
 		}
-		q := o.question(arg)
-		if q.err != nil {
-			return nil, cli.UsageError{Err: q.err}
+		for _, q := range o.questions(arg) {
+			if q.err != nil {
+				return nil, cli.UsageError{Err: q.err}
+			}
+			questions = append(questions, q)
 		}
-		questions = append(questions, q)
 	}
 	if !stdin {
 		return questions, nil
@@ -57,11 +59,12 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		q := o.question(line)
-		if q.err != nil {
-			q.err = fmt.Errorf("line %d: %w", n, q.err)
+		for _, q := range o.questions(line) {
+			if q.err != nil {
+				q.err = fmt.Errorf("line %d: %w", n, q.err)
+			}
+			questions = append(questions, q)
 		}
-		questions = append(questions, q)
 	}
 	return questions, nil
 }
@@ -86,17 +89,30 @@ func readAll(ctx context.Context, in io.Reader) (string, error) {
 	}
 }
 
+// questions returns a question for each item of a list, or one for text.
+func (o *options) questions(text string) []question {
+	items := query.Split(text)
+	if items == nil {
+		return []question{o.question(text)}
+	}
+	questions := make([]question, len(items))
+	for i, item := range items {
+		questions[i] = o.question(item)
+		questions[i].list = text
+	}
+	return questions
+}
+
 func (o *options) question(text string) question {
 	q := question{text: text}
 	if o.by == "" {
 		q.terms, q.err = query.Parse(text)
 		return q
 	}
-	term, err := query.ParseAs(query.Kind(o.by), text)
-	if err == nil {
-		err = checkName(term)
+	q.terms, q.err = query.ParseBy(query.Kind(o.by), text)
+	if q.err == nil && q.terms[0].IsExact() {
+		q.err = checkName(q.terms[0])
 	}
-	q.terms, q.err = []query.Term{term}, err
 	return q
 }
 
@@ -150,14 +166,19 @@ func (o *options) printResults(ctx context.Context, clients *clients, printer pr
 		if err != nil {
 			return err
 		}
+		isRepeated := slices.ContainsFunc(results[:i], func(other result) bool {
+			return q.list != "" && other.list == q.list && slices.EqualFunc(other.testcrs, r.testcrs, samePod)
+		})
 		for _, t := range r.testcrs {
-			rows = append(rows, row{query: q.text, term: r.term, testcr: t, event: eventAdded})
+			if !isRepeated { // several facts of one Pod
+				rows = append(rows, row{query: shorten(q.text), term: r.term, testcr: t, event: eventAdded})
+			}
 		}
 		results[i] = r
 		missing = missing || len(r.testcrs) == 0
 	}
 	// The question decides whether an object or a list is printed, as with kubectl get.
-	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.Kind.IsUnique())
+	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.IsUnique())
 	if err := printer.print(rows, shape{several: len(results) > 1, single: single, watch: o.watch}); err != nil {
 		return err
 	}
@@ -185,40 +206,111 @@ func (o *options) resolve(ctx context.Context, f finder, q question) (result, er
 	taken := slices.IndexFunc(found, func(list []*v1.Testcr) bool { return len(list) > 0 })
 	if taken < 0 {
 		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
-			q.text, o.whereabouts(), readings(q.terms))
+			shorten(q.text), o.whereabouts(), readings(q.terms)+didYouMean(f, q.text))
 		return r, nil
 	}
 	r.term, r.testcrs = q.terms[taken], found[taken]
 	var also []string
 	for i := taken + 1; i < len(found); i++ {
-		if len(found[i]) > 0 && !slices.EqualFunc(found[i], found[taken], samePod) {
-			also = append(also, fmt.Sprintf("%s of %s (--by %s)", nouns[q.terms[i].Kind], pods(len(found[i])), q.terms[i].Kind))
+		if len(found[i]) == 0 || slices.EqualFunc(found[i], found[taken], samePod) {
+			continue
 		}
+		t := q.terms[i]
+		if t.Kind == query.Name && r.term.Kind == query.Key && strings.HasSuffix(r.term.Text, "/"+t.Text) {
+			continue // the same fact without its namespace
+		}
+		by := fmt.Sprintf(" (--by %s)", t.Kind)
+		if t.Kind == r.term.Kind {
+			by = fmt.Sprintf(": %s", t) // another fact in the text
+		}
+		also = append(also, noun(t)+" of "+pods(len(found[i]))+by)
 	}
 	o.printNote(r, also)
 	return r, nil
 }
 
-// findReadings returns the Testcrs that match each of terms, up to the one that is
-// certain. Each term costs the API server a scan of all Testcrs, so a text in the form
-// of an IP, a UID or a container ID is looked up as that first. An IP of a Pod is that
-// of a node only on the host network.
-func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
-	first := 0
-	var found [][]*v1.Testcr
-	switch terms[0].Kind {
-	case query.IP, query.UID, query.Container:
-		first = 1
-		var err error
-		if found, err = f.find(ctx, terms[:1]); err != nil {
-			return nil, err
+// didYouMean returns the Pods in f whose names are similar to text, for the end of a
+// sentence. Without a list of all Pods there are none.
+func didYouMean(f finder, text string) string {
+	all, ok := f.(*indexFinder)
+	if api, isAPI := f.(*apiFinder); isAPI {
+		all, ok = api.all, api.all != nil
+	}
+	if !ok {
+		return ""
+	}
+	near := query.DidYouMean(text, func(yield func(string) bool) {
+		for s := range all.testcrs {
+			if !yield(s.PodKey) {
+				return
+			}
 		}
-		if len(found[0]) > 0 && !slices.ContainsFunc(found[0], onHostNetwork) {
-			return found, nil
+	})
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, ", ") + "?"
+}
+
+// shorten cuts a pasted text for a message.
+func shorten(text string) string {
+	const longest = 80
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "..."
+}
+
+// findReadings returns the Testcrs that match each of terms, up to those that are
+// certain. Terms that are not exact are tried only if no exact one matches.
+func findReadings(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
+	exact, others := query.Exact(terms)
+	found, err := findExact(ctx, f, exact)
+	isFound := slices.ContainsFunc(found, func(list []*v1.Testcr) bool { return len(list) > 0 })
+	if err != nil || isFound || len(others) == 0 {
+		return found, err
+	}
+	rest, err := f.find(ctx, others)
+	return append(found, rest...), err
+}
+
+// findExact returns the Testcrs that match each of terms. Each term costs the API server
+// a scan of all Testcrs, so a text in the form of an IP, a UID or a container ID is
+// looked up as that first, and then only other such facts in it. An IP of a Pod is that
+// of a node only on the host network.
+func findExact(ctx context.Context, f finder, terms []query.Term) ([][]*v1.Testcr, error) {
+	if len(terms) == 0 || !isCertain(terms[0]) {
+		return f.find(ctx, terms)
+	}
+	found, err := f.find(ctx, terms[:1])
+	if err != nil {
+		return nil, err
+	}
+	if len(found[0]) == 0 || slices.ContainsFunc(found[0], onHostNetwork) {
+		rest, err := f.find(ctx, terms[1:])
+		return append(found, rest...), err
+	}
+	found = append(found, make([][]*v1.Testcr, len(terms)-1)...)
+	var others []query.Term
+	var at []int // where they are in terms
+	for i, t := range terms {
+		isSame := slices.ContainsFunc(found[0], func(pod *v1.Testcr) bool { return t.Matches(&pod.Spec) })
+		if isCertain(t) && !isSame {
+			others, at = append(others, t), append(at, i)
 		}
 	}
-	rest, err := f.find(ctx, terms[first:])
-	return append(found, rest...), err
+	if len(others) == 0 {
+		return found, nil
+	}
+	lists, err := f.find(ctx, others)
+	for i := range lists {
+		found[at[i]] = lists[i]
+	}
+	return found, err
+}
+
+func isCertain(t query.Term) bool {
+	return t.Kind == query.IP || t.Kind == query.UID || t.Kind == query.Container
 }
 
 func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
@@ -226,8 +318,8 @@ func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 // printNote prints how the question was read and how many Pods match, unless it has one
 // reading and one Pod.
 func (o *options) printNote(r result, also []string) {
-	several := len(r.testcrs) > 1 && r.term.Kind.IsUnique()
-	if len(also) == 0 && !several {
+	several := len(r.testcrs) > 1 && r.term.IsUnique()
+	if len(also) == 0 && !several && r.term.IsExact() {
 		return
 	}
 	verb, hint, rest := "is", "", ""
@@ -235,9 +327,12 @@ func (o *options) printNote(r result, also []string) {
 		hint = hintFor(r)
 	}
 	if len(also) > 0 {
-		verb, rest = "was read as", "; it is also "+strings.Join(also, ", and ")
+		rest = "; it is also " + strings.Join(also, ", and ")
 	}
-	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", r.text, verb, nouns[r.term.Kind], pods(len(r.testcrs)), hint, rest)
+	if len(also) > 0 || !r.term.IsExact() {
+		verb = "was read as"
+	}
+	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", shorten(r.text), verb, noun(r.term), pods(len(r.testcrs)), hint, rest)
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
@@ -256,10 +351,26 @@ var nouns = map[query.Kind]string{
 	query.Namespace: "the namespace",
 }
 
+// noun returns the kind of t in a sentence.
+func noun(t query.Term) string {
+	switch {
+	case t.Prefix.IsValid():
+		return "a range with an IP"
+	case t.Partial && (t.Kind == query.UID || t.Kind == query.Container):
+		return "the beginning of " + nouns[t.Kind]
+	case t.Partial:
+		return "a part of " + nouns[t.Kind]
+	}
+	return nouns[t.Kind]
+}
+
+// readings returns the kinds of terms, each once.
 func readings(terms []query.Term) string {
 	var names []string
 	for _, t := range terms {
-		names = append(names, string(t.Kind))
+		if !slices.Contains(names, string(t.Kind)) {
+			names = append(names, string(t.Kind))
+		}
 	}
 	return strings.Join(names, ", ")
 }

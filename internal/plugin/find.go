@@ -41,9 +41,19 @@ type apiFinder struct {
 	testcrs   dynamic.ResourceInterface
 	namespace string
 	lists     map[selection][]*v1.Testcr // the answers so far
+	all       *indexFinder               // for terms that no selector finds, and for many; nil before these
 }
 
 func (f *apiFinder) find(ctx context.Context, terms []query.Term) ([][]*v1.Testcr, error) {
+	if len(terms) > fewQueries || slices.ContainsFunc(terms, func(t query.Term) bool { return !t.IsExact() }) {
+		if f.all == nil {
+			var err error
+			if f.all, err = newIndexFinder(ctx, f.testcrs, f.namespace); err != nil {
+				return nil, err
+			}
+		}
+		return f.all.find(ctx, terms)
+	}
 	if err := f.fetch(ctx, terms); err != nil {
 		return nil, explain(err)
 	}
@@ -136,6 +146,9 @@ func selections(t query.Term, namespace string) []selection {
 			all = append(all, selection{labels: l})
 		}
 		return all
+	}
+	if !t.IsExact() {
+		return []selection{{labels: in}}
 	}
 	more := v1.LabelMore + "=true"
 	field, value := "", t.Text
