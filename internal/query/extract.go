@@ -73,12 +73,10 @@ func (f *facts) addAddr(addr netip.Addr) {
 }
 
 // addPod adds a Pod by its namespace and name, if these can be such.
-func (f *facts) addPod(rank int, namespace, name string) bool {
-	if !isLabel(namespace) || !isName(name) {
-		return false
+func (f *facts) addPod(rank int, namespace, name string) {
+	if isLabel(namespace) && isName(name) {
+		f.add(rank, Term{Kind: Key, Text: namespace + "/" + name})
 	}
-	f.add(rank, Term{Kind: Key, Text: namespace + "/" + name})
-	return true
 }
 
 // readings returns the readings of s as one fact, or nil.
@@ -90,7 +88,7 @@ func readings(s string) []Term {
 	if prefix, ok := network(s); ok {
 		return inRange(prefix)
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r > '~' || isSeparator(byte(r)) }) {
+	if !isWord(s) {
 		return nil
 	}
 	lower := strings.ToLower(s)
@@ -116,14 +114,41 @@ func readings(s string) []Term {
 	if len(terms) == 0 && lower != s {
 		terms = names(lower)
 	}
-	if t, ok := nodeAddr(lower); ok {
-		terms = join(terms, []Term{t})
-	}
+	terms = join(terms, insideName(lower))
 	if isWhole {
 		return terms
 	}
 	return join(terms, partial(s))
 }
+
+// insideName returns the readings of a name as one that is made from a fact.
+func insideName(s string) []Term {
+	if t, ok := nodeAddr(s); ok {
+		return []Term{t}
+	}
+	if addr, ok := dashedAddr(s); ok && addr.Is4() { // a host name of a Pod's record
+		return []Term{ip(IP, addr)}
+	}
+	if host, port, ok := strings.Cut(s, ":"); ok && isPort(port) && isName(host) {
+		return join(names(host), insideName(host))
+	}
+	if first, second, ok := strings.Cut(s, "_"); ok && isLabel(first) && isLabel(second) && strings.ContainsFunc(second, isLetter) && !isHex(first) { // of the kubelet, of its logs
+		return []Term{{Kind: Key, Text: second + "/" + first}, {Kind: Key, Text: first + "/" + second}}
+	}
+	if !isName(s) {
+		return nil
+	}
+	switch labels := strings.Split(s, "."); {
+	case len(labels) == 2 && isOrdinal(labels[0]), len(labels) == 2 && len(labels[1]) == 16 && isHex(labels[1]): // WEB-0.SERVICE, an Event
+		return []Term{{Kind: Name, Text: labels[0]}}
+	case len(labels) == 3 && isOrdinal(labels[0]) && !slices.Contains(topDomains, labels[2]): // WEB-0.SERVICE.NS
+		return []Term{{Kind: Key, Text: labels[2] + "/" + labels[0]}}
+	}
+	return nil
+}
+
+// topDomains end the names of nodes, and are no namespaces.
+var topDomains = []string{"com", "net", "org", "io", "dev", "local", "internal", "lan", "localdomain", "pod", "svc"}
 
 // names returns the readings of s as names in the spelling of Kubernetes.
 func names(s string) []Term {
@@ -177,10 +202,11 @@ func typedWords(kind, name string) []Term {
 	if namespace, name, ok := strings.Cut(name, "/"); ok && isPodType(kind) && isLabel(namespace) && isName(name) {
 		return []Term{{Kind: Key, Text: namespace + "/" + name}}
 	}
-	if !isName(name) {
-		return nil
+	var terms []Term
+	if isName(name) {
+		terms = typed(kind, name)
 	}
-	return append(typed(kind, name), partial(kind+"/"+name)...)
+	return append(terms, partial(kind+"/"+name)...)
 }
 
 func unquote(s string) string { return strings.Trim(s, "\"'`") }

@@ -26,11 +26,31 @@ func (f *facts) addForms(word string) {
 func (f *facts) addSegment(s string) {
 	s = strings.Trim(s, ".:")
 	f.addAddrs(s)
+	f.addScope(s)
 	if strings.Contains(s, "_") {
 		f.addJoined(s, false)
 	}
 	if host, _, _ := strings.Cut(s, ":"); strings.Contains(host, ".") {
 		f.addDomain(strings.ToLower(host))
+	}
+}
+
+// scopes are before container IDs in the units of systemd.
+var scopes = []string{"cri-containerd-", "crio-conmon-", "crio-", "docker-", "libpod-"}
+
+// addScope adds the container of a scope whose ID is cut. Others are found by length.
+func (f *facts) addScope(s string) {
+	for _, scope := range scopes {
+		if id, ok := strings.CutPrefix(s, scope); ok {
+			for _, t := range containers(strings.ToLower(strings.TrimSuffix(id, ".scope"))) {
+				rank := ofContainer
+				if t.Partial {
+					rank = ofRange
+				}
+				f.add(rank, t)
+			}
+			return
+		}
 	}
 }
 
@@ -167,7 +187,7 @@ func (f *facts) addDomain(name string) {
 		return
 	}
 	for i := 2; i < len(labels); i++ {
-		host, namespace := "", labels[i-1]
+		var host string
 		switch {
 		case labels[i] == "pod":
 			host = labels[i-2]
@@ -176,10 +196,10 @@ func (f *facts) addDomain(name string) {
 		default:
 			continue
 		}
-		if addr, ok := dashedAddr(host); ok && isLabel(namespace) {
+		if addr, ok := dashedAddr(host); ok && isLabel(labels[i-1]) {
 			f.addAddr(addr)
 		} else if labels[i] == "svc" {
-			f.addPod(ofPod, namespace, host)
+			f.addPod(ofPod, labels[i-1], host)
 		}
 		return
 	}

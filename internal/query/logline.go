@@ -30,6 +30,7 @@ func normalize(label string) string {
 	if len(label) > longest {
 		return ""
 	}
+	label = afterLast(label, "/") // of Kubernetes
 	label = strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == '.' {
 			return -1
@@ -58,7 +59,8 @@ func words(s string) (all []word) {
 	var last word
 	lastEnd := 0
 	pending, isFlagged := "", false // the label of the next word, and whether it is a flag
-	for end := 0; end < len(s); {
+	end := 0
+	for end < len(s) {
 		start := end
 		for start < len(s) && isSeparator(s[start]) {
 			start++
@@ -126,6 +128,16 @@ var separates = func() (is [256]bool) {
 	return is
 }()
 
+// isWord reports whether s is one word of ASCII.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if s[i] > '~' || isSeparator(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // extract returns the facts inside a text of several words.
 func extract(s string) []Term {
 	s = unescape(s)
@@ -177,9 +189,7 @@ func (l *logLine) addWord(w *word) {
 	if w.next == '(' && strings.Contains(text, "_") {
 		known.addJoined(text, true)
 	}
-	if strings.Count(text, ".") == 4 && strings.Trim(text, "0123456789.") == "" { // 10.0.0.7.8080 of tcpdump
-		known.addAddrs(text[:strings.LastIndexByte(text, '.')])
-	}
+	known.addDumped(text)
 	for rank, terms := range known {
 		l.add(rank, terms...)
 	}
@@ -195,8 +205,19 @@ func (l *logLine) addWord(w *word) {
 	switch before, after, isSlashed := strings.Cut(text, "/"); {
 	case isSlashed:
 		l.addSlashed(before, after)
-	case hasForm(text) && labelKinds[w.label] == "":
+	case hasForm(text) && labelKinds[w.label] == "" && !isBuiltin(strings.TrimSuffix(w.label, "name")):
 		l.addPodName(ofName, text)
+	}
+}
+
+// addDumped adds an address of tcpdump, which has its port behind a dot: 10.0.0.7.8080.
+func (f *facts) addDumped(s string) {
+	at := strings.LastIndexByte(s, '.')
+	if at < 0 || !isPort(s[at+1:]) || strings.Count(s, ".") != 4 && strings.Count(s, ":") < 2 {
+		return
+	}
+	if addr, ok := parseAddr(s[:at]); ok {
+		f.addSeen(addr)
 	}
 }
 
@@ -213,6 +234,9 @@ func (l *logLine) addLabeled(label, value string) {
 		}
 	}
 	kind := labelKinds[label]
+	if kindOf := strings.TrimSuffix(label, "name"); kind == "" && isBuiltin(kindOf) { // job-name
+		label = kindOf
+	}
 	switch {
 	case kind == Name:
 		l.addPodNamed(value)
@@ -294,6 +318,9 @@ func (l *logLine) addSlashed(before, after string) {
 	switch {
 	case !isName(name) || strings.Contains(container, "/"):
 	case isPodType(before):
+		if isContainer && hasForm(container) { // pods/NS/NAME
+			l.addPod(ofPod, name, container)
+		}
 		l.addPodName(ofPod, name)
 	case isContainer && !hasForm(name):
 	case isBuiltin(before):

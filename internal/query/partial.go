@@ -59,7 +59,11 @@ func partial(s string) (terms []Term) {
 	case !isSlashed || isPodType(namespace):
 		terms = append(terms, Term{Kind: Name, Text: glob, Partial: true})
 	case isBuiltin(namespace):
-		// Names of Pods begin with that of their workload, so a part of that finds them.
+		for _, t := range typed(namespace, glob) {
+			if t.Partial = true; strings.Contains(name, "*") { // a whole name is exact
+				terms = append(terms, t)
+			}
+		}
 	case isLabel(namespace):
 		terms = append(terms, Term{Kind: Key, Text: namespace + "/" + glob, Partial: true})
 	}
@@ -101,6 +105,19 @@ func uidPrefix(s string) (string, bool) {
 		}
 	}
 	return s, true
+}
+
+// expandDots returns a word that was cut for display with "*" for its dots.
+func expandDots(s string) string {
+	if strings.ContainsAny(s, separators) {
+		return s
+	}
+	for _, dots := range []string{"\u2026", "..."} {
+		if before, ok := strings.CutSuffix(s, dots); ok {
+			return before + "*"
+		}
+	}
+	return s
 }
 
 // globOf returns a pattern for names that contain s, or for those that s matches if it

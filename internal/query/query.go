@@ -129,6 +129,7 @@ func Parse(s string) ([]Term, error) {
 	if err := checkText(s, maxPaste); err != nil {
 		return nil, err
 	}
+	s = expandDots(s)
 	terms := readings(s)
 	if terms == nil {
 		terms = readWrapped(s)
@@ -155,11 +156,11 @@ func nothingIn(s string) error {
 		return fmt.Errorf("%q is too wide a range of IPs: at most a /%d of IPv4 or a /%d of IPv6 is looked for", prefix, widest4, widest6)
 	}
 	const shown = 64
-	isWord := !strings.ContainsFunc(s, unicode.IsSpace)
-	if err := checkText(s, maxText); isWord && err != nil {
+	isOne := !strings.ContainsFunc(s, unicode.IsSpace)
+	if err := checkText(s, maxText); isOne && err != nil {
 		return err
 	}
-	if isWord && len(s) <= shown {
+	if isOne && len(s) <= shown {
 		return fmt.Errorf("%q is neither an IP, a UID, a container ID nor a name: say what it is with --by or another parameter", s)
 	}
 	dots := ""
@@ -177,7 +178,7 @@ func ParseBy(kind Kind, s string) ([]Term, error) {
 	if err == nil && !strings.Contains(s, "*") {
 		return []Term{term}, nil
 	}
-	terms, _ := Parse(s) //nolint:errcheck // the error of ParseAs is the more precise one
+	terms, _ := Parse(s) // the error of ParseAs is the more precise one
 	terms = slices.DeleteFunc(terms, func(t Term) bool { return t.Kind != kind })
 	if len(terms) == 0 {
 		return []Term{term}, err
@@ -335,7 +336,7 @@ func isNodeType(s string) bool {
 // isBuiltin reports whether s is kubectl's name of a type that Kubernetes has.
 func isBuiltin(s string) bool {
 	_, ok := ownerKinds[ownerKind(s)]
-	return ok || isPodType(s) || isNodeType(s)
+	return ok && !strings.Contains(s, "/") || isPodType(s) || isNodeType(s)
 }
 
 func isLabel(s string) bool { return len(s) <= 63 && isName(s) && strings.IndexByte(s, '.') < 0 }
@@ -420,7 +421,7 @@ func (t Term) is(value string) bool {
 }
 
 func (t Term) isOwner(kind, name string) bool {
-	return name == t.Text && (t.OwnerKind == "" || strings.EqualFold(kind, t.OwnerKind))
+	return t.is(name) && (t.OwnerKind == "" || strings.EqualFold(kind, t.OwnerKind))
 }
 
 func (t Term) isAddr(s string) bool {
