@@ -243,8 +243,8 @@ func (x *Index) View() View {
 }
 
 // Find appends the results of q to page, in order, and returns it with the total number
-// of matches. Its time is proportional to the fewest specs that match one of the terms.
-// It allocates nothing if page has the capacity.
+// of matches. Its time is proportional to the fewest specs that match one of the exact
+// terms, or without any to all specs. It allocates nothing if page has the capacity.
 func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total int, view View) {
 	if q.Compare == nil {
 		q.Compare = query.Compare
@@ -270,19 +270,22 @@ func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total 
 	return page, total, view
 }
 
-// candidates returns the shortest postings of a term.
+// candidates returns the shortest postings of an exact term, or all entries if there is
+// none.
 func (x *Index) candidates(terms []query.Term) (first *entry, rest []*entry) {
-	if len(terms) == 0 {
-		return nil, x.all
-	}
+	rest = x.all
+	isAll := true
 	for i := range terms {
+		if !terms[i].IsExact() {
+			continue
+		}
 		text := terms[i].Text
 		if terms[i].Kind == query.Container {
 			text = idPrefix(text)
 		}
 		h := x.hash(terms[i].Kind, text)
-		if i == 0 || len(x.rest[h]) < len(rest) || x.first[h] == nil {
-			first, rest = x.first[h], x.rest[h]
+		if isAll || len(x.rest[h]) < len(rest) || x.first[h] == nil {
+			first, rest, isAll = x.first[h], x.rest[h], false
 		}
 	}
 	return first, rest

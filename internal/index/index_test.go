@@ -138,6 +138,13 @@ func (w *world) terms(t *testing.T) []query.Term {
 		}[kind]
 		terms = append(terms, term(t, kind, text))
 	}
+	if w.IntN(4) == 0 { // one that no posting has
+		found, err := query.Parse(w.pick("10.0.0.0/24", "pod-1*", "*d-2", "a-b/pod*", "ffffff"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		terms = append(terms, found[len(found)-1])
+	}
 	return terms
 }
 

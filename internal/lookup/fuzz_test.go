@@ -21,6 +21,7 @@ func FuzzQuery(f *testing.F) {
 		"", "ip=10.0.0.1", "ip=fd00::1%25eth0&limit=1", "q=web&sort=age&desc=1", "q=%ff%00%1b[2J", "q=a/b&by=key", "by=text&q=.", "continue=eyJrIjoiYS9iIn0",
 		"limit=1&sort=ip", "key=shop/web-1;x", "%zz", "namespace=shop&node=node-1&phase=RUNNING", "=", "&&", "q=" + strings.Repeat("a", 1025), "container=0000000000000000",
 		"q=4f5ca3b2d1e0998877665544332211aa", "workload=deploy/web&q=x", "continue=bnVsbA",
+		"q=web*&by=name", "q=10.0.0.0/24", "q=pod%3D%22shop/web-1%22+10.0.0.1,10.0.0.2",
 	} {
 		for _, path := range []string{"/v1/pods", "/v1/search", "/v1/summary", "/v1/pods/shop/web-1"} {
 			f.Add(path, query)

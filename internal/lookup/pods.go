@@ -117,7 +117,7 @@ func (l *Lookup) find(q index.Query) podList {
 	list := podList{View: l.view(view), Total: total}
 	list.more = len(found) > limit
 	list.found = found[:min(len(found), limit)]
-	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, func(t query.Term) bool { return t.Kind.IsUnique() })
+	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, query.Term.IsUnique)
 	return list
 }
 

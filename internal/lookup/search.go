@@ -70,17 +70,10 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 	if err != nil {
 		return searchResult{}, err
 	}
-	filters := base.Terms
-	for _, term := range terms {
-		q := base
-		q.Terms = slices.Concat(filters, []query.Term{term})
-		q.Limit = 1
-		if _, total, _ := l.index.Find(nil, q); total > 0 {
-			result.Readings = append(result.Readings, reading{string(term.Kind), term.String(), total})
-			if result.ReadAs == "" {
-				result.ReadAs, base.Terms = string(term.Kind), q.Terms
-			}
-		}
+	exact, others := query.Exact(terms)
+	l.try(&result, &base, exact)
+	if result.ReadAs == "" && len(others) > 0 && (by != "" || !l.hasText(base, result.Q)) {
+		l.try(&result, &base, others)
 	}
 	textual := result.Q != "" && result.ReadAs == ""
 	if textual && (by == "" || by == byText) {
@@ -97,7 +90,31 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 	return result, nil
 }
 
-// readings returns the readings of q: that of the kind by, or all.
+// try adds to result the terms that match Pods, and to base the first of them.
+func (l *Lookup) try(result *searchResult, base *index.Query, terms []query.Term) {
+	filters := base.Terms
+	for _, term := range terms {
+		q := *base
+		q.Terms = slices.Concat(filters, []query.Term{term})
+		q.Limit = 1
+		if _, total, _ := l.index.Find(nil, q); total > 0 {
+			result.Readings = append(result.Readings, reading{string(term.Kind), term.String(), total})
+			if result.ReadAs == "" {
+				result.ReadAs, base.Terms = string(term.Kind), q.Terms
+			}
+		}
+	}
+}
+
+// hasText reports whether a Pod of base has text in a fact. This finds most parts of
+// facts as well, and in more fields.
+func (l *Lookup) hasText(base index.Query, text string) bool {
+	base.Filter, base.Limit = andFilter(base.Filter, contains(strings.ToLower(text))), 1
+	_, total, _ := l.index.Find(nil, base)
+	return total > 0
+}
+
+// readings returns the readings of q: those of the kind by, or all.
 func readings(q, by string) ([]query.Term, error) {
 	if by != "" && by != byText && !slices.Contains(query.Kinds, query.Kind(by)) {
 		return nil, fmt.Errorf("by: %q is not one of %s, %s", by, strings.Join(query.KindNames(), ", "), byText)
@@ -109,8 +126,7 @@ func readings(q, by string) ([]query.Term, error) {
 		terms, _ := query.Parse(q) // without readings it is searched as text
 		return terms, nil
 	}
-	term, err := query.ParseAs(query.Kind(by), q)
-	return []query.Term{term}, err
+	return query.ParseBy(query.Kind(by), q)
 }
 
 // parseFilters returns the query of all parameters but q and by.

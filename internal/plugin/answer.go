@@ -11,12 +11,14 @@ import (
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
 // question is one QUERY and its readings, the most likely first.
 type question struct {
 	text  string
+	list  string // the list that text is an item of, if any
 	terms []query.Term
 	err   error // why a line of standard input cannot be read
 }
@@ -37,11 +39,12 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 			stdin = true
 			continue
 		}
-		q := o.question(arg)
-		if q.err != nil {
-			return nil, cli.UsageError{Err: q.err}
+		for _, q := range o.questions(arg) {
+			if q.err != nil {
+				return nil, cli.UsageError{Err: q.err}
+			}
+			questions = append(questions, q)
 		}
-		questions = append(questions, q)
 	}
 	if !stdin {
 		return questions, nil
@@ -57,11 +60,12 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		q := o.question(line)
-		if q.err != nil {
-			q.err = fmt.Errorf("line %d: %w", n, q.err)
+		for _, q := range o.questions(line) {
+			if q.err != nil {
+				q.err = fmt.Errorf("line %d: %w", n, q.err)
+			}
+			questions = append(questions, q)
 		}
-		questions = append(questions, q)
 	}
 	return questions, nil
 }
@@ -86,17 +90,30 @@ func readAll(ctx context.Context, in io.Reader) (string, error) {
 	}
 }
 
+// questions returns a question for each item of a list, or one for text.
+func (o *options) questions(text string) []question {
+	items := query.Split(text)
+	if items == nil {
+		return []question{o.question(text)}
+	}
+	questions := make([]question, len(items))
+	for i, item := range items {
+		questions[i] = o.question(item)
+		questions[i].list = text
+	}
+	return questions
+}
+
 func (o *options) question(text string) question {
 	q := question{text: text}
 	if o.by == "" {
 		q.terms, q.err = query.Parse(text)
 		return q
 	}
-	term, err := query.ParseAs(query.Kind(o.by), text)
-	if err == nil {
-		err = checkName(term)
+	q.terms, q.err = query.ParseBy(query.Kind(o.by), text)
+	if q.err == nil && q.terms[0].IsExact() {
+		q.err = checkName(q.terms[0])
 	}
-	q.terms, q.err = []query.Term{term}, err
 	return q
 }
 
@@ -147,14 +164,19 @@ func (o *options) printResults(ctx context.Context, src source, printer printer,
 		if err != nil {
 			return err
 		}
+		isRepeated := slices.ContainsFunc(results[:i], func(other result) bool {
+			return q.list != "" && other.list == q.list && slices.EqualFunc(other.testcrs, r.testcrs, samePod)
+		})
 		for _, t := range r.testcrs {
-			rows = append(rows, row{query: q.text, term: r.term, testcr: t, event: eventAdded})
+			if !isRepeated { // several facts of one Pod
+				rows = append(rows, row{query: shorten(q.text), term: r.term, testcr: t, event: eventAdded})
+			}
 		}
 		results[i] = r
 		missing = missing || len(r.testcrs) == 0
 	}
 	// The question decides whether an object or a list is printed, as with kubectl get.
-	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.Kind.IsUnique())
+	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.IsUnique())
 	if err := printer.print(rows, shape{several: len(results) > 1, single: single, watch: o.watch}); err != nil {
 		return err
 	}
@@ -182,19 +204,30 @@ func (o *options) resolve(ctx context.Context, answers answerer, q question) (re
 	taken := slices.IndexFunc(found, answer.isFound)
 	if taken < 0 {
 		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
-			q.text, o.whereabouts(), readings(q.terms))
+			shorten(q.text), o.whereabouts(), readings(q.terms)+didYouMean(q.text, answers.listed()))
 		return r, nil
 	}
 	r.term, r.testcrs = q.terms[taken], found[taken].testcrs
 	var also []string
 	for i := taken + 1; i < len(found); i++ {
-		kind := q.terms[i].Kind
-		switch {
-		case found[i].isSkipped && r.term.Kind != query.Key:
-			also = append(also, fmt.Sprintf("perhaps %s of others, which takes --by %s", nouns[kind], kind))
-		case found[i].isFound() && !slices.EqualFunc(found[i].testcrs, r.testcrs, samePod):
-			also = append(also, fmt.Sprintf("%s of %s (--by %s)", nouns[kind], pods(len(found[i].testcrs)), kind))
+		if !found[i].isSkipped && (!found[i].isFound() || slices.EqualFunc(found[i].testcrs, r.testcrs, samePod)) {
+			continue
 		}
+		t := q.terms[i]
+		if t.Kind == query.Name && r.term.Kind == query.Key && strings.HasSuffix(r.term.Text, "/"+t.Text) {
+			continue // the same fact without its namespace
+		}
+		if found[i].isSkipped {
+			if r.term.Kind != query.Key {
+				also = append(also, fmt.Sprintf("perhaps %s of others, which takes --by %s", noun(t), t.Kind))
+			}
+			continue
+		}
+		by := fmt.Sprintf(" (--by %s)", t.Kind)
+		if t.Kind == r.term.Kind {
+			by = fmt.Sprintf(": %s", t) // another fact in the text
+		}
+		also = append(also, noun(t)+" of "+pods(len(found[i].testcrs))+by)
 	}
 	o.printNote(r, also)
 	return r, nil
@@ -202,26 +235,83 @@ func (o *options) resolve(ctx context.Context, answers answerer, q question) (re
 
 func (a answer) isFound() bool { return len(a.testcrs) > 0 }
 
-// findReadings returns the answer to each of terms, up to the one that is certain. Each
-// term costs the API server a scan of all Testcrs, so a text in the form of an IP, a UID
-// or a container ID is looked up as that first. An IP of a Pod is that of a node only on
-// the host network.
-func findReadings(ctx context.Context, f finder, terms []query.Term) ([]answer, error) {
-	first := 0
-	var found []answer
-	switch terms[0].Kind {
-	case query.IP, query.UID, query.Container:
-		first = 1
-		var err error
-		if found, err = f.find(ctx, terms[:1], false); err != nil {
-			return nil, err
+// didYouMean returns the Pods in lists whose names are similar to text, for the end of a
+// sentence.
+func didYouMean(text string, lists []*indexFinder) string {
+	near := query.DidYouMean(text, func(yield func(string) bool) {
+		for _, list := range lists {
+			specs, _, _ := list.index.Find(nil, index.Query{})
+			for _, spec := range specs {
+				if !yield(spec.PodKey) {
+					return
+				}
+			}
 		}
-		if found[0].isFound() && !slices.ContainsFunc(found[0].testcrs, onHostNetwork) {
-			return found, nil
+	})
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, ", ") + "?"
+}
+
+// shorten cuts a pasted text for a message.
+func shorten(text string) string {
+	const longest = 80
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "..."
+}
+
+// findReadings returns the Testcrs that match each of terms, up to those that are
+// certain. Terms that are not exact are tried only if no exact one matches.
+func findReadings(ctx context.Context, f finder, terms []query.Term) ([]answer, error) {
+	exact, others := query.Exact(terms)
+	found, err := findExact(ctx, f, exact)
+	if err != nil || len(others) == 0 || slices.ContainsFunc(found, answer.isFound) {
+		return found, err
+	}
+	rest, err := f.find(ctx, others, false)
+	return append(found, rest...), err
+}
+
+// findExact returns the Testcrs that match each of terms. Each term costs the API server
+// a scan of all Testcrs, so a text in the form of an IP, a UID or a container ID is
+// looked up as that first, and then only other such facts in it. An IP of a Pod is that
+// of a node only on the host network.
+func findExact(ctx context.Context, f finder, terms []query.Term) ([]answer, error) {
+	if len(terms) == 0 || !isCertain(terms[0]) {
+		return f.find(ctx, terms, false)
+	}
+	found, err := f.find(ctx, terms[:1], false)
+	if err != nil {
+		return nil, err
+	}
+	if !found[0].isFound() || slices.ContainsFunc(found[0].testcrs, onHostNetwork) {
+		rest, err := f.find(ctx, terms[1:], found[0].isFound())
+		return append(found, rest...), err
+	}
+	found = append(found, make([]answer, len(terms)-1)...)
+	var others []query.Term
+	var at []int // where they are in terms
+	for i, t := range terms {
+		isSame := slices.ContainsFunc(found[0].testcrs, func(pod *v1.Testcr) bool { return t.Matches(&pod.Spec) })
+		if isCertain(t) && !isSame {
+			others, at = append(others, t), append(at, i)
 		}
 	}
-	rest, err := f.find(ctx, terms[first:], slices.ContainsFunc(found, answer.isFound))
-	return append(found, rest...), err
+	if len(others) == 0 {
+		return found, nil
+	}
+	answers, err := f.find(ctx, others, true)
+	for i := range answers {
+		found[at[i]] = answers[i]
+	}
+	return found, err
+}
+
+func isCertain(t query.Term) bool {
+	return t.Kind == query.IP || t.Kind == query.UID || t.Kind == query.Container
 }
 
 func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
@@ -229,8 +319,8 @@ func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 // printNote prints how the question was read and how many Pods match, unless it has one
 // reading and one Pod.
 func (o *options) printNote(r result, also []string) {
-	several := len(r.testcrs) > 1 && r.term.Kind.IsUnique()
-	if len(also) == 0 && !several {
+	several := len(r.testcrs) > 1 && r.term.IsUnique()
+	if len(also) == 0 && !several && r.term.IsExact() {
 		return
 	}
 	verb, hint, rest := "is", "", ""
@@ -238,9 +328,12 @@ func (o *options) printNote(r result, also []string) {
 		hint = hintFor(r)
 	}
 	if len(also) > 0 {
-		verb, rest = "was read as", "; it is also "+strings.Join(also, ", and ")
+		rest = "; it is also " + strings.Join(also, ", and ")
 	}
-	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", r.text, verb, nouns[r.term.Kind], pods(len(r.testcrs)), hint, rest)
+	if len(also) > 0 || !r.term.IsExact() {
+		verb = "was read as"
+	}
+	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", shorten(r.text), verb, noun(r.term), pods(len(r.testcrs)), hint, rest)
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
@@ -259,10 +352,26 @@ var nouns = map[query.Kind]string{
 	query.Namespace: "the namespace",
 }
 
+// noun returns the kind of t in a sentence.
+func noun(t query.Term) string {
+	switch {
+	case t.Prefix.IsValid():
+		return "a range with an IP"
+	case t.Partial && (t.Kind == query.UID || t.Kind == query.Container):
+		return "the beginning of " + nouns[t.Kind]
+	case t.Partial:
+		return "a part of " + nouns[t.Kind]
+	}
+	return nouns[t.Kind]
+}
+
+// readings returns the kinds of terms, each once.
 func readings(terms []query.Term) string {
 	var names []string
 	for _, t := range terms {
-		names = append(names, string(t.Kind))
+		if !slices.Contains(names, string(t.Kind)) {
+			names = append(names, string(t.Kind))
+		}
 	}
 	return strings.Join(names, ", ")
 }

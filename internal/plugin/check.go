@@ -59,6 +59,10 @@ func (a *checkedAnswerer) answer(ctx context.Context, q question) ([]answer, err
 	return live, nil
 }
 
+func (a *checkedAnswerer) listed() []*indexFinder {
+	return append(a.testcrs.listed(), a.pods.listed()...)
+}
+
 // askPods answers terms from the Pods, with nil if they cannot be asked.
 func (a *checkedAnswerer) askPods(ctx context.Context, terms []query.Term) ([]answer, error) {
 	if a.source.isKept && a.asked == maxChecks {

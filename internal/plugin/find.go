@@ -41,6 +41,8 @@ type answer struct {
 // a match, so that an expensive search for more may be skipped.
 type finder interface {
 	find(ctx context.Context, terms []query.Term, isMatched bool) ([]answer, error)
+	// listed returns the lists of all Pods that were needed for the answers.
+	listed() []*indexFinder
 }
 
 // apiFinder sends requests to the API server for each term.
@@ -48,9 +50,19 @@ type apiFinder struct {
 	testcrs   dynamic.ResourceInterface
 	namespace string
 	lists     map[selection][]*v1.Testcr // the answers so far
+	all       *indexFinder               // for terms that no selector finds, and for many; nil before these
 }
 
 func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]answer, error) {
+	if len(terms) > fewQueries || slices.ContainsFunc(terms, func(t query.Term) bool { return !t.IsExact() }) {
+		if f.all == nil {
+			var err error
+			if f.all, err = newIndexFinder(ctx, f.testcrs, f.namespace); err != nil {
+				return nil, err
+			}
+		}
+		return f.all.find(ctx, terms, false)
+	}
 	if err := f.fetch(ctx, terms); err != nil {
 		return nil, explain(err)
 	}
@@ -68,6 +80,13 @@ func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]ans
 		slices.SortFunc(found[i].testcrs, func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
 	}
 	return found, nil
+}
+
+func (f *apiFinder) listed() []*indexFinder {
+	if f.all == nil {
+		return nil
+	}
+	return f.all.listed()
 }
 
 // fetch requests the lists for terms that f does not have yet.
@@ -151,6 +170,9 @@ func selections(t query.Term, namespace string) []selection {
 		}
 		return all
 	}
+	if !t.IsExact() {
+		return []selection{{labels: in}}
+	}
 	more := v1.LabelMore + "=true"
 	field, value := "", t.Text
 	switch t.Kind {
@@ -233,3 +255,5 @@ func (f *indexFinder) find(_ context.Context, terms []query.Term, _ bool) ([]ans
 	}
 	return found, nil
 }
+
+func (f *indexFinder) listed() []*indexFinder { return []*indexFinder{f} }

@@ -189,6 +189,9 @@ func (s *podSource) selectionsOf(t query.Term) (all []selection, isExact bool) {
 	reads := func(namespace string) bool {
 		return slices.Contains(s.namespaces, metav1.NamespaceAll) || slices.Contains(s.namespaces, namespace)
 	}
+	if !t.IsExact() {
+		return nil, false
+	}
 	var field string
 	isExact = true
 	switch t.Kind {
@@ -294,6 +297,13 @@ func newPodFinder(s *podSource, selectorsOnly bool) *podFinder {
 
 func (f *podFinder) answer(ctx context.Context, q question) ([]answer, error) {
 	return findReadings(ctx, f, q.terms)
+}
+
+func (f *podFinder) listed() []*indexFinder {
+	if f.all == nil {
+		return nil
+	}
+	return f.all.listed()
 }
 
 func (f *podFinder) find(ctx context.Context, terms []query.Term, isMatched bool) ([]answer, error) {

@@ -44,6 +44,8 @@ type source interface {
 // answerer answers the readings of a question, in order and up to the one that is certain.
 type answerer interface {
 	answer(ctx context.Context, q question) ([]answer, error)
+	// listed returns the lists of all Pods that were needed for the answers.
+	listed() []*indexFinder
 }
 
 // source chooses the source: the Testcrs if they can be read and their controller is not

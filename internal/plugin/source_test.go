@@ -125,6 +125,8 @@ func TestPodSource_selections(t *testing.T) {
 // fixed is a finder with one answer.
 type fixed []*v1.Testcr
 
+func (f fixed) listed() []*indexFinder { return nil }
+
 func (f fixed) find(_ context.Context, terms []query.Term, _ bool) ([]answer, error) {
 	found := make([]answer, len(terms))
 	found[0].testcrs = append(found[0].testcrs, f...)

@@ -77,7 +77,10 @@ func (o *options) follow(ctx context.Context, src source, printer printer, resul
 }
 
 func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
-	f := &followedResult{text: r.text, terms: r.terms, shown: map[string]row{}}
+	f := &followedResult{text: shorten(r.text), terms: r.terms, shown: map[string]row{}}
+	if exact, _ := query.Exact(r.terms); len(exact) > 0 {
+		f.terms = exact // a Pod that is like the one that is waited for is not that
+	}
 	if len(r.testcrs) > 0 {
 		f.terms = []query.Term{r.term}
 	}
@@ -85,7 +88,7 @@ func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
 		f.terms = nil
 	}
 	for _, t := range r.testcrs {
-		f.shown[key(t)] = row{query: r.text, term: r.term, testcr: t}
+		f.shown[key(t)] = row{query: f.text, term: r.term, testcr: t}
 	}
 	return f
 }

@@ -9,9 +9,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -47,12 +47,44 @@ func (k Kind) IsUnique() bool {
 type Term struct {
 	Kind Kind
 	// Text is the value: an IP in its canonical form, a UID or a container ID in lower
-	// case and without the runtime.
+	// case and without the runtime. In a partial term "*" stands for any characters.
 	Text string
-	// Addr is the address of an IP or HostIP, unmapped and without a zone.
+	// Partial reports that Text is a part of a name in lower case, or the beginning of
+	// a UID or of a container ID. Only Parse returns such terms.
+	Partial bool
+	// Addr is the address of an IP or HostIP, unmapped and without a zone. It is not
+	// valid in a range.
 	Addr netip.Addr
+	// Prefix is a range of IPs. Only Parse returns such terms.
+	Prefix netip.Prefix
 	// OwnerKind is the kind of a Workload in lower case, singular and unabbreviated, "" for any.
 	OwnerKind string
+}
+
+// IsExact reports whether t has one value, by which an index can be asked. Other terms
+// need a scan of all Pods.
+func (t Term) IsExact() bool { return !t.Partial && !t.Prefix.IsValid() }
+
+// IsUnique reports whether t should identify one Pod, so that several results are
+// ambiguous.
+func (t Term) IsUnique() bool { return t.IsExact() && t.Kind.IsUnique() }
+
+// Exact returns the exact terms at the beginning of terms, and the others. Those are
+// tried only if no exact one matches.
+func Exact(terms []Term) (exact, others []Term) {
+	n := slices.IndexFunc(terms, func(t Term) bool { return !t.IsExact() })
+	if n < 0 {
+		n = len(terms)
+	}
+	return terms[:n], terms[n:]
+}
+
+// stage orders the terms of Parse.
+func stage(t Term) int {
+	if t.IsExact() {
+		return 0
+	}
+	return 1
 }
 
 // String returns the term in the form that the HTTP API and the plugin accept.
@@ -71,10 +103,6 @@ const (
 
 var (
 	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	// The kubelet's cgroup drivers write the UID of a Pod as pod<UID>, that of systemd
-	// with "_" for "-". Runtimes append the container ID.
-	cgroupUID       = regexp.MustCompile(`(?:^|[/-])pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})(?:\.slice)?(?:$|[/:])`)
-	cgroupContainer = regexp.MustCompile(`(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:$|/)`)
 	// idForm is narrower than what the API server accepts, and wider than the IDs of
 	// all runtimes.
 	idForm = regexp.MustCompile(`^[0-9a-z._-]+$`)
@@ -88,41 +116,72 @@ var ownerKinds = map[string]string{
 	"rs": "replicaset", "replicaset": "replicaset", "replicasets": "replicaset",
 	"rc": "replicationcontroller", "replicationcontroller": "replicationcontroller", "replicationcontrollers": "replicationcontroller",
 	"job": "job", "jobs": "job",
+	"cj": "cronjob", "cronjob": "cronjob", "cronjobs": "cronjob",
+	"dc": "deploymentconfig", "deploymentconfig": "deploymentconfig", "deploymentconfigs": "deploymentconfig",
+	"svc": "service", "service": "service", "services": "service",
 }
 
-// Parse returns the readings of s, the most likely first, or an error if there is none.
+// Parse returns the facts in s, the most likely first: the readings of s as one fact,
+// else of each item of a list, else the facts inside a longer text such as a line of a
+// log. Exact terms come before others. It returns an error if there is no term.
 func Parse(s string) ([]Term, error) {
 	s = strings.TrimSpace(s)
-	if err := checkText(s); err != nil {
+	if err := checkText(s, maxPaste); err != nil {
 		return nil, err
 	}
-	if addr, ok := parseAddr(s); ok {
-		// Names of Pods and nodes may look like an IPv4 address.
-		return append([]Term{ip(IP, addr), ip(HostIP, addr)}, named(s, Node, Name)...), nil
-	}
-	terms := cgroup(s)
-	lower := strings.ToLower(s)
-	if uuidForm.MatchString(lower) {
-		return append([]Term{{Kind: UID, Text: lower}}, named(s, Name, Node)...), nil
-	}
-	if runtime, id, ok := strings.Cut(lower, "://"); ok && runtime != "" {
-		if t, err := ParseAs(Container, id); err == nil {
-			return []Term{t}, nil
-		}
-	}
-	if isHex(lower) && len(lower) >= v1.ContainerIDPrefix && len(lower) <= 64 {
-		terms = append(terms, Term{Kind: Container, Text: lower})
-		if len(lower) == 32 {
-			terms = append(terms, Term{Kind: UID, Text: dashed(lower)})
-		}
-	}
-	if before, after, ok := strings.Cut(s, "/"); ok {
-		terms = append(terms, slashed(before, after)...)
-	} else {
-		terms = append(terms, named(s, Name, Node, Workload)...)
+	s = expandDots(s)
+	terms := readings(s)
+	if terms == nil {
+		terms = readWrapped(s)
 	}
 	if terms == nil {
-		return nil, fmt.Errorf("%q is neither an IP, a UID, a container ID nor a name: say what it is with --by or another parameter", s)
+		for _, item := range Split(s) {
+			terms = join(terms, readings(item))
+		}
+	}
+	if terms == nil {
+		terms = extract(s)
+	}
+	if terms == nil {
+		return nil, nothingIn(s)
+	}
+	slices.SortStableFunc(terms, func(a, b Term) int { return cmp.Compare(stage(a), stage(b)) })
+	exact, others := Exact(terms)
+	return terms[:len(exact)+min(len(others), maxScans)], nil
+}
+
+// nothingIn returns the error for a text without a fact, which says what was looked for.
+func nothingIn(s string) error {
+	if prefix, ok := network(s); ok {
+		return fmt.Errorf("%q is too wide a range of IPs: at most a /%d of IPv4 or a /%d of IPv6 is looked for", prefix, widest4, widest6)
+	}
+	const shown = 64
+	isOne := !strings.ContainsFunc(s, unicode.IsSpace)
+	if err := checkText(s, maxText); isOne && err != nil {
+		return err
+	}
+	if isOne && len(s) <= shown {
+		return fmt.Errorf("%q is neither an IP, a UID, a container ID nor a name: say what it is with --by or another parameter", s)
+	}
+	dots := ""
+	if len(s) > shown {
+		s, dots = s[:shown], "..."
+	}
+	return fmt.Errorf("%q%s contains no fact of a Pod: looked for IPs, UIDs, container IDs, NAMESPACE/NAME, TYPE/NAME, DNS names, "+
+		"cgroups, paths on a node, and names of Pods", s, dots)
+}
+
+// ParseBy returns the readings of s as kind: s itself, or else the facts of this kind
+// that Parse finds in it.
+func ParseBy(kind Kind, s string) ([]Term, error) {
+	term, err := ParseAs(kind, s)
+	if err == nil && !strings.Contains(s, "*") {
+		return []Term{term}, nil
+	}
+	terms, _ := Parse(s) // the error of ParseAs is the more precise one
+	terms = slices.DeleteFunc(terms, func(t Term) bool { return t.Kind != kind })
+	if len(terms) == 0 {
+		return []Term{term}, err
 	}
 	return terms, nil
 }
@@ -130,7 +189,7 @@ func Parse(s string) ([]Term, error) {
 // ParseAs returns s read as kind. The error contains the form of such a fact.
 func ParseAs(kind Kind, s string) (Term, error) {
 	s = strings.TrimSpace(s)
-	if err := checkText(s); err != nil {
+	if err := checkText(s, maxText); err != nil {
 		return Term{}, err
 	}
 	switch kind {
@@ -191,12 +250,12 @@ func KindNames() []string {
 	return names
 }
 
-func checkText(s string) error {
+func checkText(s string, limit int) error {
 	switch {
 	case s == "":
 		return fmt.Errorf("nothing to look for: give an IP, a UID, a container ID or a name")
-	case len(s) > maxText:
-		return fmt.Errorf("%q... is longer than anything that names a Pod, which ends at %d bytes", s[:16], maxText)
+	case len(s) > limit:
+		return fmt.Errorf("%q... is longer than anything that names a Pod, which ends at %d bytes", s[:16], limit)
 	}
 	return nil
 }
@@ -206,8 +265,11 @@ func ip(kind Kind, addr netip.Addr) Term {
 }
 
 // parseAddr accepts addresses as in logs and URLs: in any spelling, with a zone, in
-// brackets, with a port, or as the prefix of one address.
+// brackets, with a port, or with the length of the prefix of its network.
 func parseAddr(s string) (netip.Addr, bool) {
+	if !strings.ContainsAny(s, ".:") {
+		return netip.Addr{}, false // errors of netip cost an allocation
+	}
 	bare := s
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
 		bare = s[1 : len(s)-1]
@@ -218,7 +280,7 @@ func parseAddr(s string) (netip.Addr, bool) {
 		addr = port.Addr()
 		if err != nil {
 			prefix, err := netip.ParsePrefix(s)
-			if err != nil || !prefix.IsSingleIP() {
+			if _, isNetwork := network(s); err != nil || isNetwork {
 				return netip.Addr{}, false
 			}
 			addr = prefix.Addr()
@@ -233,48 +295,57 @@ func Canonical(addr netip.Addr) netip.Addr {
 	return addr.WithZone("").Unmap()
 }
 
-func cgroup(s string) []Term {
-	uid := cgroupUID.FindStringSubmatch(s)
-	if uid == nil {
-		return nil
-	}
-	var terms []Term
-	if id := cgroupContainer.FindStringSubmatch(s); id != nil {
-		terms = append(terms, Term{Kind: Container, Text: id[1]})
-	}
-	return append(terms, Term{Kind: UID, Text: strings.ReplaceAll(uid[1], "_", "-")})
-}
-
 // slashed returns the readings of A/B: kubectl's TYPE/NAME, and NAMESPACE/NAME.
 func slashed(before, after string) []Term {
 	if !isName(after) {
 		return nil
 	}
-	var terms []Term
-	owner := Term{Kind: Workload, OwnerKind: ownerKind(before), Text: after}
-	foreign := false
-	_, builtin := ownerKinds[owner.OwnerKind]
-	switch lower := strings.ToLower(before); {
-	case lower == "po" || lower == "pod" || lower == "pods":
-		terms = append(terms, Term{Kind: Name, Text: after})
-	case lower == "no" || lower == "node" || lower == "nodes":
-		terms = append(terms, Term{Kind: Node, Text: after})
-	case builtin:
-		terms = append(terms, owner)
-	default:
-		foreign = isKind(before) // that of an operator: rollout/web
-	}
-	if len(validation.IsDNS1123Label(before)) == 0 {
+	terms := typed(before, after)
+	if isLabel(before) {
 		terms = append(terms, Term{Kind: Key, Text: before + "/" + after})
 	}
-	if foreign {
-		terms = append(terms, owner)
+	if !isBuiltin(before) && isKind(before) { // that of an operator: rollout/web
+		terms = append(terms, Term{Kind: Workload, OwnerKind: ownerKind(before), Text: after})
 	}
 	return terms
 }
 
+// typed returns the readings of a name behind a type that Kubernetes has.
+func typed(kind, name string) []Term {
+	switch {
+	case isPodType(kind):
+		return []Term{{Kind: Name, Text: name}}
+	case isNodeType(kind):
+		return []Term{{Kind: Node, Text: name}}
+	case isBuiltin(kind):
+		return []Term{{Kind: Workload, OwnerKind: ownerKind(kind), Text: name}}
+	}
+	return nil
+}
+
+func isPodType(s string) bool {
+	s = strings.ToLower(s)
+	return s == "po" || s == "pod" || s == "pods"
+}
+
+func isNodeType(s string) bool {
+	s = strings.ToLower(s)
+	return s == "no" || s == "node" || s == "nodes"
+}
+
+// isBuiltin reports whether s is kubectl's name of a type that Kubernetes has.
+func isBuiltin(s string) bool {
+	_, ok := ownerKinds[ownerKind(s)]
+	return ok && !strings.Contains(s, "/") || isPodType(s) || isNodeType(s)
+}
+
+func isLabel(s string) bool { return len(s) <= 63 && isName(s) && strings.IndexByte(s, '.') < 0 }
+
 // isKind reports whether s can be the kind of a CRD.
-func isKind(s string) bool { return len(validation.IsDNS1035Label(ownerKind(s))) == 0 }
+func isKind(s string) bool {
+	s = ownerKind(s)
+	return isLabel(s) && isLetter(rune(s[0]))
+}
 
 // ownerKind returns the kind of which s is kubectl's abbreviation or plural, in any case,
 // with or without a group.
@@ -294,7 +365,25 @@ func named(s string, kinds ...Kind) []Term {
 	return terms
 }
 
-func isName(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+// isName reports whether s is a DNS subdomain, as the names of most objects. The
+// regular expression of apimachinery would take most of the time of Parse.
+func isName(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	before := byte('.')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		case c == '-' && before != '.':
+		case c == '.' && before != '.' && before != '-':
+		default:
+			return false
+		}
+		before = s[i]
+	}
+	return before != '-' && before != '.'
+}
 
 func isHex(s string) bool { return strings.Trim(s, hexDigits) == "" }
 
@@ -306,19 +395,19 @@ func dashed(s string) string {
 func (t Term) Matches(s *v1.TestcrSpec) bool {
 	switch t.Kind {
 	case IP:
-		return slices.ContainsFunc(s.PodIPs, func(ip string) bool { return isAddr(ip, t.Addr) })
+		return slices.ContainsFunc(s.PodIPs, t.isAddr)
 	case HostIP:
-		return isAddr(s.HostIP, t.Addr)
+		return t.isAddr(s.HostIP)
 	case UID:
-		return s.PodUID == t.Text
+		return t.is(s.PodUID)
 	case Container:
-		return slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return hasID(c.ID, t.Text) })
+		return slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return t.isID(c.ID) })
 	case Key:
-		return s.PodKey == t.Text
+		return t.is(s.PodKey)
 	case Name:
-		return s.PodName == t.Text
+		return t.is(s.PodName)
 	case Node:
-		return s.NodeName == t.Text
+		return t.is(s.NodeName)
 	case Namespace:
 		return s.Namespace == t.Text
 	case Workload:
@@ -327,19 +416,27 @@ func (t Term) Matches(s *v1.TestcrSpec) bool {
 	return false
 }
 
+func (t Term) is(value string) bool {
+	return value == t.Text || t.Partial && matchesGlob(t.Text, value)
+}
+
 func (t Term) isOwner(kind, name string) bool {
-	return name == t.Text && (t.OwnerKind == "" || strings.EqualFold(kind, t.OwnerKind))
+	return t.is(name) && (t.OwnerKind == "" || strings.EqualFold(kind, t.OwnerKind))
 }
 
-func isAddr(s string, addr netip.Addr) bool {
+func (t Term) isAddr(s string) bool {
 	a, err := netip.ParseAddr(s)
-	return err == nil && Canonical(a) == addr
+	return err == nil && (Canonical(a) == t.Addr || t.Prefix.IsValid() && t.Prefix.Contains(Canonical(a)))
 }
 
-// hasID reports whether id without its runtime begins with prefix.
-func hasID(id, prefix string) bool {
+// isID reports whether id without its runtime begins with the text of t.
+func (t Term) isID(id string) bool {
 	if _, after, ok := strings.Cut(id, "://"); ok {
 		id = after
+	}
+	prefix := t.Text
+	if t.Partial {
+		prefix = strings.TrimSuffix(prefix, "*")
 	}
 	return len(id) >= len(prefix) && strings.EqualFold(id[:len(prefix)], prefix)
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -76,8 +77,10 @@ func TestParse(t *testing.T) {
 		{"IPv6 with a zone and a port", "[fd00::7%eth0]:443", v6},
 		{"IPv6 alone in its prefix", "fd00::7/128", v6},
 		{"an address within spaces", "\t 10.0.0.7\r\n", v4 + " node:10.0.0.7 name:10.0.0.7"},
-		{"a prefix of many addresses", "10.0.0.0/24", ""},
-		{"a prefix of many IPv6 addresses", "fd00::/64", ""},
+		{"IPv4 with the length of its prefix", "10.0.0.7/24", v4},
+		{"IPv6 with the length of its prefix", "fd00::7/64", v6},
+		{"a range of more than a cluster", "10.0.0.0/8", ""},
+		{"an IPv6 range of more than a cluster", "fd00::/32", ""},
 		{"five numbers are a name", "1.2.3.4.5", "name:1.2.3.4.5 node:1.2.3.4.5 workload:1.2.3.4.5"},
 		{"numbers that begin with zeros are a name", "010.0.0.7", "name:010.0.0.7 node:010.0.0.7 workload:010.0.0.7"},
 		{"a number that no byte has", "10.0.0.256", "name:10.0.0.256 node:10.0.0.256 workload:10.0.0.256"},
@@ -115,11 +118,11 @@ func TestParse(t *testing.T) {
 		{"container ID of CRI-O", "cri-o://" + id, "container:" + id},
 		{"container ID in capitals", "CONTAINERD://" + strings.ToUpper(id), "container:" + id},
 		{"the beginning of a container ID with its runtime", "containerd://" + id[:12], "container:" + id[:12]},
-		{"too little of a container ID with its runtime", "containerd://" + id[:11], ""},
+		{"too little of a container ID with its runtime", "containerd://" + id[:5], ""},
 		{"a runtime within another", "a://b://c://" + id, "container:" + id},
 		{"the address of a web page", "https://example.com/some/page", ""},
 		{"a runtime without an ID", "containerd://", ""},
-		{"an ID without a runtime", "://" + id, ""},
+		{"an ID without a runtime", "://" + id, "container:" + id},
 		{"nothing but a separator", "://", ""},
 
 		{"namespace/name, which may be another kind of workload", "shop/web-0", "key:shop/web-0 workload:shop/web-0"},
@@ -161,12 +164,14 @@ func TestParse(t *testing.T) {
 		{"three names", "a/b/c", ""},
 		{"a name that is too long", strings.Repeat("a.", 127), ""},
 		{"more than anything has", strings.Repeat("a", 1025), ""},
+		{"more than is read", "10.0.0.7" + strings.Repeat(" ", 16<<10) + "10.0.0.7", ""},
 		{"more than anything has, with the limit within a letter", strings.Repeat("\u00e4", 1000), ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			terms, err := query.Parse(test.of)
-			if diff := cmp.Diff(test.want, brief(terms)); diff != "" {
+			exact, _ := query.Exact(terms)
+			if diff := cmp.Diff(test.want, brief(exact)); diff != "" {
 				t.Errorf("readings of %q (-want +got):\n%s", test.of, diff)
 			}
 			if (err == nil) != (test.want != "") || err != nil && !oneLine(err) {
@@ -231,7 +236,7 @@ func TestParseAs(t *testing.T) {
 			if test.wantErr == "" {
 				test.want.Kind = test.kind
 			}
-			if diff := cmp.Diff(test.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if (err == nil) != (test.wantErr == "") || err != nil && (!strings.HasPrefix(err.Error(), test.wantErr) || !oneLine(err)) {
@@ -247,6 +252,9 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"10.0.0.7", "[fd00::7%eth0]:443", uid, undashed, "/kubepods/pod" + uid + "/" + id, "containerd://" + id, id[:12],
 		"shop/web", "deploy/web", "rollout.example.com/web", "pod/web", "a://b://c://dddddddddddddddd", "x://y:// aaaaaaaaaaaaaaa", ".x/web", "\u212a/web",
+		`pod="shop/web" podUID="` + uid + `" containerID={"Type":"containerd","ID":"` + id[:8] + `"} err="dial tcp 10.0.0.7:80"`, "10.0.0.0/24", "::ffff:10.0.0.0/120",
+		"var-lib-kubelet-pods-0f1e2d3c\\x2d4b5a.mount", "web_shop(" + undashed + ")", "web-0.web.shop.svc", "7.0.0.10.in-addr.arpa", "kubectl -n shop logs web", "web*,*b*",
+		"\x1b[31", "\\", "\\u00", "\\x2", "a_b_c_d_e_f_g_h", "/api/v1/namespaces/shop/pods/web", "10.0.0.7.80 > 10.0.0.8.80:",
 	} {
 		f.Add(s)
 	}
@@ -254,6 +262,9 @@ func FuzzParse(f *testing.F) {
 		terms, err := query.Parse(s)
 		if (err == nil) != (len(terms) > 0) || err != nil && !oneLine(err) {
 			t.Errorf("%q: %d readings, error %v", s, len(terms), err)
+		}
+		if len(terms) > 32 || !slices.IsSortedFunc(terms, func(a, b query.Term) int { return boolToInt(b.IsExact()) - boolToInt(a.IsExact()) }) {
+			t.Errorf("%q: too many readings, or exact ones behind others: %s", s, brief(terms))
 		}
 		for _, kind := range query.Kinds {
 			if term, err := query.ParseAs(kind, s); err == nil {
@@ -264,11 +275,23 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, term := range terms {
 			again, err := query.ParseAs(term.Kind, term.String())
+			if !term.IsExact() {
+				var all []query.Term
+				all, err = query.Parse(term.String())
+				again = all[max(0, slices.Index(all, term))]
+			}
 			if err != nil || again != term {
 				t.Errorf("%q read as %#v, then as %#v, %v", s, term, again, err)
 			}
 		}
 	})
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // TestParseFindsThePod takes whatever somebody may hold of a Pod.
@@ -310,7 +333,8 @@ func TestParseFindsThePod(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []query.Kind
-			for _, term := range terms {
+			exact, _ := query.Exact(terms)
+			for _, term := range exact {
 				if term.Matches(spec) {
 					got = append(got, term.Kind)
 					met[term.Kind] = true
