@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (c *clients) tryWrite(ctx context.Context, namespaces []string) error {
 		return nil // the controller waits for the CRD
 	case isRefusedWrite(err):
 		return refusedWrite{err}
-	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && (limited.Err() == nil || ctx.Err() != nil):
+	case !errors.As(err, new(apierrors.APIStatus)) && (limited.Err() == nil || ctx.Err() != nil):
 		return c.cluster.Explain(ctx, err) // no answer of the API server
 	default:
 		// Such as a webhook that is away or slow, or that takes no dryRun.
