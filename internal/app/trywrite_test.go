@@ -63,7 +63,7 @@ func TestClients_tryWrite_Slow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewSimpleDynamicClient(runtime.NewScheme())
 		client.PrependReactor("create", "testcrs", func(clienttesting.Action) (bool, runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(t.Context(), tryTimeout)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*tryTimeout)
 			defer cancel()
 			<-ctx.Done()
 			return true, nil, ctx.Err()
