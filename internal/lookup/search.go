@@ -51,7 +51,10 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	result, err := l.runSearch(params)
+	var result searchResult
+	if !l.within(w, r, func(s *scope) { result, err = l.runSearch(s, params) }) {
+		return
+	}
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -59,7 +62,7 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, http.StatusOK, result)
 }
 
-func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
+func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	base, err := parseFilters(params)
 	if err != nil {
 		return searchResult{}, err
@@ -75,7 +78,7 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 		q := base
 		q.Terms = slices.Concat(filters, []query.Term{term})
 		q.Limit = 1
-		if _, total, _ := l.index.Find(nil, q); total > 0 {
+		if _, total, _ := l.index.Find(nil, s.limit(q)); total > 0 {
 			result.Readings = append(result.Readings, reading{string(term.Kind), term.String(), total})
 			if result.ReadAs == "" {
 				result.ReadAs, base.Terms = string(term.Kind), q.Terms
@@ -89,7 +92,7 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 	} else if textual {
 		base.Terms, result.ReadAs = append(base.Terms, terms...), by // none matches
 	}
-	result.podList = l.find(base)
+	result.podList = l.find(s, base)
 	result.whole = by == string(query.Key) // at most one Pod
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
@@ -166,6 +169,7 @@ func (s searchResult) text(out *bytes.Buffer) {
 	}
 	if s.Total == 0 {
 		fmt.Fprintln(out, "no Pod matches")
+		s.notes(out)
 		return
 	}
 	s.podList.text(out)
@@ -202,10 +206,13 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	reply(w, r, http.StatusOK, l.count(q))
+	var result summary
+	if l.within(w, r, func(s *scope) { result = l.count(s, q) }) {
+		reply(w, r, http.StatusOK, result)
+	}
 }
 
-func (l *Lookup) count(q index.Query) summary {
+func (l *Lookup) count(seen *scope, q index.Query) summary {
 	phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}
 	q.Filter = func(s *v1.TestcrSpec) bool {
 		phases[s.Phase]++
@@ -213,8 +220,11 @@ func (l *Lookup) count(q index.Query) summary {
 		namespaces[s.Namespace]++
 		return false // only counted
 	}
+	if seen.isRestricted() {
+		q.Filter = andFilter(seen.sees, q.Filter)
+	}
 	_, _, view := l.index.Find(nil, q)
-	s := summary{View: l.view(view), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
+	s := summary{View: l.view(view, seen), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
 	s.Phases = s.Phases[:min(len(s.Phases), maxPhases)]
 	s.Namespaces = s.Namespaces[:min(len(s.Namespaces), maxNamespaces)]
 	if len(s.Nodes) > maxNodes {

@@ -20,7 +20,7 @@ func TestTheAPIServerSelects(t *testing.T) {
 	many := newPod("select", "many", 9)
 	many.Status.PodIPs = append(many.Status.PodIPs, corev1.PodIP{IP: "FD00:7:0::99"}, corev1.PodIP{IP: "::ffff:10.7.0.99"}, corev1.PodIP{IP: "no address"})
 	for _, pod := range []*corev1.Pod{a, b, many} {
-		create(t, pod)
+		createTestcr(t, pod)
 	}
 	ip := func(s string) string { return v1.LabelIP(netip.MustParseAddr(s)) }
 	id := func(s string) string {
