@@ -37,7 +37,7 @@ func (c *confirmer) ifOld(ctx context.Context) {
 	if age < confirmAge {
 		return
 	}
-	running, mayWait := c.start()
+	running, mayWait := c.start() //nolint:contextcheck // the request is of all readers, so it outlives this one
 	if running == nil || !mayWait || age < waitAge {
 		return
 	}

@@ -83,9 +83,10 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *Lookup) event(ctx context.Context, w http.ResponseWriter, seen *scope, changes int64) error {
-	name, data := "unready", any(nil)
+	var name string
+	var data any
 	if err := l.Synced(); err != nil {
-		data = failure{Error: err.Error()}
+		name, data = "unready", failure{Error: err.Error()}
 	} else {
 		l.confirm.ifOld(ctx)
 		name, data = "view", viewEvent{View: l.view(l.index.View(), seen), Time: time.Now().UTC(), Changes: changes}

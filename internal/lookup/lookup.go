@@ -156,7 +156,7 @@ type failure struct {
 func (f failure) text(out *bytes.Buffer) {
 	fmt.Fprintln(out, printable.Text(f.Error))
 	if f.View != nil {
-		f.View.notes(out)
+		f.notes(out)
 	}
 }
 
