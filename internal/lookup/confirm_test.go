@@ -130,7 +130,7 @@ func TestView_ConfirmsInAnIdleHour(t *testing.T) {
 			t.Helper()
 			for range 6 { // a stream lasts 10 minutes
 				s := open(t, h)
-				after(10 * time.Minute)
+				after(10*time.Minute - time.Second)
 				s.stop()
 				synctest.Wait()
 			}

@@ -121,7 +121,8 @@ func TestHostileTextStaysText(t *testing.T) {
 	of.Spec.ServiceAccountName = hostile
 	create(t, ns, pod{name: "real", image: hostile}) // the API server takes it
 	p.UntilIs(t, rows, ns+"/real")
-	p.Go(t, show(t, of)+"/?namespace="+elsewhere)
+	p.Clean(t)
+	p = browser.Open(t, show(t, of)+"/?namespace="+elsewhere)
 	p.UntilIs(t, rows, elsewhere+"/a")
 	p.Until(t, text("rows")+`.includes(`+jsonOf(t, hostile)+`)`)
 	p.Until(t, `[...document.querySelectorAll("#nodes .name")].some((e) => e.textContent == `+jsonOf(t, hostile)+`)`)
