@@ -195,6 +195,9 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if err := b.complete(ctx, url); err != nil {
 		return err
 	}
+	if err := b.written(ctx); err != nil {
+		return err
+	}
 	r := record{Measure: coldStart, Pods: len(b.pods), Seconds: time.Since(p.Started).Seconds()}
 	if r.Memory, err = p.Memory(); err != nil {
 		return err
@@ -219,17 +222,38 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	return b.rounds(ctx, p, url)
 }
 
-// complete waits until the index of the program contains every Testcr.
+// complete waits until the index of the program contains every Pod.
 func (b *bench) complete(ctx context.Context, url string) error {
 	var view struct {
-		Testcrs int `json:"testcrs"`
+		Pods    int `json:"pods"`
+		Testcrs int `json:"testcrs"` // of versions before pods
 	}
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
 		err := harness.GetJSON(ctx, http.DefaultClient, url+"/v1/pods?limit=1", &view)
-		return view.Testcrs == len(b.pods), err
+		return max(view.Pods, view.Testcrs) == len(b.pods), err
 	})
 	if err != nil {
-		return fmt.Errorf("the index has %d Testcrs, want %d: %w", view.Testcrs, len(b.pods), err)
+		return fmt.Errorf("the index has %d Pods, want %d: %w", max(view.Pods, view.Testcrs), len(b.pods), err)
+	}
+	return nil
+}
+
+// written waits until every Pod has its Testcr.
+func (b *bench) written(ctx context.Context) error {
+	var stored int64
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, stepTimeout, true, func(ctx context.Context) (bool, error) {
+		list, err := b.Testcrs.List(ctx, metav1.ListOptions{Limit: 1})
+		if err != nil {
+			return false, err
+		}
+		stored = int64(len(list.Items))
+		if rest := list.GetRemainingItemCount(); rest != nil {
+			stored += *rest
+		}
+		return stored == int64(len(b.pods)), nil
+	})
+	if err != nil {
+		return fmt.Errorf("there are %d Testcrs, want %d: %w", stored, len(b.pods), err)
 	}
 	return nil
 }

@@ -169,16 +169,16 @@ type parts struct {
 	testcrs    *testcrcache.Cache
 	feed       *feed.Feed
 	controller *podinfolookup.Controller
-	writes     heartbeat.Writes
 	heartbeat  *heartbeat.Heartbeat
 	election   *election.Election // nil without leader election
 	lookup     *lookup.Lookup     // nil without an address to serve it at
-	handler    http.Handler       // of all paths but those of the probes
+	writes     *writeRecorder
+	handler    http.Handler // of all paths but those of the probes
 }
 
 // build makes the parts. Their goroutines end with ctx.
 func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) (*parts, error) {
-	p := &parts{election: c.election, handler: http.NotFoundHandler()}
+	p := &parts{election: c.election, handler: http.NotFoundHandler(), writes: &writeRecorder{}}
 	var err error
 	p.testcrs, err = testcrcache.New(testcrcache.Config{
 		Client: c.testcrs, Reader: c.reader,
@@ -187,6 +187,8 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 	if err != nil {
 		return nil, err
 	}
+	p.testcrs.OnCRDLost(p.writes.lost)
+	p.testcrs.OnCRDReturned(p.writes.returned)
 	if p.pods, err = podcache.New(c.pods, o.namespaces...); err != nil {
 		return nil, err
 	}
@@ -200,11 +202,10 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 		Pods: p.pods, Testcrs: p.testcrs, LeaderElected: p.election != nil, Workers: o.workers,
 		Recorder: newRecorder(ctx, c.cluster.Kube.CoreV1()),
 		OnSync: func(verb podinfolookup.Verb, took time.Duration, err error) {
-			p.writes.Synced(err)
 			metrics.ObserveSync(string(verb), took, err)
+			p.writes.synced(verb, err)
 		},
 		OnWrite: func(w podinfolookup.Write) {
-			p.writes.Succeeded()
 			metrics.ObserveWrite(metrics.Write{
 				Verb: string(w.Verb), Reason: string(w.Reason), Since: w.FirstEvent, Repairs: w.Reason.IsRepair(),
 			})
@@ -224,7 +225,8 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 // without an address needs neither.
 func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) error {
 	var err error
-	if p.lookup, err = lookup.New(ctx, p.testcrs, version.Version()); err != nil {
+	p.lookup, err = lookup.New(ctx, lookup.Config{Pods: p.pods, Version: version.Version(), WritesFail: p.writes.fail})
+	if err != nil {
 		return err
 	}
 	if err := metrics.Register(metricsConfig(p.pods, p.testcrs)); err != nil {
@@ -237,6 +239,9 @@ func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) 
 	if s.RequiresLogin() {
 		auth := server.AuthConfig{
 			Reviews: c.reviews, Resource: v1.GroupVersionResource, NameFor: v1.NameFor,
+			Restrict: func(ctx context.Context, mayList server.NamespaceRight, refusal string) context.Context {
+				return lookup.WithAccess(ctx, lookup.Access{MayList: mayList, Refusal: refusal})
+			},
 		}
 		p.handler, err = s.WithAuth(auth, mux)
 	}
@@ -252,6 +257,7 @@ func (p *parts) runController(ctx context.Context) error {
 		defer beating.Wait()
 		defer stop()
 		beating.Go(func() { p.heartbeat.Run(ctx) })
+		defer p.writes.stopped()
 		return p.controller.Run(ctx)
 	}
 	if p.election == nil {
@@ -274,5 +280,5 @@ func (p *parts) readyz() server.Probe {
 	if p.lookup != nil {
 		checks = append(checks, server.Check{Name: "lookup", Func: p.lookup.Synced})
 	}
-	return checks
+	return append(checks, server.Check{Name: "writes", Func: p.writes.check, IsWarning: true})
 }

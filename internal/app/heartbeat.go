@@ -30,5 +30,5 @@ func (p *parts) newHeartbeat(o *options, c *clients) (*heartbeat.Heartbeat, erro
 
 // keepsTestcrs returns why this process does not keep Testcrs at present, or nil.
 func (p *parts) keepsTestcrs() error {
-	return errors.Join(p.controller.Ready(), p.controller.Healthy(), p.writes.Check())
+	return errors.Join(p.controller.Ready(), p.controller.Healthy(), p.writes.check())
 }

@@ -81,7 +81,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs = sections.FlagSet("Serving")
 	fs.StringVar(&o.server.Address, "bind-address", "127.0.0.1:9090",
 		`Address that serves the lookup, /metrics, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
-			`On any other one it is TLS, and callers need a token whose user may read Testcrs; "" serves nothing.`)
+			`On any other one it is TLS, and callers need a token whose user may read Testcrs or Pods; "" serves nothing.`)
 	fs.StringVar(&o.server.CertFile, "tls-cert-file", "",
 		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. "+
 			"Also turns on TLS and the login on a loopback address. "+

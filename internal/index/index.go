@@ -5,6 +5,7 @@ package index
 
 import (
 	"hash/maphash"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// Index contains the specs of Testcrs by every fact that a query.Term can be. It may be
+// Index contains the specs of Pods by every fact that a query.Term can be. It may be
 // used by several goroutines. The specs that it returns must not be changed.
 type Index struct {
 	mu      sync.RWMutex
@@ -229,17 +230,28 @@ type Query struct {
 
 // View is the state of the index that a result is based on.
 type View struct {
-	// ResourceVersion of the newest Testcr event in the index, "" before the first.
+	// ResourceVersion of the newest Pod event in the index, "" before the first.
 	ResourceVersion string
-	// Testcrs in the index.
-	Testcrs int
+	// Pods in the index.
+	Pods int
 }
 
 // View returns the present state of the index.
 func (x *Index) View() View {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return View{ResourceVersion: x.version, Testcrs: len(x.all)}
+	return View{ResourceVersion: x.version, Pods: len(x.all)}
+}
+
+// Namespaces returns the namespaces of all specs, in order.
+func (x *Index) Namespaces() []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	namespaces := map[string]struct{}{}
+	for _, e := range x.all {
+		namespaces[e.spec().Namespace] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(namespaces))
 }
 
 // Find appends the results of q to page, in order, and returns it with the total number
@@ -251,7 +263,7 @@ func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total 
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	view = View{ResourceVersion: x.version, Testcrs: len(x.all)}
+	view = View{ResourceVersion: x.version, Pods: len(x.all)}
 	first, rest := x.candidates(q.Terms)
 	start := len(page)
 	if first != nil && q.matches(first.spec()) {

@@ -231,8 +231,8 @@ func (w *world) compare(t *testing.T, m model, x *index.Index) {
 	if diff := cmp.Diff(keys(append(before, wantPage...)), keys(page)); diff != "" {
 		t.Fatalf("%+v (-want +got):\n%s", q.Terms, diff)
 	}
-	if total != wantTotal || view.Testcrs != m.size() {
-		t.Fatalf("%+v: total %d of %d, want %d of %d", q.Terms, total, view.Testcrs, wantTotal, m.size())
+	if total != wantTotal || view.Pods != m.size() {
+		t.Fatalf("%+v: total %d of %d, want %d of %d", q.Terms, total, view.Pods, wantTotal, m.size())
 	}
 }
 
@@ -324,10 +324,10 @@ func TestIndex_View(t *testing.T) {
 		want index.View
 	}{
 		{name: "nothing", do: func(*index.Index) {}},
-		{name: "the first", do: put("9"), want: index.View{ResourceVersion: "9", Testcrs: 1}},
-		{name: "a newer one, which is longer", do: put("10"), want: index.View{ResourceVersion: "10", Testcrs: 1}},
-		{name: "an older one, as after a list", do: put("8"), want: index.View{ResourceVersion: "10", Testcrs: 1}},
-		{name: "one without a version", do: put(""), want: index.View{ResourceVersion: "10", Testcrs: 1}},
+		{name: "the first", do: put("9"), want: index.View{ResourceVersion: "9", Pods: 1}},
+		{name: "a newer one, which is longer", do: put("10"), want: index.View{ResourceVersion: "10", Pods: 1}},
+		{name: "an older one, as after a list", do: put("8"), want: index.View{ResourceVersion: "10", Pods: 1}},
+		{name: "one without a version", do: put(""), want: index.View{ResourceVersion: "10", Pods: 1}},
 		{
 			name: "a deletion",
 			do:   func(x *index.Index) { x.Remove("a/b", "20") },

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,10 @@ type Informer struct {
 	asOf     atomic.Int64  // when the API server last sent objects, in Unix nanoseconds
 	watching atomic.Bool   // a watch is open
 	silence  time.Duration // how long the connection of an open watch may have been dead
-	outage   Outage
+	// connection is that of the open watch; nil without one, if it is not known, and
+	// during a streamed list, whose objects are not in the cache yet.
+	connection atomic.Pointer[net.Conn]
+	outage     Outage
 
 	timeline
 }
@@ -68,8 +72,11 @@ func (i *Informer) watch(ctx context.Context, options metav1.ListOptions) (watch
 	i.watchEnded()
 	listing := options.SendInitialEvents != nil
 	i.requested(&options, listing)
+	var connection *net.Conn
 	events, err := RetryUntilAvailable(ctx, &i.outage, i.config.Resource, isForReflector, func() (watch.Interface, error) {
-		events, err := i.config.Watch(ctx, options)
+		traced, used := traceConnection(ctx)
+		events, err := i.config.Watch(traced, options)
+		connection = used.Load()
 		if err == nil && !listing {
 			err = i.resumed(ctx, i.config.Resource, events, options.ResourceVersion, i.config.List)
 		}
@@ -79,10 +86,14 @@ func (i *Informer) watch(ctx context.Context, options metav1.ListOptions) (watch
 		return nil, err
 	}
 	i.asOf.Store(time.Now().UnixNano())
+	if !listing {
+		i.connection.Store(connection)
+	}
 	i.watching.Store(true)
 	return Filter(events, func(event watch.Event) (watch.Event, bool) {
 		if listing && endsList(event) {
 			listing = false
+			i.connection.Store(connection)
 			i.listed(ctx, i.config.Resource, versionOf(event.Object))
 		}
 		if isInterrupted(event) && !listing {
@@ -105,8 +116,8 @@ func (i *Informer) watchFailed(ctx context.Context, _ *cache.Reflector, err erro
 }
 
 // AsOf returns a time up to which the cache is known to be current: that of the last
-// event or, while a watch is open, now minus the time that a dead connection takes
-// to be closed, if that is later. It is the zero time before the first list.
+// event or Proof or, while a watch is open, now minus the time that a dead connection
+// takes to be closed, if that is later. It is the zero time before the first list.
 func (i *Informer) AsOf() time.Time {
 	at := i.asOf.Load()
 	if at == 0 {
@@ -121,6 +132,7 @@ func (i *Informer) AsOf() time.Time {
 // watchEnded records that no watch is open, and keeps the result of AsOf at this
 // time.
 func (i *Informer) watchEnded() {
+	i.connection.Store(nil)
 	if i.watching.Load() {
 		i.asOf.Store(i.AsOf().UnixNano())
 		i.watching.Store(false)

@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -30,8 +31,10 @@ const (
 // viewEvent is the data of the event "view".
 type viewEvent struct {
 	View
-	Time    time.Time `json:"time"`    // of the server
-	Changes int64     `json:"changes"` // of Testcrs since the stream began
+	Time time.Time `json:"time"` // of the server
+	// Changes of Pods since the stream began. For a caller who may see only some
+	// namespaces it counts the events of the stream instead.
+	Changes int64 `json:"changes"`
 }
 
 // events sends "view" when the view has changed, and "unready" while there is none.
@@ -39,18 +42,26 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
+	seen, next := scopeOf(r), l.changes.next
+	if seen.isRestricted() {
+		next = eachEvent()
+		// Until the Pods are listed there are no namespaces to review.
+		if l.Synced() == nil && !l.within(w, r, func(*scope) {}) {
+			return
+		}
+	}
 	if r.Method == http.MethodHead {
 		return // a stream has no end
 	}
 	end := time.After(eventsLife)
-	began, changed := l.changes.next()
+	began, changed := next()
 	stream := http.NewResponseController(w)
-	for seen := began; ; {
+	for last := began; ; {
 		// The deadline of the server is for a whole response. Here each event has one.
 		if err := stream.SetWriteDeadline(time.Now().Add(eventsWrite)); err != nil {
 			return
 		}
-		if err := l.event(w, seen-began); err != nil || stream.Flush() != nil {
+		if err := l.event(r.Context(), w, seen, last-began); err != nil || stream.Flush() != nil {
 			return
 		}
 		pause, silence := time.After(eventsMin), time.After(eventsMax)
@@ -67,14 +78,18 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 		case <-changed:
 		case <-silence:
 		}
-		seen, changed = l.changes.next()
+		last, changed = next()
 	}
 }
 
-func (l *Lookup) event(w http.ResponseWriter, changes int64) error {
-	name, data := "view", any(viewEvent{View: l.view(l.index.View()), Time: time.Now().UTC(), Changes: changes})
-	if err := l.ready(); err != nil {
+func (l *Lookup) event(ctx context.Context, w http.ResponseWriter, seen *scope, changes int64) error {
+	var name string
+	var data any
+	if err := l.Synced(); err != nil {
 		name, data = "unready", failure{Error: err.Error()}
+	} else {
+		l.confirm.ifOld(ctx)
+		name, data = "view", viewEvent{View: l.view(l.index.View(), seen), Time: time.Now().UTC(), Changes: changes}
 	}
 	text, err := json.Marshal(data)
 	if err != nil {
@@ -82,6 +97,16 @@ func (l *Lookup) event(w http.ResponseWriter, changes int64) error {
 	}
 	_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, text)
 	return err
+}
+
+// eachEvent returns a substitute for pulse.next that counts the events of a stream. The
+// time of an event must not depend on Pods that its reader may not see.
+func eachEvent() func() (count int64, changed <-chan struct{}) {
+	var events int64
+	return func() (int64, <-chan struct{}) {
+		events++
+		return events, nil
+	}
 }
 
 // pulse counts events, and wakes the goroutines that wait for the next one.

@@ -16,10 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 )
 
 // stream is a connection in virtual time.
@@ -130,7 +128,7 @@ func TestEvents(t *testing.T) {
 		type told struct {
 			At      time.Duration
 			Changes int64
-			Testcrs int
+			Pods    int
 			Age     float64
 		}
 		expect := func(why string, want ...told) {
@@ -141,7 +139,7 @@ func TestEvents(t *testing.T) {
 				if !v.Time.Equal(s.begin.Add(e.At)) {
 					t.Errorf("time is %s at %s", v.Time, s.begin.Add(e.At))
 				}
-				got = append(got, told{e.At, v.Changes, v.Testcrs, v.AgeSeconds})
+				got = append(got, told{e.At, v.Changes, *v.Pods, v.AgeSeconds})
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", why, diff)
@@ -172,8 +170,8 @@ func TestEvents(t *testing.T) {
 			after(10 * time.Millisecond)
 		}
 		expect("many changes", told{7000 * time.Millisecond, 52, 58, 0.5}, told{7500 * time.Millisecond, 102, 108, 1})
-		entry := func(name string, uid int, ip string) *testcrcache.Entry {
-			return testcrcachetest.Entry(desired.FromPod(pod("shop", name, uid, ip, "node-1", nil)))
+		entry := func(name string, uid int, ip string) *podcache.Pod {
+			return podcache.NewPod(pod("shop", name, uid, ip, "node-1", nil))
 		}
 		i.OnDelete(entry("a", 11, "10.1.0.1"))
 		i.OnUpdate(entry("b", 12, "10.1.0.2"), entry("b", 12, "10.1.0.3"))
@@ -181,7 +179,7 @@ func TestEvents(t *testing.T) {
 		expect("a deletion and an update", told{8 * time.Second, 104, 107, 1.5})
 
 		second := open(t, h)
-		if v := second.take()[0].view(t); v.Changes != 0 || v.Testcrs != 107 {
+		if v := second.take()[0].view(t); v.Changes != 0 || *v.Pods != 107 {
 			t.Errorf("another stream begins with %+v, want no changes of 107", v)
 		}
 		for _, s := range []*stream{s, second} {
@@ -204,7 +202,7 @@ func TestEventsWhileNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &informer{synced: make(chan struct{})}
 		i.setAsOf(time.Now())
-		l, err := lookup.New(t.Context(), i, "v1")
+		l, err := lookup.New(t.Context(), lookup.Config{Pods: i, Version: "v1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,13 +219,11 @@ func TestEventsWhileNotReady(t *testing.T) {
 		after(time.Second)
 		i.add(shop()[1])
 		synctest.Wait()
-		i.setUnavailable(testcrcache.ErrCRDMissing)
-		after(5 * time.Second)
-		want := []event{{0, "unready", syncing}, {time.Second, "unready", syncing}, {2 * time.Second, "view", ""}, {7 * time.Second, "unready", unready(testcrcache.ErrCRDMissing)}}
+		want := []event{{0, "unready", syncing}, {time.Second, "unready", syncing}, {2 * time.Second, "view", ""}}
 		s.stop()
 		synctest.Wait()
 		got := s.take()
-		if v := got[2].view(t); v.Testcrs != 2 || v.Changes != 2 {
+		if v := got[2].view(t); *v.Pods != 2 || v.Changes != 2 {
 			t.Errorf("view is %+v", v)
 		}
 		got[2].Data = ""

@@ -31,7 +31,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("/v1/pods/a%2Fb/c", "")
 	i := &informer{synced: make(chan struct{})}
 	i.setAsOf(time.Now())
-	l, err := lookup.New(f.Context(), i, "v1.2.3")
+	l, err := lookup.New(f.Context(), lookup.Config{Pods: i, Version: "v1.2.3"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // Package lookup serves an HTTP API that finds the Pod of an IP, a UID, a container ID
-// or any other fact. It answers from an index that the Testcr informer keeps up to
-// date, so every replica can serve it without calling the API server. Its paths are
+// or any other fact. It answers from an index that the Pod informer keeps up to date, so
+// every replica can serve it, also while Testcrs cannot be written. Its paths are
 // described in docs/openapi.yaml.
 package lookup
 
@@ -27,34 +27,48 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// Informer is the part of a *testcrcache.Cache that a Lookup needs.
-type Informer interface {
-	AddEventHandlerWithOptions(cache.ResourceEventHandler, cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error)
-	Unavailable() error
-	AsOf() time.Time
+// Pods is the part of a *podcache.Cache that a Lookup needs.
+type Pods interface {
+	AddEventHandler(cache.ResourceEventHandler, cache.HandlerOptions) ([]cache.DoneChecker, error)
 	OnRollback(func(version string))
+	AsOf() time.Time
+	Confirm(context.Context) error
+}
+
+// Config configures a Lookup.
+type Config struct {
+	// Pods is the cache that is looked up. The caller runs it.
+	Pods Pods
+	// Version is that of the program.
+	Version string
+	// WritesFail returns since when no write of a Testcr has succeeded, and why. It
+	// returns the zero time if writes succeed, or if that is not known. It may be nil.
+	WritesFail func() (since time.Time, reason string)
 }
 
 // Lookup is the HTTP API and the page.
 type Lookup struct {
-	version string // of the program
-	testcrs Informer
+	config  Config
 	index   *index.Index
-	synced  <-chan struct{}
+	synced  []cache.DoneChecker
 	changes pulse
+	confirm confirmer
 }
 
-// New returns a Lookup whose handler is registered with the informer, which the caller
-// runs. version is that of the program.
-func New(ctx context.Context, testcrs Informer, version string) (*Lookup, error) {
-	l := &Lookup{version: version, testcrs: testcrs, index: index.New()}
+// New returns a Lookup whose handler is registered with the cache. Its requests to the
+// API server end with ctx.
+func New(ctx context.Context, config Config) (*Lookup, error) {
+	if config.WritesFail == nil {
+		config.WritesFail = func() (time.Time, string) { return time.Time{}, "" }
+	}
+	l := &Lookup{config: config, index: index.New(), confirm: confirmer{ctx: ctx, pods: config.Pods}}
 	logger := klog.FromContext(ctx)
-	handle, err := testcrs.AddEventHandlerWithOptions(l.changes.after(indexer{l.index}.handler()), cache.HandlerOptions{Logger: &logger})
+	var err error
+	l.synced, err = config.Pods.AddEventHandler(l.changes.after(indexer{l.index}.handler()), cache.HandlerOptions{Logger: &logger})
 	if err != nil {
 		return nil, fmt.Errorf("lookup: %w", err)
 	}
-	testcrs.OnRollback(l.index.SetVersion)
-	l.synced = handle.HasSyncedChecker().Done()
+	config.Pods.OnRollback(l.index.SetVersion)
 	return l, nil
 }
 
@@ -66,7 +80,7 @@ func (l *Lookup) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/search", l.whenReady(l.search))
 	mux.HandleFunc("GET /v1/summary", l.whenReady(l.summary))
 	mux.HandleFunc("GET "+EventsPath, l.events)
-	page := pageHandler(l.version)
+	page := pageHandler(l.config.Version)
 	mux.Handle("GET /assets/", page)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")
@@ -83,49 +97,28 @@ func (l *Lookup) Handler() http.Handler {
 	return mux
 }
 
-// ready returns why requests cannot be answered yet, or nil.
-func (l *Lookup) ready() error {
-	if err := l.testcrs.Unavailable(); err != nil {
-		return err
-	}
-	return l.Synced()
-}
-
-// Synced returns nil once the index contains the first list of Testcrs.
+// Synced returns nil once the index contains the Pods of the first lists.
 func (l *Lookup) Synced() error {
-	select {
-	case <-l.synced:
-		return nil
-	default:
-		return errors.New("the caches are not synced yet: try again")
+	for _, handler := range l.synced {
+		select {
+		case <-handler.Done():
+		default:
+			return errors.New("the caches are not synced yet: try again")
+		}
 	}
+	return nil
 }
 
 func (l *Lookup) whenReady(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := l.ready(); err != nil {
+		if err := l.Synced(); err != nil {
 			w.Header().Set("Retry-After", "1")
 			reply(w, r, http.StatusServiceUnavailable, failure{Error: err.Error()})
 			return
 		}
+		l.confirm.ifOld(r.Context())
 		handler(w, r)
 	}
-}
-
-// View is the state of the index that an answer is based on.
-type View struct {
-	// ResourceVersion of the newest Testcr event in the view.
-	ResourceVersion string `json:"resourceVersion"`
-	// AgeSeconds is the time since the view was last known to be current. It is at most
-	// 15 while the API server can be reached, which sends nothing without changes.
-	AgeSeconds float64 `json:"ageSeconds"`
-	// Testcrs in the view.
-	Testcrs int `json:"testcrs"`
-}
-
-func (l *Lookup) view(v index.View) View {
-	age := max(0, time.Since(l.testcrs.AsOf()).Milliseconds())
-	return View{ResourceVersion: v.ResourceVersion, AgeSeconds: float64(age) / 1000, Testcrs: v.Testcrs}
 }
 
 // Pod is one result: the spec of its Testcr, and whether it is likely the intended Pod.
@@ -160,7 +153,12 @@ type failure struct {
 	*View        // of a search without results
 }
 
-func (f failure) text(out *bytes.Buffer) { fmt.Fprintln(out, printable.Text(f.Error)) }
+func (f failure) text(out *bytes.Buffer) {
+	fmt.Fprintln(out, printable.Text(f.Error))
+	if f.View != nil {
+		f.notes(out)
+	}
+}
 
 // textEncoder is a body that can be encoded as text for people.
 type textEncoder interface{ text(out *bytes.Buffer) }

@@ -2,6 +2,7 @@ package lookup_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -24,44 +25,40 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache/testcrcachetest"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// informer is a fake informer of Testcrs. Its embedded handler is that of the Lookup.
+// informer is a fake cache of Pods. Its embedded handler is that of the Lookup.
 type informer struct {
 	cache.ResourceEventHandler
 
-	synced      chan struct{}
-	unavailable atomic.Pointer[error]
-	asOf        atomic.Pointer[time.Time]
-	onRollback  func(version string)
-	refused     error // the error of the handler's registration
-	version     int
+	synced     chan struct{}
+	asOf       atomic.Pointer[time.Time]
+	onRollback func(version string)
+	refused    error // the error of the handler's registration
+	version    int
+	confirm    func(context.Context) error // nil never confirms
+	confirms   atomic.Int32
 }
 
-func (i *informer) AddEventHandlerWithOptions(h cache.ResourceEventHandler, _ cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
+func (i *informer) AddEventHandler(h cache.ResourceEventHandler, _ cache.HandlerOptions) ([]cache.DoneChecker, error) {
 	i.ResourceEventHandler = h
-	return i, i.refused
+	return []cache.DoneChecker{i}, i.refused
 }
-func (i *informer) HasSynced() bool                     { panic("polled") }
-func (i *informer) HasSyncedChecker() cache.DoneChecker { return i }
-func (i *informer) Name() string                        { return "test" }
-func (i *informer) Done() <-chan struct{}               { return i.synced }
+func (i *informer) Name() string          { return "test" }
+func (i *informer) Done() <-chan struct{} { return i.synced }
 
-func (i *informer) Unavailable() error {
-	if err := i.unavailable.Load(); err != nil {
-		return *err
+func (i *informer) Confirm(ctx context.Context) error {
+	i.confirms.Add(1)
+	if i.confirm == nil {
+		return podcache.ErrUnproven
 	}
-	return nil
+	return i.confirm(ctx)
 }
-
-func (i *informer) setUnavailable(err error) { i.unavailable.Store(&err) }
 
 func (i *informer) AsOf() time.Time { return *i.asOf.Load() }
 
@@ -69,13 +66,13 @@ func (i *informer) setAsOf(at time.Time) { i.asOf.Store(&at) }
 
 func (i *informer) OnRollback(f func(version string)) { i.onRollback = f }
 
-// add adds the Testcrs of pods, the first of which gets version 101.
+// add adds pods, the first of which gets version 101.
 func (i *informer) add(pods ...*corev1.Pod) {
 	for _, pod := range pods {
-		t := desired.FromPod(pod)
+		pod = pod.DeepCopy()
 		i.version++
-		t.ResourceVersion = fmt.Sprint(100 + i.version)
-		i.OnAdd(testcrcachetest.Entry(t), true)
+		pod.ResourceVersion = fmt.Sprint(100 + i.version)
+		i.OnAdd(podcache.NewPod(pod), true)
 	}
 }
 
@@ -84,7 +81,7 @@ func serve(t *testing.T, pods ...*corev1.Pod) (*informer, http.Handler) {
 	t.Helper()
 	i := &informer{synced: make(chan struct{})}
 	i.setAsOf(time.Now())
-	l, err := lookup.New(t.Context(), i, "v1.2.3")
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: i, Version: "v1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +257,7 @@ func TestPods(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			code, got := ask(t, h, "/v1/pods?"+test.query)
-			want := answer{Error: test.wantError, View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6}}
+			want := answer{Error: test.wantError, View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)}}
 			wantCode := http.StatusNotFound
 			if test.wantError == "" {
 				wantCode, want.Ambiguous, want.Total = http.StatusOK, test.wantAmbiguous, len(strings.Fields(test.want))
@@ -353,14 +350,14 @@ func TestPodByItsPath(t *testing.T) {
 	code, got := ask(t, h, "/v1/pods/shop/web-1")
 	testcr := desired.FromPod(shop()[0])
 	want := answer{
-		View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6},
+		View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)},
 		Pod:  lookup.Pod{Testcr: testcr.Name, Live: true, TestcrSpec: testcr.Spec},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || code != http.StatusOK {
 		t.Errorf("status %d, want 200 (-want +got):\n%s", code, diff)
 	}
 	code, got = ask(t, h, "/v1/pods/shop/web-9")
-	want = answer{Error: "no Pod with key shop/web-9", View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6}}
+	want = answer{Error: "no Pod with key shop/web-9", View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)}}
 	if diff := cmp.Diff(want, got); diff != "" || code != http.StatusNotFound {
 		t.Errorf("status %d, want 404 (-want +got):\n%s", code, diff)
 	}
@@ -491,7 +488,7 @@ func TestSearch(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := answer{
-				View:  lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6},
+				View:  lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)},
 				Total: len(strings.Fields(test.want)), Ambiguous: test.ambiguous, Q: strings.TrimSpace(params.Get("q")), ReadAs: test.readAs, Readings: test.readings,
 			}
 			if want.Readings == nil {
@@ -562,9 +559,7 @@ func TestAPageEndsWhereItsLastPodWas(t *testing.T) {
 			_, page := ask(t, h, "/v1/search?limit=5&sort="+order)
 			// The Pod that the first page ended with is gone, and another has come before it.
 			last := page.Items[4]
-			i.OnDelete(testcrcachetest.Entry(&v1.Testcr{
-				ObjectMeta: metav1.ObjectMeta{Name: last.Testcr, Labels: map[string]string{v1.LabelManagedBy: v1.ManagedBy}}, Spec: last.TestcrSpec,
-			}))
+			i.OnDelete(podcache.NewPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: last.Namespace, Name: last.PodName}}))
 			i.add(pod("ns-0", "new", 0, "10.9.9.9", "node-1", nil))
 			_, rest := ask(t, h, "/v1/search?sort="+order+"&continue="+page.Continue)
 			if diff := cmp.Diff(keysOf(whole.Items[5:]), keysOf(rest.Items)); diff != "" || rest.Total != 12 {
@@ -617,7 +612,7 @@ func TestSummary(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			code, got := ask(t, h, "/v1/summary?"+test.query)
 			want := answer{
-				View:   lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Testcrs: 6},
+				View:   lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)},
 				Phases: test.phases, Nodes: test.nodes, Namespaces: test.namespaces,
 			}
 			if diff := cmp.Diff(want, got); diff != "" || code != http.StatusOK {
@@ -664,7 +659,7 @@ func TestNotReady(t *testing.T) {
 	}
 	i := &informer{synced: make(chan struct{})}
 	i.setAsOf(time.Now())
-	l, err := lookup.New(t.Context(), i, "v1")
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: i, Version: "v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -676,17 +671,11 @@ func TestNotReady(t *testing.T) {
 	if code, _ := ask(t, h, "/v1/pods/shop/web-1"); code != http.StatusOK {
 		t.Errorf("synced: %d, want 200", code)
 	}
-	i.setUnavailable(testcrcache.ErrCRDMissing)
-	expect(t, h, testcrcache.ErrCRDMissing.Error())
-	i.unavailable.Store(nil)
-	if code, _ := ask(t, h, "/v1/pods/shop/web-1"); code != http.StatusOK {
-		t.Errorf("with the CRD again: %d, want 200", code)
-	}
 }
 
 func TestNewReportsARefusedHandler(t *testing.T) {
 	refused := errors.New("stopped already")
-	if _, err := lookup.New(t.Context(), &informer{refused: refused}, "v1"); !errors.Is(err, refused) {
+	if _, err := lookup.New(t.Context(), lookup.Config{Pods: &informer{refused: refused}}); !errors.Is(err, refused) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -697,21 +686,21 @@ func TestWhatAnAnswerRestsOn(t *testing.T) {
 		expect := func(want lookup.View) {
 			t.Helper()
 			for _, path := range []string{"/v1/pods", "/v1/pods/shop/web-1", "/v1/search", "/v1/summary", "/v1/pods?ip=10.9.9.9"} {
-				if _, got := ask(t, h, path); got.View != want {
+				if _, got := ask(t, h, path); !cmp.Equal(want, got.View) {
 					t.Errorf("%s: %+v, want %+v", path, got.View, want)
 				}
 			}
 		}
-		expect(lookup.View{ResourceVersion: "106", AgeSeconds: 0, Testcrs: 6})
+		expect(lookup.View{ResourceVersion: "106", AgeSeconds: 0, Pods: new(6)})
 		<-time.After(1234567 * time.Microsecond) // virtual time
-		expect(lookup.View{ResourceVersion: "106", AgeSeconds: 1.234, Testcrs: 6})
+		expect(lookup.View{ResourceVersion: "106", AgeSeconds: 1.234, Pods: new(6)})
 		i.add(pod("shop", "new", 7, "10.0.0.7", "node-1", nil))
 		i.setAsOf(time.Now())
-		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Testcrs: 7})
+		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Pods: new(7)})
 		i.setAsOf(time.Now().Add(time.Minute)) // the clock was put back
-		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Testcrs: 7})
+		expect(lookup.View{ResourceVersion: "107", AgeSeconds: 0, Pods: new(7)})
 		i.onRollback("50") // etcd was restored
-		expect(lookup.View{ResourceVersion: "50", AgeSeconds: 0, Testcrs: 7})
+		expect(lookup.View{ResourceVersion: "50", AgeSeconds: 0, Pods: new(7)})
 	})
 }
 

@@ -71,7 +71,10 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	list := l.find(q)
+	var list podList
+	if !l.within(w, r, func(s *scope) { list = l.find(s, q) }) {
+		return
+	}
 	list.whole = true
 	if len(q.Terms) > 0 && list.Total == 0 {
 		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe(q.Terms, params.Get("phase")), View: &list.View})
@@ -95,13 +98,15 @@ func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 		return
 	}
 	term.Text = key // with its spaces: the caller's rights were checked for this key
-	found, _, view := l.index.Find(nil, index.Query{Terms: []query.Term{term}, Limit: 1})
-	if len(found) == 0 {
-		v := l.view(view)
-		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &v})
+	var list podList
+	if !l.within(w, r, func(s *scope) { list = l.find(s, index.Query{Terms: []query.Term{term}, Limit: 1}) }) {
 		return
 	}
-	reply(w, r, http.StatusOK, onePod{View: l.view(view), Pod: podOf(found[0])})
+	if list.Total == 0 {
+		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &list.View})
+		return
+	}
+	reply(w, r, http.StatusOK, onePod{View: list.View, Pod: podOf(list.found[0])})
 }
 
 // onePod is the answer of GET /v1/pods/{namespace}/{name}.
@@ -110,11 +115,11 @@ type onePod struct {
 	Pod Pod `json:"pod"`
 }
 
-func (l *Lookup) find(q index.Query) podList {
+func (l *Lookup) find(s *scope, q index.Query) podList {
 	limit := q.Limit
 	q.Limit++ // one more shows whether there is another page
-	found, total, view := l.index.Find(nil, q)
-	list := podList{View: l.view(view), Total: total}
+	found, total, view := l.index.Find(nil, s.limit(q))
+	list := podList{View: l.view(view, s), Total: total}
 	list.more = len(found) > limit
 	list.found = found[:min(len(found), limit)]
 	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, query.Term.IsUnique)
@@ -330,4 +335,5 @@ func (l podList) text(out *bytes.Buffer) {
 	if l.more {
 		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.found), l.Total, token(l.found[len(l.found)-1]))
 	}
+	l.notes(out)
 }

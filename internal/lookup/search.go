@@ -51,7 +51,10 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	result, err := l.runSearch(params)
+	var result searchResult
+	if !l.within(w, r, func(s *scope) { result, err = l.runSearch(s, params) }) {
+		return
+	}
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -59,7 +62,7 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, http.StatusOK, result)
 }
 
-func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
+func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	base, err := parseFilters(params)
 	if err != nil {
 		return searchResult{}, err
@@ -71,9 +74,9 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 		return searchResult{}, err
 	}
 	exact, others := query.Exact(terms)
-	l.try(&result, &base, exact)
-	if result.ReadAs == "" && len(others) > 0 && (by != "" || !l.hasText(base, result.Q)) {
-		l.try(&result, &base, others)
+	l.try(s, &result, &base, exact)
+	if result.ReadAs == "" && len(others) > 0 && (by != "" || !l.hasText(s, base, result.Q)) {
+		l.try(s, &result, &base, others)
 	}
 	textual := result.Q != "" && result.ReadAs == ""
 	if textual && (by == "" || by == byText) {
@@ -82,7 +85,7 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 	} else if textual {
 		base.Terms, result.ReadAs = append(base.Terms, terms...), by // none matches
 	}
-	result.podList = l.find(base)
+	result.podList = l.find(s, base)
 	result.whole = by == string(query.Key) // at most one Pod
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
@@ -91,13 +94,13 @@ func (l *Lookup) runSearch(params url.Values) (searchResult, error) {
 }
 
 // try adds to result the terms that match Pods, and to base the first of them.
-func (l *Lookup) try(result *searchResult, base *index.Query, terms []query.Term) {
+func (l *Lookup) try(s *scope, result *searchResult, base *index.Query, terms []query.Term) {
 	filters := base.Terms
 	for _, term := range terms {
 		q := *base
 		q.Terms = slices.Concat(filters, []query.Term{term})
 		q.Limit = 1
-		if _, total, _ := l.index.Find(nil, q); total > 0 {
+		if _, total, _ := l.index.Find(nil, s.limit(q)); total > 0 {
 			result.Readings = append(result.Readings, reading{string(term.Kind), term.String(), total})
 			if result.ReadAs == "" {
 				result.ReadAs, base.Terms = string(term.Kind), q.Terms
@@ -108,9 +111,9 @@ func (l *Lookup) try(result *searchResult, base *index.Query, terms []query.Term
 
 // hasText reports whether a Pod of base has text in a fact. This finds most parts of
 // facts as well, and in more fields.
-func (l *Lookup) hasText(base index.Query, text string) bool {
+func (l *Lookup) hasText(s *scope, base index.Query, text string) bool {
 	base.Filter, base.Limit = andFilter(base.Filter, contains(strings.ToLower(text))), 1
-	_, total, _ := l.index.Find(nil, base)
+	_, total, _ := l.index.Find(nil, s.limit(base))
 	return total > 0
 }
 
@@ -182,6 +185,7 @@ func (s searchResult) text(out *bytes.Buffer) {
 	}
 	if s.Total == 0 {
 		fmt.Fprintln(out, "no Pod matches")
+		s.notes(out)
 		return
 	}
 	s.podList.text(out)
@@ -218,10 +222,13 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	reply(w, r, http.StatusOK, l.count(q))
+	var result summary
+	if l.within(w, r, func(s *scope) { result = l.count(s, q) }) {
+		reply(w, r, http.StatusOK, result)
+	}
 }
 
-func (l *Lookup) count(q index.Query) summary {
+func (l *Lookup) count(seen *scope, q index.Query) summary {
 	phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}
 	q.Filter = func(s *v1.TestcrSpec) bool {
 		phases[s.Phase]++
@@ -229,8 +236,11 @@ func (l *Lookup) count(q index.Query) summary {
 		namespaces[s.Namespace]++
 		return false // only counted
 	}
+	if seen.isRestricted() {
+		q.Filter = andFilter(seen.sees, q.Filter)
+	}
 	_, _, view := l.index.Find(nil, q)
-	s := summary{View: l.view(view), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
+	s := summary{View: l.view(view, seen), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
 	s.Phases = s.Phases[:min(len(s.Phases), maxPhases)]
 	s.Namespaces = s.Namespaces[:min(len(s.Namespaces), maxNamespaces)]
 	if len(s.Nodes) > maxNodes {

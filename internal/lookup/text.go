@@ -28,7 +28,10 @@ func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		address = "https://" + r.Host
 	}
-	reply(w, r, http.StatusOK, usage{l.count(index.Query{}), l.version, address})
+	u := usage{version: l.config.Version, address: address}
+	if l.within(w, r, func(s *scope) { u.summary = l.count(s, index.Query{}) }) {
+		reply(w, r, http.StatusOK, u)
+	}
 }
 
 // usage is the start page in plain text.
@@ -38,7 +41,11 @@ type usage struct {
 }
 
 func (u usage) text(out *bytes.Buffer) {
-	fmt.Fprintf(out, `PodInfoLookup %s knows %d Pods, as of %.1f s ago.
+	known := "Pods"
+	if u.Pods != nil {
+		known = fmt.Sprint(*u.Pods, " Pods")
+	}
+	fmt.Fprintf(out, `PodInfoLookup %s knows %s, as of %.1f s ago.
 
   curl '%s/?q=ANYTHING'          an IP, a UID, a container ID, a name ... or a part of one
   curl '%[4]s/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload
@@ -46,7 +53,7 @@ func (u usage) text(out *bytes.Buffer) {
 
 JSON from /v1, or text with -H 'Accept: text/plain'. In a browser this is a page.
 
-`, u.version, u.Testcrs, u.AgeSeconds, u.address)
+`, u.version, known, u.AgeSeconds, u.address)
 	u.summary.text(out)
 }
 
@@ -57,6 +64,7 @@ func (s summary) text(out *bytes.Buffer) {
 		fmt.Fprintf(w, "%s\t%d\n", cellOf(c.Name), c.Count)
 	}
 	_ = w.Flush() // to a buffer
+	s.notes(out)
 }
 
 func columns(out *bytes.Buffer) *tabwriter.Writer {
@@ -140,4 +148,5 @@ func (o onePod) text(out *bytes.Buffer) {
 	}
 	row("testcr", p.Testcr)
 	_ = w.Flush()
+	o.notes(out)
 }

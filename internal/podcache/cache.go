@@ -15,6 +15,7 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 )
 
 // Cache contains the Pods of all namespaces, or of some. It has an informer for each
@@ -140,6 +141,30 @@ func (c *Cache) RequireCurrent(ctx context.Context) error {
 		errs = append(errs, i.requireCurrent(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// ErrUnproven reports that an answer of the API server does not show how old the cache
+// is: see informer.Informer.Confirm.
+var ErrUnproven = errors.New("the connection of the watch is not known to be alive")
+
+// Confirm sends one request, whose answer moves AsOf to the present if it shows that the
+// cache is current. The informers share a connection, so one namespace is enough.
+func (c *Cache) Confirm(ctx context.Context) error {
+	var proof *informer.Proof
+	for _, i := range c.informers { // any
+		var err error
+		if proof, err = informer.Probe(ctx, i.list); err != nil {
+			return err
+		}
+		break
+	}
+	var err error
+	for _, i := range c.informers {
+		if !i.Confirm(proof) {
+			err = ErrUnproven
+		}
+	}
+	return err
 }
 
 // AsOf returns a time up to which the whole cache is known to be current: see

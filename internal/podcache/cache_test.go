@@ -420,3 +420,35 @@ func TestCache_AddEventHandler(t *testing.T) {
 		}
 	})
 }
+
+func TestCache_Confirm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		version, away := "7", error(nil)
+		client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: version}}, away
+		})
+		c := newCache(t, client, "a", "b")
+		start(t, c)
+		<-time.After(time.Hour) // virtual time
+		if age := time.Since(c.AsOf()); age == 0 {
+			t.Fatal("the cache is current without an answer")
+		}
+		lists := len(client.Actions())
+		if err := c.Confirm(t.Context()); err != nil || !c.AsOf().Equal(time.Now()) {
+			t.Errorf("as of %s, want now; %v", c.AsOf(), err)
+		}
+		if got := len(client.Actions()) - lists; got != 1 {
+			t.Errorf("%d requests for two namespaces, want 1", got)
+		}
+		<-time.After(time.Hour)
+		version = "8" // fakes have no connection that the watch could share
+		if err := c.Confirm(t.Context()); !errors.Is(err, ErrUnproven) || c.AsOf().Equal(time.Now()) {
+			t.Errorf("another version: as of %s, %v", c.AsOf(), err)
+		}
+		away = errors.New("away")
+		if err := c.Confirm(t.Context()); !errors.Is(err, away) {
+			t.Errorf("an outage: %v", err)
+		}
+	})
+}

@@ -41,15 +41,16 @@ func newNamespaceInformer(client kubernetes.Interface, namespace string, transfo
 	var err error
 	i.Informer, err = informer.New(informer.Config{
 		Resource: resource, Object: &corev1.Pod{}, Client: client, Transform: transform,
-		List: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return pods.List(ctx, options)
-		},
-		Watch: pods.Watch,
+		List: i.list, Watch: pods.Watch,
 	})
 	if err == nil {
 		i.OnRollback(i.rolledBack)
 	}
 	return i, err
+}
+
+func (i *namespaceInformer) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	return i.client.Pods(i.namespace).List(ctx, options)
 }
 
 // rolledBack drops the versions that the cache has yet to reach. After a restore of
@@ -66,7 +67,7 @@ func (i *namespaceInformer) requireCurrent(ctx context.Context) error {
 	list, err := informer.RetryUntilAvailable(ctx, &informer.Outage{}, resource, neverFinal, func() (*corev1.PodList, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
-		return i.client.Pods(i.namespace).List(ctx, metav1.ListOptions{Limit: 1})
+		return i.client.Pods(i.namespace).List(ctx, metav1.ListOptions{Limit: informer.ProbeLimit})
 	})
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (i *namespaceInformer) live(ctx context.Context, key cache.ObjectName) (*Po
 	version := list.ResourceVersion
 	for n := range list.Items {
 		if p := &list.Items[n]; p.Name == key.Name {
-			pod, version = newPod(p), p.ResourceVersion
+			pod, version = NewPod(p), p.ResourceVersion
 		}
 	}
 	i.mu.Lock()

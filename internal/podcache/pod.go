@@ -21,6 +21,9 @@ type Pod struct {
 // Spec returns the spec that the Testcr of the Pod must have. It must not be changed.
 func (p *Pod) Spec() *v1.TestcrSpec { return &p.spec }
 
+// ResourceVersion returns the version of the Pod.
+func (p *Pod) ResourceVersion() string { return p.resourceVersion }
+
 // Key returns the namespace and name of the Pod.
 func (p *Pod) Key() cache.ObjectName { return cache.NewObjectName(p.spec.Namespace, p.spec.PodName) }
 
@@ -35,7 +38,8 @@ func (p *Pod) GetObjectMeta() metav1.Object {
 	}
 }
 
-func newPod(pod *corev1.Pod) *Pod {
+// NewPod returns the cached form of a Pod.
+func NewPod(pod *corev1.Pod) *Pod {
 	return &Pod{resourceVersion: pod.ResourceVersion, spec: desired.Spec(pod)}
 }
 
@@ -47,7 +51,7 @@ func transform(pool *dedup.Pool) cache.TransformFunc {
 		if !ok {
 			return obj, nil
 		}
-		p := newPod(pod)
+		p := NewPod(pod)
 		pool.Spec(&p.spec)
 		return p, nil
 	}

@@ -104,7 +104,7 @@ func TestPod_IsTransient(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			pod := fullPod()
 			test.edit(pod)
-			if got := newPod(pod).IsTransient(); got != test.want {
+			if got := NewPod(pod).IsTransient(); got != test.want {
 				t.Errorf("IsTransient = %t, want %t", got, test.want)
 			}
 		})
@@ -113,7 +113,7 @@ func TestPod_IsTransient(t *testing.T) {
 
 func TestPod_GetObjectMeta(t *testing.T) {
 	want := &metav1.ObjectMeta{Namespace: "shop", Name: "web-5d9f-x", UID: "u", ResourceVersion: "7"}
-	pod := newPod(fullPod())
+	pod := NewPod(fullPod())
 	if diff := cmp.Diff(metav1.Object(want), pod.GetObjectMeta()); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}

@@ -36,8 +36,9 @@ const (
 	allowTTL = 10 * time.Second
 	denyTTL  = 5 * time.Second
 
-	// reviewTimeout bounds each of the two reviews of a request, so that both end
-	// before writeTimeout and the client still gets its 503.
+	// reviewTimeout bounds the review of the token, that of the rights on all Pods, and
+	// those of lookup for single namespaces, so that all end before writeTimeout and the
+	// client still gets its 503.
 	reviewTimeout = 3 * time.Second
 
 	// recheckInterval is how often the token and the right of an event stream are
@@ -57,14 +58,21 @@ const (
 // reviewRetries ends within reviewTimeout; most failures are not retried.
 var reviewRetries = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
 
+// NamespaceRight reports whether a caller may list the Pods of a namespace.
+type NamespaceRight func(ctx context.Context, namespace string) (bool, error)
+
 // AuthConfig sets which rights callers need. A request for one Pod needs the right
-// to get its object, all others the right to list all objects; metrics need the
-// right to get their path.
+// to get its object or the Pod, all others the right to list all objects or all Pods;
+// metrics need the right to get their path.
 type AuthConfig struct {
 	Reviews  kubernetes.Interface // from NewReviewClient
 	Resource schema.GroupVersionResource
 	// NameFor returns the name of the object of a Pod.
 	NameFor func(pod types.NamespacedName) string
+	// Restrict returns the context of the requests of a caller who may not list all
+	// Pods. They are answered for the namespaces that mayList allows, or with refusal
+	// if it is not empty and mayList allows none.
+	Restrict func(ctx context.Context, mayList NamespaceRight, refusal string) context.Context
 }
 
 // authHandler serves callers that the API server authenticates and authorizes.
@@ -137,15 +145,28 @@ func newAuthHandler(c AuthConfig, paths Paths, next http.Handler) (http.Handler,
 func (h *authHandler) mux(paths Paths) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(paths.Pod, func(w http.ResponseWriter, r *http.Request) {
-		pod := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-		h.serve(w, r, h.right("get", h.config.NameFor(pod)))
+		h.servePod(w, r, types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")})
 	})
 	mux.HandleFunc(paths.Metrics, func(w http.ResponseWriter, r *http.Request) {
-		h.serve(w, r, authorizer.AttributesRecord{Verb: "get", Path: paths.Metrics})
+		right := authorizer.AttributesRecord{Verb: "get", Path: paths.Metrics}
+		if allowed, ok := h.review(w, r, right); ok && allowed {
+			h.next.ServeHTTP(w, r)
+		} else if ok {
+			http.Error(w, refusal(r, "get "+paths.Metrics), http.StatusForbidden)
+		}
 	})
-	mux.HandleFunc(paths.Events, func(w http.ResponseWriter, r *http.Request) { h.stream(w, r, h.right("list", "")) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.right("list", "")) })
+	mux.HandleFunc(paths.Events, func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.stream) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		h.serve(w, r, func(w http.ResponseWriter, r *http.Request, _ []authorizer.AttributesRecord) { h.next.ServeHTTP(w, r) })
+	})
 	return mux
+}
+
+// podsRight is a right on Pods in a namespace, or in all namespaces if it is "".
+func podsRight(verb, namespace, name string) authorizer.AttributesRecord {
+	return authorizer.AttributesRecord{
+		Verb: verb, Namespace: namespace, Name: name, ResourceRequest: true, APIVersion: "v1", Resource: "pods",
+	}
 }
 
 func (h *authHandler) right(verb, name string) authorizer.AttributesRecord {
@@ -160,7 +181,7 @@ func (h *authHandler) right(verb, name string) authorizer.AttributesRecord {
 func (h *authHandler) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, basic := tokenFrom(r)
-		info, ok := h.review(w, r, token, basic)
+		info, ok := h.login(w, r, token, basic)
 		if !ok {
 			return
 		}
@@ -182,8 +203,8 @@ func tokenFrom(r *http.Request) (token string, basic bool) {
 	return fields[1], false
 }
 
-// review returns the user of the token, or responds with an error.
-func (h *authHandler) review(w http.ResponseWriter, r *http.Request, token string, basic bool) (user.Info, bool) {
+// login returns the user of the token, or responds with an error.
+func (h *authHandler) login(w http.ResponseWriter, r *http.Request, token string, basic bool) (user.Info, bool) {
 	if token == "" {
 		basic = basic || strings.Contains(r.Header.Get("Accept"), "text/html")
 		unauthorized(w, basic, "no token: send one (kubectl create token) in the header Authorization, after Bearer")
@@ -227,40 +248,82 @@ func unauthorized(w http.ResponseWriter, basic bool, text string) {
 	http.Error(w, text, http.StatusUnauthorized)
 }
 
-// serve calls next if the caller has the right.
-func (h *authHandler) serve(w http.ResponseWriter, r *http.Request, right authorizer.AttributesRecord) {
-	right.User = callerFrom(r.Context()).user
-	if h.authorize(w, r, right) {
-		h.next.ServeHTTP(w, r)
+// serve calls next with the rights of which the caller has one. Without any the request
+// is restricted.
+func (h *authHandler) serve(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request, []authorizer.AttributesRecord)) {
+	rights := []authorizer.AttributesRecord{h.right("list", ""), podsRight("list", "", "")}
+	allowed, ok := h.review(w, r, rights...)
+	if !ok {
+		return
 	}
+	if !allowed {
+		rights = nil
+		text := refusal(r, fmt.Sprintf("list %s, nor list pods in a namespace that has any", h.config.Resource.GroupResource()))
+		r = r.WithContext(h.config.Restrict(r.Context(), h.mayList, text))
+	}
+	next(w, r, rights)
 }
 
-// stream is serve for a response that stays open: it ends when the token or the
-// right is revoked.
-func (h *authHandler) stream(w http.ResponseWriter, r *http.Request, right authorizer.AttributesRecord) {
+// servePod calls next for a caller who may get the object of a Pod or the Pod itself.
+func (h *authHandler) servePod(w http.ResponseWriter, r *http.Request, pod types.NamespacedName) {
+	object := h.config.NameFor(pod)
+	allowed, ok := h.review(w, r, h.right("get", object))
+	if !ok {
+		return
+	}
+	if !allowed {
+		if allowed, ok = h.review(w, r, podsRight("get", pod.Namespace, pod.Name)); !ok {
+			return
+		}
+		if !allowed {
+			what := fmt.Sprintf("get %s/%s, nor get pods/%s in namespace %s", h.config.Resource.GroupResource(), object, pod.Name, pod.Namespace)
+			http.Error(w, refusal(r, what), http.StatusForbidden)
+			return
+		}
+		only := func(_ context.Context, namespace string) (bool, error) { return namespace == pod.Namespace, nil }
+		r = r.WithContext(h.config.Restrict(r.Context(), only, ""))
+	}
+	h.next.ServeHTTP(w, r)
+}
+
+func refusal(r *http.Request, what string) string {
+	return fmt.Sprintf("%s may not %s: bind it to a role that grants this", callerFrom(r.Context()).user.GetName(), what)
+}
+
+// mayList is a NamespaceRight of the caller of ctx.
+func (h *authHandler) mayList(ctx context.Context, namespace string) (bool, error) {
+	return h.isAllowed(ctx, callerFrom(ctx).user, podsRight("list", namespace, ""))
+}
+
+// stream calls next for a response that stays open. It ends when the token or the right
+// to see all Pods is revoked. A restricted stream contains no Pods.
+func (h *authHandler) stream(w http.ResponseWriter, r *http.Request, rights []authorizer.AttributesRecord) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	go func() {
-		isRevoked := func(ctx context.Context) (bool, error) { return h.isRevoked(ctx, right), nil }
+		isRevoked := func(ctx context.Context) (bool, error) { return h.isRevoked(ctx, rights), nil }
 		if wait.PollUntilContextCancel(ctx, recheckInterval, false, isRevoked) == nil {
 			cancel()
 		}
 	}()
-	h.serve(w, r.WithContext(ctx), right)
+	h.next.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// isRevoked reports whether the API server now refuses the caller of ctx. It
-// returns false while the API server is away, so that an outage ends no stream.
-func (h *authHandler) isRevoked(ctx context.Context, right authorizer.AttributesRecord) bool {
+// isRevoked reports whether the API server now refuses the token of ctx, or all of
+// rights if there are any. It returns false while the API server is away, so that an
+// outage ends no stream.
+func (h *authHandler) isRevoked(ctx context.Context, rights []authorizer.AttributesRecord) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*reviewTimeout)
 	defer cancel()
 	response, ok, err := h.tokens.AuthenticateToken(ctx, callerFrom(ctx).token)
 	if !ok {
 		return !isUnavailable(err)
 	}
-	right.User = response.User
-	decision, _, err := h.authorizer.Authorize(ctx, right)
-	return err == nil && decision != authorizer.DecisionAllow
+	if len(rights) == 0 {
+		return false
+	}
+	allowed, err := h.isAllowed(ctx, response.User, rights...)
+	return err == nil && !allowed
 }
 
 // isUnavailable reports whether a token could not be reviewed. The authenticator
@@ -278,26 +341,26 @@ func isUnavailable(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// authorize reports whether the caller has the right, or responds with an error.
-func (h *authHandler) authorize(w http.ResponseWriter, r *http.Request, right authorizer.AttributesRecord) bool {
-	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
-	defer cancel()
-	decision, _, err := h.authorizer.Authorize(ctx, right)
-	switch {
-	case err != nil: // the authorizer has logged it
+// review reports whether the caller has one of the rights. It responds itself, and ok is
+// false, if the API server does not answer.
+func (h *authHandler) review(w http.ResponseWriter, r *http.Request, rights ...authorizer.AttributesRecord) (allowed, ok bool) {
+	allowed, err := h.isAllowed(r.Context(), callerFrom(r.Context()).user, rights...)
+	if err != nil { // the authorizer has logged it
 		http.Error(w, "the API server does not check rights at the moment: try again later", http.StatusServiceUnavailable)
-	case decision == authorizer.DecisionAllow:
-		return true
-	default:
-		what := right.Path
-		if right.ResourceRequest {
-			what = h.config.Resource.GroupResource().String()
-		}
-		if right.Name != "" {
-			what += "/" + right.Name
-		}
-		http.Error(w, fmt.Sprintf("%s may not %s %s: bind it to a ClusterRole that grants this",
-			right.User.GetName(), right.Verb, what), http.StatusForbidden)
 	}
-	return false
+	return allowed, err == nil
+}
+
+// isAllowed reports whether a user has one of the rights.
+func (h *authHandler) isAllowed(ctx context.Context, u user.Info, rights ...authorizer.AttributesRecord) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	for _, right := range rights {
+		right.User = u
+		decision, _, err := h.authorizer.Authorize(ctx, right)
+		if err != nil || decision == authorizer.DecisionAllow {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }

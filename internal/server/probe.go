@@ -12,6 +12,9 @@ import (
 type Check struct {
 	Name string
 	Func func() error
+	// IsWarning reports that the probe passes all the same. Its error is in the verbose
+	// list alone.
+	IsWarning bool
 }
 
 // Probe responds with 200 if all its checks pass, else with 503 and the first
@@ -25,7 +28,12 @@ func (p Probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var verbose strings.Builder
 	var failure error // the first: the others are mostly its consequences
 	for _, c := range p {
-		if err := c.Func(); err != nil {
+		err := c.Func()
+		if err != nil && c.IsWarning {
+			fmt.Fprintf(&verbose, "[!]%s: %v\n", c.Name, err)
+			continue
+		}
+		if err != nil {
 			fmt.Fprintf(&verbose, "[-]%s failed: %v\n", c.Name, err)
 			failure = cmp.Or(failure, err)
 			continue

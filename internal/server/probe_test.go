@@ -13,6 +13,8 @@ func TestProbe_ServeHTTP(t *testing.T) {
 	check := func(name string, err error) Check { return Check{Name: name, Func: func() error { return err }} }
 	a, b := check("a", nil), check("b", nil)
 	bad, worse := check("b", errors.New("it is bad: mend it")), check("a", errors.New("it is worse"))
+	warning, over := check("w", errors.New("it is bad: mend it")), check("w", nil)
+	warning.IsWarning, over.IsWarning = true, true
 	tests := []struct {
 		name     string
 		probe    Probe
@@ -25,6 +27,9 @@ func TestProbe_ServeHTTP(t *testing.T) {
 		{name: "one thing is not", probe: Probe{a, bad}, path: "/livez", wantCode: http.StatusServiceUnavailable, want: "it is bad: mend it\n"},
 		{name: "two things are not", probe: Probe{worse, bad}, path: "/livez", wantCode: http.StatusServiceUnavailable, want: "it is worse\n"},
 		{name: "one thing is not, in words", probe: Probe{a, bad}, path: "/livez?verbose", wantCode: http.StatusServiceUnavailable, want: "[+]a ok\n[-]b failed: it is bad: mend it\nlivez check failed\n"},
+		{name: "a warning", probe: Probe{a, warning}, path: "/readyz", wantCode: http.StatusOK, want: "ok\n"},
+		{name: "a warning, in words", probe: Probe{warning, a}, path: "/readyz?verbose", wantCode: http.StatusOK, want: "[!]w: it is bad: mend it\n[+]a ok\nreadyz check passed\n"},
+		{name: "a warning that is over", probe: Probe{over}, path: "/readyz?verbose", wantCode: http.StatusOK, want: "[+]w ok\nreadyz check passed\n"},
 		{name: "there is nothing to check", probe: Probe{}, path: "/livez", wantCode: http.StatusOK, want: "ok\n"},
 	}
 	for _, test := range tests {

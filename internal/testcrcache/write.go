@@ -3,6 +3,7 @@ package testcrcache
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,20 @@ var ErrPruned = errors.New("the API server does not store what is written")
 // IsStale reports that a write was refused because the Testcr is not as it was read.
 func IsStale(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) && !IsCRDGone(err)
+}
+
+// IsContentRefused reports that the API server refused a write because of the content
+// of this one Testcr. etcd's refusals are internal errors that differ only in their
+// text. An admission policy refuses as invalid by default, whatever the content.
+func IsContentRefused(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return apierrors.IsRequestEntityTooLargeError(err) ||
+		apierrors.IsInvalid(err) && !strings.Contains(text, "AdmissionPolicy") ||
+		strings.Contains(text, "etcdserver: request is too large") ||
+		strings.Contains(text, "trying to send message larger than max")
 }
 
 // deletionTimeout is how long a deleted Testcr may stay in the cache until it counts

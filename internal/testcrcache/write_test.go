@@ -2,6 +2,7 @@ package testcrcache
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -388,6 +389,33 @@ func TestCache_Traceable(t *testing.T) {
 			metadata := server.requests[0].Body["metadata"].(map[string]any)
 			if diff := cmp.Diff(test.want, metadata["managedFields"]); diff != "" {
 				t.Errorf("managed fields of an update (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestIsContentRefused(t *testing.T) {
+	kind := v1.GroupVersionKind.GroupKind()
+	policy := apierrors.NewInvalid(kind, "a", nil)
+	policy.ErrStatus.Message = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+	tests := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{name: "none"},
+		{name: "invalid", err: apierrors.NewInvalid(kind, "a", nil), want: true},
+		{name: "wrapped", err: fmt.Errorf("creating: %w", apierrors.NewInvalid(kind, "a", nil)), want: true},
+		{name: "too large", err: apierrors.NewRequestEntityTooLargeError("limit"), want: true},
+		{name: "too large for etcd", err: apierrors.NewInternalError(errors.New("etcdserver: request is too large")), want: true},
+		{name: "too large for gRPC", err: apierrors.NewInternalError(errors.New("trying to send message larger than max (1 vs. 0)")), want: true},
+		{name: "a policy that refuses all", err: policy},
+		{name: "no right", err: apierrors.NewForbidden(v1.GroupVersionResource.GroupResource(), "a", nil)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := IsContentRefused(test.err); got != test.want {
+				t.Errorf("IsContentRefused = %v, want %v", got, test.want)
 			}
 		})
 	}

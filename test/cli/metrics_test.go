@@ -94,7 +94,7 @@ func TestProbesListTheirChecks(t *testing.T) {
 	p := start(t, env.Namespace(t, ""), "--leader-elect", "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-resource-name=podinfolookup")
 	for path, want := range map[string]string{
 		"/livez?verbose":  "[+]workers ok\n[+]leader-election ok\nlivez check passed\n",
-		"/readyz?verbose": "[+]crd ok\n[+]caches ok\n[+]lookup ok\nreadyz check passed\n",
+		"/readyz?verbose": "[+]crd ok\n[+]caches ok\n[+]lookup ok\n[+]writes ok\nreadyz check passed\n",
 	} {
 		if code, body, err := p.Get(t.Context(), t, path); code != http.StatusOK || body != want || err != nil {
 			t.Errorf("%s: %d %q %v, want %q", path, code, body, err, want)

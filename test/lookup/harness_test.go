@@ -13,9 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 	"k8s.io/klog/v2"
@@ -24,55 +22,60 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
-	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-var env *testenv.Env
+var (
+	env    *testenv.Env
+	binary string
+)
 
-func TestMain(m *testing.M) { testenv.Main(m, func(e *testenv.Env) { env = e }) }
+func TestMain(m *testing.M) {
+	testenv.MainWithProgram(m, func(e *testenv.Env, path string) { env, binary = e, path })
+}
 
-// prepare returns the handler of a Lookup on the API server, and the informer
-// that it listens to, which has yet to be run. wrap may be nil.
-func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *testcrcache.Cache) {
+// prepare returns the handler of a Lookup on the API server, and its cache, which has
+// yet to be run. wrap may be nil.
+func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podcache.Cache) {
 	t.Helper()
 	config := rest.CopyConfig(env.Config)
 	if wrap != nil {
 		config.Wrap(wrap)
 	}
-	clientset := kubernetes.NewForConfigOrDie(config)
-	reader, err := wire.NewTestcrReader(config)
+	client, err := wire.NewPodClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testcrs, err := testcrcache.New(testcrcache.Config{
-		Client: dynamic.NewForConfigOrDie(config), Reader: reader,
-		Check: func(ctx context.Context) error {
-			return testcrcache.CheckCRD(ctx, discovery.ToDiscoveryInterfaceWithContext(clientset.Discovery()))
-		},
-	})
+	pods, err := podcache.New(client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := lookup.New(t.Context(), testcrs, "v1.2.3")
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: pods, Version: "v1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l.Handler(), testcrs
+	return l.Handler(), pods
 }
 
-// start returns the handler of a Lookup that is ready. Its informer stops with
-// the test.
+// start returns the handler of a Lookup that is ready.
 func start(t *testing.T, wrap transport.WrapperFunc) http.Handler {
 	t.Helper()
-	h, testcrs := prepare(t, wrap)
+	h, pods := prepare(t, wrap)
+	run(t, h, pods)
+	return h
+}
+
+// run runs the cache until the test ends, and returns when h is ready.
+func run(t *testing.T, h http.Handler, pods *podcache.Cache) {
+	t.Helper()
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		testcrs.RunWithContext(ctx)
+		pods.RunWithContext(ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -84,7 +87,6 @@ func start(t *testing.T, wrap transport.WrapperFunc) http.Handler {
 		}
 		return nil
 	})
-	return h
 }
 
 func get(ctx context.Context, h http.Handler, path string, header http.Header) *httptest.ResponseRecorder {
@@ -141,9 +143,9 @@ func testcrs() dynamic.ResourceInterface {
 	return env.Dynamic.Resource(v1.GroupVersionResource)
 }
 
-// create writes the Testcr of a Pod, as the controller would; it goes with the
+// createTestcr writes the Testcr of a Pod, as the controller would; it goes with the
 // test.
-func create(t *testing.T, pod *corev1.Pod) {
+func createTestcr(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	testcr := desired.FromPod(pod)
 	if _, err := testcrs().Create(t.Context(), testenv.Object(testcr), metav1.CreateOptions{}); err != nil {
@@ -157,24 +159,43 @@ func create(t *testing.T, pod *corev1.Pod) {
 	})
 }
 
-// update writes the Testcr of a Pod over the one that is there.
-func update(t *testing.T, pod *corev1.Pod) {
+// create makes a Pod with its status, and sets the fields that the API server does. It
+// goes with the test.
+func create(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	u := testenv.Object(desired.FromPod(pod))
-	have, err := testcrs().Get(t.Context(), u.GetName(), metav1.GetOptions{})
+	status := pod.Status
+	have, err := env.Clients.CoreV1().Pods(pod.Namespace).Create(t.Context(), pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.SetResourceVersion(have.GetResourceVersion())
-	if _, err := testcrs().Update(t.Context(), u, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { remove(t, pod) })
+	*pod = *have
+	pod.Status = status
+	update(t, pod)
 }
 
+// update writes the status of a Pod.
+func update(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	have, err := env.Clients.CoreV1().Pods(pod.Namespace).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	*pod = *have
+}
+
+// remove deletes a Pod at once, also one that is gone already or waits for a finalizer.
 func remove(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	if err := testcrs().Delete(t.Context(), desired.FromPod(pod).Name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	ctx := context.WithoutCancel(t.Context())
+	pods := env.Clients.CoreV1().Pods(pod.Namespace)
+	patch := []byte(`{"metadata":{"finalizers":null}}`)
+	_, err := pods.Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err == nil {
+		err = pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Error(err)
 	}
 }
 
@@ -184,7 +205,7 @@ func newPod(namespace, name string, digit int) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: name, UID: types.UID(fmt.Sprintf("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f%d", digit)),
 			Labels: map[string]string{"app": "web"}, CreationTimestamp: metav1.Unix(1_700_000_000, 0),
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", Controller: new(true)}},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "1", Controller: new(true)}},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: fmt.Sprint("node-", digit), ServiceAccountName: "default",

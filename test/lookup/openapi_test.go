@@ -180,14 +180,26 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready := start(t, nil)
+	env.Namespace(t, "openapi")
 	full := newPod("openapi", "full", 1)
-	full.Spec.HostNetwork, full.Spec.EphemeralContainers = true, []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "busybox"}}}
+	full.Spec.HostNetwork = true
 	completed := newPod("openapi", "completed", 1)
-	completed.Status.Phase, completed.DeletionTimestamp = corev1.PodFailed, new(metav1.Now())
-	for _, pod := range []*corev1.Pod{full, completed, {ObjectMeta: metav1.ObjectMeta{Namespace: "openapi", Name: "empty"}}} {
+	completed.Status.Phase, completed.Finalizers = corev1.PodFailed, []string{"example.com/stay"}
+	empty := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "openapi", Name: "empty"}, Spec: corev1.PodSpec{Containers: full.Spec.Containers}}
+	for _, pod := range []*corev1.Pod{full, completed, empty} {
 		create(t, pod)
 	}
-	waitFor(t, ready, "/v1/pods?namespace=openapi", "openapi/full", "openapi/empty", "openapi/completed")
+	pods := env.Clients.CoreV1().Pods("openapi")
+	full.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debug", Image: "busybox", ImagePullPolicy: corev1.PullAlways, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+	}}}
+	if _, err := pods.UpdateEphemeralContainers(t.Context(), full.Name, full, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pods.Delete(t.Context(), completed.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, ready, "/v1/pods?namespace=openapi", "openapi/empty", "openapi/full", "openapi/completed")
 	syncing, _ := prepare(t, nil)
 
 	met := map[string]bool{} // "PATH STATUS TYPE"

@@ -22,7 +22,7 @@ func TestTheAPIServerSelects(t *testing.T) {
 	done := newPod("select", "done", 5)
 	done.Status.PodIPs[0].IP, done.Status.Phase = "10.7.0.7", corev1.PodFailed
 	for _, pod := range []*corev1.Pod{a, b, many, done} {
-		create(t, pod)
+		createTestcr(t, pod)
 	}
 	ip := func(s string) string { return v1.LabelIP(netip.MustParseAddr(s)) }
 	id := func(s string) string {

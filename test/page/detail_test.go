@@ -8,29 +8,24 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 )
 
 func TestPage_DetailFields(t *testing.T) {
-	p, ns := open(t)
-	p.Allow(t, "clipboard-read", "clipboard-write")
-	elsewhere := ns + "-detail"
+	const elsewhere = "detail"
 	of := (&pod{
 		name: "web-5d9c7b8f6-x2x4z", ips: []string{"10.4.0.1", "fd00:4::1"}, id: "containerd://" + containerID, node: "detail-1",
-		hostIP: "192.0.2.70", labels: map[string]string{"app": "web", "example.com/tier": "front"},
+		hostIP: "192.0.2.70", labels: map[string]string{"app": "web", "example.com/tier": "front", "pod-template-hash": "5d9c7b8f6"},
+		owner: &metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9c7b8f6", Controller: new(true)},
 	}).object(elsewhere)
 	of.UID = "0fabc8b0-d40e-4a09-a608-0edc993d8178"
-	err := write(t.Context(), of, func(s *v1.TestcrSpec) {
-		s.OwnerKind, s.OwnerName, s.WorkloadKind, s.WorkloadName = "ReplicaSet", "web-5d9c7b8f6", "Deployment", "web"
-		s.ServiceAccount = "web"
-		s.Containers = append(s.Containers, v1.Container{Name: "setup", Image: "busybox:1", Kind: v1.ContainerInit})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere+"&pod="+elsewhere+"/"+of.Name) // an address that was shared
+	of.Spec.ServiceAccountName = "web"
+	of.Spec.InitContainers = []corev1.Container{{Name: "setup", Image: "busybox:1"}}
+	p := chromium.Open(t, show(t, of)+"/?namespace="+elsewhere+"&pod="+elsewhere+"/"+of.Name) // an address that was shared
+	p.Allow(t, "clipboard-read", "clipboard-write")
 	p.UntilIs(t, focus, "title")
 	p.Until(t, `document.querySelector("#facts dl")`)
 	var got [][2]string
@@ -41,14 +36,15 @@ func TestPage_DetailFields(t *testing.T) {
 	}
 	key := elsewhere + "/" + of.Name
 	want := [][2]string{
-		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Phase", "Running"}, {"Ready", "yes"},
+		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Status", "Running"}, {"Containers ready", "0/1"},
+		{"Restarts", "0"}, {"Phase", "Running"}, {"Ready", "yes"},
 		{"Terminating", "no"}, {"IP", "10.4.0.1"}, {"All IPs", "10.4.0.1"}, {"All IPs", "fd00:4::1"}, {"Host network", "no"},
 		{"Node", "detail-1"}, {"Node's IP", "192.0.2.70"}, {"Workload", "deployment/web"}, {"Owner", "replicaset/web-5d9c7b8f6"},
 		{"Service account", "web"}, {"Created", "none"}, {"Started", "none"}, {"Testcr", desired.FromPod(of).Name},
 		{"Command", "kubectl -n " + elsewhere + " get pod " + of.Name + " -o yaml"},
 		{"Name", "main"}, {"Kind", "regular"}, {"Image", "nginx:1.29"}, {"ID", "containerd://" + containerID},
 		{"Name", "setup"}, {"Kind", "init"}, {"Image", "busybox:1"}, {"ID", "none"},
-		{"app", "web"}, {"example.com/tier", "front"},
+		{"app", "web"}, {"example.com/tier", "front"}, {"pod-template-hash", "5d9c7b8f6"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
@@ -117,17 +113,16 @@ func TestPage_DetailInHistory(t *testing.T) {
 func TestPage_HostileText(t *testing.T) {
 	p, ns := open(t)
 	const hostile = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
-	elsewhere := ns + "-hostile"
-	of := (&pod{name: "a", image: hostile, node: hostile, id: "x://" + hostile, labels: map[string]string{"evil": hostile, hostile: "evil"}}).object(elsewhere)
-	err := write(t.Context(), of, func(s *v1.TestcrSpec) {
-		s.WorkloadKind, s.WorkloadName, s.ServiceAccount, s.PodIPs, s.Phase = hostile, hostile, hostile, []string{hostile}, hostile
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	const elsewhere = "hostile"
+	of := (&pod{
+		name: "a", image: hostile, node: hostile, id: "x://" + hostile, labels: map[string]string{"evil": hostile, hostile: "evil"},
+		ips: []string{hostile}, phase: hostile, owner: &metav1.OwnerReference{Kind: hostile, Name: hostile, Controller: new(true)},
+	}).object(elsewhere)
+	of.Spec.ServiceAccountName = hostile
 	create(t, ns, pod{name: "real", image: hostile}) // the API server takes it
 	p.UntilIs(t, rows, ns+"/real")
-	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere)
+	p.Clean(t)
+	p = chromium.Open(t, show(t, of)+"/?namespace="+elsewhere)
 	p.UntilIs(t, rows, elsewhere+"/a")
 	p.Until(t, text("rows")+`.includes(`+jsonOf(t, hostile)+`)`)
 	p.Until(t, `[...document.querySelectorAll("#nodes .name")].some((e) => e.textContent == `+jsonOf(t, hostile)+`)`)

@@ -127,9 +127,9 @@ func TestPage_Errors(t *testing.T) {
 	for _, test := range []struct{ name, event, want string }{
 		{name: "a program that is not ready says why", event: "event: unready\ndata: {\"error\":\"the CRD is missing\"}", want: "Not ready: the CRD is missing"},
 		{
-			name:  "an API server that says nothing",
-			event: "event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":200,\"testcrs\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
-			want:  "The API server is silent since 09:56:40",
+			"an API server that says nothing",
+			"event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":200,\"pods\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
+			"The API server is silent since 09:56:40",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -137,6 +137,21 @@ func TestPage_Errors(t *testing.T) {
 			p.Go(t, front+"/?namespace="+ns)
 			p.UntilIs(t, text("live"), test.want)
 			p.UntilIs(t, `document.getElementById("live").dataset.state`, "stale")
+		})
+	}
+	for _, test := range []struct{ name, event, want, wantAsOf string }{
+		{"writes that fail", `"resourceVersion":"7","pods":1,"writesFailSince":"2026-01-01T09:58:00Z","writeError":"<b>frozen</b>"`,
+			"Writes fail since 09:58:00, Testcrs may be out of date; this page is not: <b>frozen</b>", "as of 10:00:00 · resourceVersion 7 · 1 Pod"},
+		{"writes that fail, without the reason", `"resourceVersion":"","restricted":true,"writesFailSince":"2026-01-01T09:58:00Z"`,
+			"Writes fail since 09:58:00, Testcrs may be out of date; this page is not", "as of 10:00:00"},
+		{"writes that succeed", `"resourceVersion":"7","pods":2`, "", "as of 10:00:00 · resourceVersion 7 · 2 Pods"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			event.Store("event: view\ndata: {" + test.event + `,"ageSeconds":0,"time":"2026-01-01T10:00:00Z","changes":0}`)
+			p.Go(t, front+"/?namespace="+ns)
+			p.UntilIs(t, text("asof"), test.wantAsOf)
+			p.UntilIs(t, text("writes"), test.want)
+			p.UntilIs(t, `document.getElementById("writes").hidden`, fmt.Sprint(test.want == ""))
 		})
 	}
 	p.Clean(t, "Failed to load resource")

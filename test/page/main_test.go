@@ -15,15 +15,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
-	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/test/browser"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
@@ -143,21 +143,35 @@ func remove(t *testing.T, namespace, name string) {
 	}
 }
 
-// write stores the Testcr of a Pod that there is not. Its namespace must be one
-// that no program watches, which would delete it.
-func write(ctx context.Context, of *corev1.Pod, change func(*v1.TestcrSpec)) error {
-	testcr := desired.FromPod(of)
-	if change != nil {
-		change(&testcr.Spec)
-	}
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(testcr)
+// show serves the page with these Pods, which no API server needs to accept.
+func show(t *testing.T, pods ...*corev1.Pod) (address string) {
+	t.Helper()
+	shown := &shownPods{}
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: shown, Version: "v1.2.3"})
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	_, err = env.Dynamic.Resource(v1.GroupVersionResource).
-		Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{})
-	return err
+	for _, pod := range pods {
+		shown.handler.OnAdd(podcache.NewPod(pod), true)
+	}
+	server := httptest.NewServer(l.Handler())
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
 }
+
+// shownPods is a cache that is current for ever.
+type shownPods struct{ handler cache.ResourceEventHandler }
+
+func (s *shownPods) AddEventHandler(h cache.ResourceEventHandler, _ cache.HandlerOptions) ([]cache.DoneChecker, error) {
+	s.handler = h
+	return nil, nil
+}
+func (*shownPods) OnRollback(func(string))       {}
+func (*shownPods) AsOf() time.Time               { return time.Now() }
+func (*shownPods) Confirm(context.Context) error { return nil }
 
 // between stands between the page and the program. What answer takes (true) is
 // not the program's any more.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/util/workqueue"
 )
 
 const containerID = "4f5c0a1be8d2c3f4a5b6c7d8e9f00112233445566778899aabbccddeeff00112"
@@ -137,15 +136,12 @@ func TestPage_SortAndFilter(t *testing.T) {
 
 func TestPage_ManyPods(t *testing.T) {
 	const many = 1200
-	p, ns := open(t)
-	elsewhere := ns + "-many"
-	workqueue.ParallelizeUntil(t.Context(), 16, many, func(i int) {
-		of := (&pod{name: fmt.Sprintf("pod-%04d", i), ips: []string{fmt.Sprintf("10.6.%d.%d", i/256, i%256)}}).object(elsewhere)
-		if err := write(t.Context(), of, nil); err != nil {
-			t.Error(err)
-		}
-	})
-	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+elsewhere)
+	const elsewhere = "many"
+	var pods []*corev1.Pod
+	for i := range many {
+		pods = append(pods, (&pod{name: fmt.Sprintf("pod-%04d", i), ips: []string{fmt.Sprintf("10.6.%d.%d", i/256, i%256)}}).object(elsewhere))
+	}
+	p := chromium.Open(t, show(t, pods...)+"/?namespace="+elsewhere)
 	p.UntilIs(t, count, "1–100 of 1,200 Pods")
 	p.UntilIs(t, `document.querySelectorAll("#rows tr").length`, "100")
 	p.UntilIs(t, `document.getElementById("previous").disabled`, "true")

@@ -30,7 +30,7 @@ const (
 	bearer = "Bearer"
 	basic  = `Basic realm="podinfolookup: any user name, a service account token as the password", charset="UTF-8"`
 
-	// They do not exist, so 404 means that the caller was authorized.
+	// They do not exist, so 404 means that the caller was let in.
 	one = "/v1/pods/default/none"
 	all = "/none"
 )
@@ -125,15 +125,17 @@ func TestLogin_Callers(t *testing.T) {
 		{name: "may get and asks for one that is there", path: nginx, authorization: login("Bearer", getter), wantCode: 200},
 		{name: "may list and asks for one that is there", path: nginx, authorization: login("Bearer", lister), wantCode: 403, wantText: may("lister", "get testcrs.stable.example.com/")},
 		{name: "may list and searches", path: "/v1/search?q=nginx", authorization: login("Bearer", lister), wantCode: 200},
-		{name: "may get and asks for all", path: all, authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
+		{name: "may get and asks for no Pods", path: all, authorization: login("Bearer", getter), wantCode: 404},
 		{name: "may get and searches", path: "/v1/search?q=none", authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
 		{name: "may get and streams", path: "/v1/events", authorization: login("Bearer", getter), wantCode: 403, wantText: may("getter", "list testcrs.stable.example.com")},
 		{name: "may list and asks for one", path: one, authorization: login("Bearer", lister), wantCode: 403,
 			wantText: may("lister", "get testcrs.stable.example.com/"+v1.NameFor(types.NamespacedName(cache.NewObjectName("default", "none"))))},
 		{name: "may list and asks for all", path: all, authorization: login("Bearer", lister), wantCode: 404},
-		{name: "may nothing", path: all, authorization: login("Bearer", nobody), wantCode: 403, wantText: may("nobody", "list testcrs.stable.example.com")},
+		{name: "may nothing and searches", path: "/v1/search", authorization: login("Bearer", nobody), wantCode: 403,
+			wantText: may("nobody", "list testcrs.stable.example.com, nor list pods in a namespace that has any: bind it to a role that grants this")},
+		{name: "may nothing and asks for one that is there", path: nginx, authorization: login("Bearer", nobody), wantCode: 403, wantText: may("nobody", "get testcrs.stable.example.com/")},
 		{name: "may scrape and scrapes", path: "/metrics", authorization: login("Bearer", scraper), wantCode: 200},
-		{name: "may scrape and asks for all", path: all, authorization: login("Bearer", scraper), wantCode: 403, wantText: may("scraper", "list testcrs.stable.example.com")},
+		{name: "may scrape and searches", path: "/v1/search", authorization: login("Bearer", scraper), wantCode: 403, wantText: may("scraper", "list testcrs.stable.example.com")},
 		{name: "may read all and scrapes", path: "/metrics", authorization: login("Bearer", reader), wantCode: 403, wantText: may("reader", "get /metrics")},
 		{name: "scrapes without a token", path: "/metrics", wantCode: 401, wantChallenge: bearer, wantText: none},
 		{name: "/livez without a token", path: "/livez", wantCode: 200, wantText: "ok"},
@@ -166,6 +168,95 @@ func TestLogin_Callers(t *testing.T) {
 		if s.Stderr.Has(token) == nil {
 			t.Errorf("the log has the token of %s", name)
 		}
+	}
+}
+
+// podReader returns a token of a new service account that may read the Pods of a
+// namespace, or of all if it is "", once it may.
+func podReader(t *testing.T, home, name, namespace string) string {
+	t.Helper()
+	token := account(t, home, name)
+	rbac, meta := env.Clients.RbacV1(), metav1.ObjectMeta{Name: name + "-" + home}
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list"}}}
+	if _, err := rbac.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: home, Name: name}}
+	var err error
+	if namespace == "" {
+		_, err = rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: role, Subjects: subjects}, metav1.CreateOptions{})
+	} else {
+		_, err = rbac.RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: role, Subjects: subjects}, metav1.CreateOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User:               "system:serviceaccount:" + home + ":" + name,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: "pods", Namespace: namespace},
+	}}
+	testenv.Eventually(t, func(ctx context.Context) error {
+		answer, err := env.Clients.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err == nil && !answer.Status.Allowed {
+			err = errors.New("it may not list Pods yet")
+		}
+		return err
+	})
+	return token
+}
+
+func TestWhoMayReadSomeNamespaces(t *testing.T) {
+	t.Parallel()
+	home, mine, theirs := env.Namespace(t, ""), env.Namespace(t, ""), env.Namespace(t, "")
+	some, every := podReader(t, home, "some", mine), podReader(t, home, "every", "")
+	s := start(t, env.Kubeconfig, anywhere, "--namespace="+mine+","+theirs)
+	as := func(token string) http.Header { return http.Header{"Authorization": {login("Bearer", token)}} }
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "nginx:1.29"}}},
+	}
+	for _, namespace := range []string{mine, theirs} {
+		if _, err := env.Clients.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Eventually(t, func(ctx context.Context) error {
+			return s.answers(ctx, "/v1/pods?namespace="+namespace+"&name=web", as(every), http.StatusOK)
+		})
+	}
+	tests := []struct {
+		name, path, token string
+		wantCode          int
+		want, wantNot     []string // parts of the answer
+	}{
+		{"all Pods of one namespace", "/v1/pods", some, 200, []string{`"restricted":true,"total":1,`, mine + "/web"}, []string{theirs, `"pods":`}},
+		{"all Pods", "/v1/pods", every, 200, []string{`"pods":2,"total":2,`, mine + "/web", theirs + "/web"}, []string{"restricted"}},
+		{"a name in both", "/v1/search?q=web", some, 200, []string{`"restricted":true,"total":1,`, mine + "/web"}, []string{theirs}},
+		{"the counts", "/v1/summary", some, 200, []string{`"namespaces":[{"name":"` + mine + `","count":1}]`}, []string{theirs, `"pods":`}},
+		{"a Pod of the other namespace", "/v1/pods?key=" + theirs + "/web", some, 404, []string{`"restricted":true`}, []string{`"pods":`}},
+		{"a Pod of the other namespace by its path", "/v1/pods/" + theirs + "/web", some, 403,
+			[]string{"may not get testcrs.stable.example.com/", ", nor get pods/web in namespace " + theirs + ": "}, nil},
+		{"a Pod by its path", "/v1/pods/" + mine + "/web", some, 200, []string{`"restricted":true`, mine + "/web"}, []string{`"pods":`}},
+		{"a Pod by its path, with the right to all", "/v1/pods/" + theirs + "/web", every, 200, []string{theirs + "/web"}, nil},
+		{"the front in text", "/", some, 200, []string{" knows Pods, as of ", "note: only namespaces in which you may list pods\n"}, []string{theirs}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := s.get(t.Context(), test.path, as(test.token))
+			if err != nil || got.code != test.wantCode {
+				t.Fatalf("%d %q, want %d; %v", got.code, got.body, test.wantCode, err)
+			}
+			for _, part := range test.want {
+				if !strings.Contains(got.body, part) {
+					t.Errorf("%q is without %q", got.body, part)
+				}
+			}
+			for _, part := range test.wantNot {
+				if strings.Contains(got.body, part) {
+					t.Errorf("%q contains %q", got.body, part)
+				}
+			}
+		})
 	}
 }
 

@@ -7,7 +7,7 @@ const TYPING = 120; // ms without a key before a search
 const REFRESH = 1000; // ms between two refreshes by events, at least
 const SILENCE = 12e3; // ms: a stream tells something every 5 s, or it is lost
 const RECONNECT = 3000; // ms after a refused stream, which a browser does not try again
-const OLD = 60; // s: as long as the API server can be heard, a view is at most 15 s old
+const OLD = 20; // s: while the API server answers, a view is some seconds old, and never more than 15
 
 const KEYS = ["q", "by", "phase", "namespace", "node", "sort", "desc", "pod"];
 const FILTERS = ["phase", "namespace", "node"];
@@ -147,6 +147,10 @@ function drawReading(answer) {
     else if (answer.readAs !== "text") offer("text", "Read as a part");
   } else {
     parts.push(element("span", { className: "muted" }, "Type anything that you hold of a Pod."));
+  }
+  if (answer.restricted) {
+    const rest = answer.unchecked ? ", and not all were checked: add namespace=NAME to the address" : "";
+    parts.push(element("span", { className: "muted" }, `Only namespaces in which you may list pods${rest}.`));
   }
   const same = (a, b) => a.textContent === b.textContent && a.value === b.value;
   const old = [...$("reading").children];
@@ -502,14 +506,24 @@ function onView(view) {
   const time = Date.parse(view.time);
   ahead = time - heard;
   const asOf = time - view.ageSeconds * 1000;
-  $("asof").textContent = `as of ${clock(asOf)} · resourceVersion ${view.resourceVersion || "none"} · ${pods(view.testcrs)}`;
+  const whole = [`resourceVersion ${view.resourceVersion || "none"}`, pods(view.pods)];
+  $("asof").textContent = [`as of ${clock(asOf)}`, ...(view.restricted ? [] : whole)].join(" · ");
+  writes(view);
   if (view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`);
   else live("live", "Live");
-  const now = `${view.resourceVersion} ${view.testcrs}`;
+  const now = `${view.resourceVersion} ${view.pods}`;
   // A reconnected stream counts from 0: then the version tells.
   if (view.changes > changes || now !== viewed) refresh();
   changes = view.changes;
   viewed = now;
+}
+
+// Says that Testcrs are not kept, which the Pods on this page do not show.
+function writes({ writesFailSince, writeError }) {
+  const reason = writeError ? `: ${writeError}` : "";
+  const text = writesFailSince ? `Writes fail since ${clock(Date.parse(writesFailSince))}, Testcrs may be out of date; this page is not${reason}` : "";
+  $("writes").hidden = !text;
+  if ($("writes").textContent !== text) $("writes").textContent = text;
 }
 
 function live(kind, text) {
