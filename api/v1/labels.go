@@ -64,7 +64,7 @@ func labelName(addr netip.Addr) string {
 }
 
 // LabelNodeUID returns the key of the label that the Testcr of a static Pod has for
-// the UID by which its node knows it, for example
+// the UID that it has on its node, for example
 // uid.stable.example.com/5b1c8d8f0e5b1c8d8f0e5b1c8d8f0e5b: in lower case and without
 // "-". It returns false for a text that is no UID.
 func LabelNodeUID(uid string) (string, bool) {

@@ -72,8 +72,8 @@ type TestcrSpec struct {
 	PodName string `json:"podname"`
 	// metadata.uid of the Pod; it changes when a Pod of the same name is created again. Selectable.
 	PodUID string `json:"poduid"`
-	// The UID by which its node knows a static Pod, in cgroups and paths: the annotation
-	// kubernetes.io/config.hash. Two nodes may know different Pods by one, and whoever may change
+	// The UID that a static Pod has on its node, in cgroups and paths: the annotation
+	// kubernetes.io/config.hash. Pods of two nodes may have the same, and a user who may change
 	// a Pod can write the annotation.
 	NodeUID string `json:"nodeuid,omitempty"`
 	// metadata.namespace of the Pod. Selectable.
@@ -85,8 +85,8 @@ type TestcrSpec struct {
 	// +listType=atomic
 	PodIPs []string `json:"podips,omitempty"`
 	// IP addresses of the Pod in further networks, which its annotations name: those of a CNI
-	// plugin (k8s.v1.cni.cncf.io/network-status) and of OVN (k8s.ovn.org/pod-networks). Whoever may
-	// change the Pod can write these annotations, while podips is what its node reports.
+	// plugin (k8s.v1.cni.cncf.io/network-status) and of OVN (k8s.ovn.org/pod-networks). A user who
+	// may change the Pod can write these annotations, while podips is what its node reports.
 	// +listType=atomic
 	NetworkIPs []NetworkIP `json:"networkips,omitempty"`
 	// status.hostIP of the Pod: the IP address of its node. Selectable.

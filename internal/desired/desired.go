@@ -100,7 +100,7 @@ func hostIPs(status *corev1.PodStatus) []string {
 	return ips
 }
 
-// nodeUID returns the UID by which the kubelet knows a static Pod: the hash of its
+// nodeUID returns the UID that a static Pod has on its node: the hash of its
 // manifest. It creates the Pod in the API server with this annotation.
 func nodeUID(pod *corev1.Pod) string {
 	return cmp.Or(pod.Annotations[configHash], pod.Annotations[corev1.MirrorPodAnnotationKey])

@@ -223,7 +223,7 @@ func TestWorkloadOf(t *testing.T) {
 	job := func(name string) metav1.OwnerReference {
 		return metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: name}
 	}
-	scheduled := time.Unix(29_933_000*60, 0) // as the name of the Jobs below says
+	scheduled := time.Unix(29_933_000*60, 0) // the time in the names of the Jobs below
 	type workload struct{ kind, name, proof string }
 	tests := []struct {
 		name    string

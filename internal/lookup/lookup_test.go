@@ -311,7 +311,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a continue without a Pod", "/v1/search?continue=" + token("{}"), "continue: not what an answer gave"},
 		{"a continue with another type in it", "/v1/search?continue=" + token(`{"k":5}`), "continue: not what an answer gave"},
 		{"a continue with a wrong time", "/v1/search?continue=" + token(`{"k":"a/b","c":"now"}`), "continue: not what an answer gave"},
-		{"an order that is none", "/v1/search?sort=size", `sort: "size" is not one of age, ip, namespace, node, phase, pod, workload`},
+		{"an order that is none", "/v1/search?sort=size", `sort: "size" is not one of age, ip, namespace, node, phase, pod, status, workload`},
 		{"a direction that is none", "/v1/search?desc=down", `desc: "down" is neither true nor false`},
 		{"a kind that is none", "/v1/search?q=web&by=color", `by: "color" is not one of ip, uid, container, key, name, node, hostip, workload, namespace, text`},
 		{"a kind that is none, of nothing", "/v1/search?by=color", `by: "color" is not one of `},

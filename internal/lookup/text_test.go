@@ -31,24 +31,24 @@ func TestText(t *testing.T) {
 		want       string
 	}{
 		{"all Pods", "/v1/pods", http.StatusOK, `
-POD                 IP                 NODE     PHASE       AGE    WORKLOAD          UID                                    NOTE
-shop/web-1          10.0.0.1,fd00::1   node-1   Running     60m    deployment/web    0f1e2d3c-4b5a-6978-8796-000000000001
-kube-system/proxy   192.168.0.1        node-1   Running     4h     daemonset/proxy   0f1e2d3c-4b5a-6978-8796-000000000004   host network: shares the IP of its node
-team/web-1          10.0.0.10          node-2   Running     5h     statefulset/web   0f1e2d3c-4b5a-6978-8796-000000000005
-team/pending        <none>             <none>   Pending     6h     <none>            0f1e2d3c-4b5a-6978-8796-000000000006
-shop/web-2          10.0.0.2           node-2   Running     120m   deployment/web    0f1e2d3c-4b5a-6978-8796-000000000002   terminating
-shop/old            10.0.0.1           node-1   Succeeded   3h     job/once          0f1e2d3c-4b5a-6978-8796-000000000003   completed (Succeeded): its IP may be another Pod's by now
+POD                 IP                 NODE     STATUS        READY    RESTARTS   AGE    WORKLOAD          UID                                    NOTE
+shop/web-1          10.0.0.1,fd00::1   node-1   Running       0/1      0          60m    deployment/web    0f1e2d3c-4b5a-6978-8796-000000000001
+kube-system/proxy   192.168.0.1        node-1   Running       0/1      0          4h     daemonset/proxy   0f1e2d3c-4b5a-6978-8796-000000000004   host network: shares the IP of its node
+team/web-1          10.0.0.10          node-2   Running       0/1      0          5h     statefulset/web   0f1e2d3c-4b5a-6978-8796-000000000005
+team/pending        <none>             <none>   Pending       <none>   0          6h     <none>            0f1e2d3c-4b5a-6978-8796-000000000006
+shop/web-2          10.0.0.2           node-2   Terminating   0/1      0          120m   deployment/web    0f1e2d3c-4b5a-6978-8796-000000000002   terminating
+shop/old            10.0.0.1           node-1   Succeeded     0/1      0          3h     job/once          0f1e2d3c-4b5a-6978-8796-000000000003   completed (Succeeded): its IP may be another Pod's by now
 `},
 		{"an ambiguous IP, page by page", "/v1/pods?ip=10.0.0.1&limit=1", http.StatusOK, `
-POD          IP                 NODE     PHASE     AGE   WORKLOAD         UID                                    NOTE
-shop/web-1   10.0.0.1,fd00::1   node-1   Running   60m   deployment/web   0f1e2d3c-4b5a-6978-8796-000000000001
+POD          IP                 NODE     STATUS    READY   RESTARTS   AGE   WORKLOAD         UID                                    NOTE
+shop/web-1   10.0.0.1,fd00::1   node-1   Running   0/1     0          60m   deployment/web   0f1e2d3c-4b5a-6978-8796-000000000001
 
 ambiguous: 2 Pods match
 
 1 of 2; the next page is &continue=TOKEN
 `},
 		{"none", "/v1/pods?ip=10.0.0.9", http.StatusNotFound, "\nno Pod with ip 10.0.0.9\n"},
-		{"none without a term", "/v1/pods?phase=Failed", http.StatusOK, "\nPOD   IP   NODE   PHASE   AGE   WORKLOAD   UID   NOTE\n"},
+		{"none without a term", "/v1/pods?phase=Failed", http.StatusOK, "\nPOD   IP   NODE   STATUS   READY   RESTARTS   AGE   WORKLOAD   UID   NOTE\n"},
 		{"a mistake", "/v1/pods?ip=x", http.StatusBadRequest, "\nip: \"x\" is not an IPv4 or IPv6 address\n"},
 		{"one Pod", "/v1/pods/shop/web-1", http.StatusOK, `
 pod:               shop/web-1
@@ -56,8 +56,10 @@ uid:               0f1e2d3c-4b5a-6978-8796-000000000001
 ips:               10.0.0.1, fd00::1
 node:              node-1
 host ip:           192.168.0.1
+status:            Running
 phase:             Running
-ready:             false
+ready:             false 0/1
+restarts:          0
 workload:          deployment/web
 service account:   web
 age:               60m
@@ -66,31 +68,35 @@ init container:    setup busybox
 testcr:            TESTCR
 `},
 		{"a Pod that has nothing yet", "/v1/pods/team/pending", http.StatusOK, `
-pod:      team/pending
-uid:      0f1e2d3c-4b5a-6978-8796-000000000006
-phase:    Pending
-ready:    false
-age:      6h
-testcr:   TESTCR
+pod:        team/pending
+uid:        0f1e2d3c-4b5a-6978-8796-000000000006
+status:     Pending
+phase:      Pending
+ready:      false
+restarts:   0
+age:        6h
+testcr:     TESTCR
 `},
 		{"a search with another reading", "/v1/search?q=192.168.0.1", http.StatusOK, `
 192.168.0.1 is also the hostip of 3 Pods: &by=hostip
-POD                 IP            NODE     PHASE     AGE   WORKLOAD          UID                                    NOTE
-kube-system/proxy   192.168.0.1   node-1   Running   4h    daemonset/proxy   0f1e2d3c-4b5a-6978-8796-000000000004   host network: shares the IP of its node
+POD                 IP            NODE     STATUS    READY   RESTARTS   AGE   WORKLOAD          UID                                    NOTE
+kube-system/proxy   192.168.0.1   node-1   Running   0/1     0          4h    daemonset/proxy   0f1e2d3c-4b5a-6978-8796-000000000004   host network: shares the IP of its node
 `},
 		{"the same at the front", "/?q=192.168.0.1&by=hostip&sort=age&limit=1", http.StatusOK, `
-POD          IP                 NODE     PHASE     AGE   WORKLOAD         UID                                    NOTE
-shop/web-1   10.0.0.1,fd00::1   node-1   Running   60m   deployment/web   0f1e2d3c-4b5a-6978-8796-000000000001
+POD          IP                 NODE     STATUS    READY   RESTARTS   AGE   WORKLOAD         UID                                    NOTE
+shop/web-1   10.0.0.1,fd00::1   node-1   Running   0/1     0          60m   deployment/web   0f1e2d3c-4b5a-6978-8796-000000000001
 
 1 of 3; the next page is &continue=TOKEN
 `},
 		{"a Pod that is open in the page", "/?q=team&pod=team/pending", http.StatusOK, `
-pod:      team/pending
-uid:      0f1e2d3c-4b5a-6978-8796-000000000006
-phase:    Pending
-ready:    false
-age:      6h
-testcr:   TESTCR
+pod:        team/pending
+uid:        0f1e2d3c-4b5a-6978-8796-000000000006
+status:     Pending
+phase:      Pending
+ready:      false
+restarts:   0
+age:        6h
+testcr:     TESTCR
 `},
 		{"a search in vain", "/?q=xyz", http.StatusOK, "\nno Pod matches\n"},
 		{"the summary", "/v1/summary", http.StatusOK, `
@@ -156,7 +162,7 @@ func TestTextMovesNoCursor(t *testing.T) {
 		wantLines int
 	}{
 		{"/v1/pods", 2},
-		{"/v1/pods/shop/web", 12},
+		{"/v1/pods/shop/web", 14},
 		{"/v1/pods/shop/" + url.PathEscape(evil), 1},
 		{"/v1/pods?name=" + q, 1},
 		{"/v1/pods?workload=" + kept, 2},

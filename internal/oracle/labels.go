@@ -24,7 +24,7 @@ const (
 	LabelPrefixIP = "ip." + prefix
 	LabelPrefixID = "cid." + prefix
 
-	// The IPs of a node but its first, and the UID by which it knows a static Pod.
+	// The IPs of a node but its first, and the UID that a static Pod has on it.
 	labelPrefixHostIP  = "hostip." + prefix
 	labelPrefixNodeUID = "uid." + prefix
 

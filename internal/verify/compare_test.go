@@ -51,16 +51,32 @@ func fullPod() *corev1.Pod {
 			Phase: corev1.PodRunning, HostIP: "192.0.2.1", PodIP: "10.0.0.1",
 			PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "fd00::1"}}, StartTime: &started,
 			Conditions:                 []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
-			ContainerStatuses:          []corev1.ContainerStatus{{Name: "main", ContainerID: someID}},
-			InitContainerStatuses:      []corev1.ContainerStatus{{Name: "first", ContainerID: "containerd://aaaaaaaaaaaa1"}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "main", ContainerID: someID}},
+			InitContainerStatuses: []corev1.ContainerStatus{{
+				Name: "first", ContainerID: "containerd://aaaaaaaaaaaa1",
+				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed"}},
+			}},
 			EphemeralContainerStatuses: []corev1.ContainerStatus{{Name: "debug", ContainerID: "containerd://bbbbbbbbbbbb1"}},
 		},
 	}
 }
 
-// truncatedPod is fullPod with an image that a Testcr has no room for.
+// truncatedPod is fullPod with the fields that few Pods have, and with an image that a
+// Testcr has no room for.
 func truncatedPod() *corev1.Pod {
 	pod := fullPod()
+	pod.Annotations = map[string]string{
+		"kubernetes.io/config.hash":         "0123456789abcdef0123456789abcdef",
+		"k8s.v1.cni.cncf.io/network-status": `[{"name":"shop/storage","ips":["192.0.2.7"]}]`,
+	}
+	pod.Spec.Hostname, pod.Spec.Subdomain = "cart-0", "cart"
+	pod.Status.HostIPs = []corev1.HostIP{{IP: "192.0.2.1"}, {IP: "2001:db8::1"}}
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
+		statuses[0].ImageID, statuses[0].RestartCount = "cart@sha256:00", 2
+		statuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{
+			ContainerID: "containerd://dddddddddddd1", Reason: "OOMKilled", ExitCode: 137,
+		}
+	}
 	pod.Spec.Containers[0].Image = strings.Repeat("i", 3000)
 	return pod
 }
@@ -224,17 +240,21 @@ func TestCompare_ChangeOfPod(t *testing.T) {
 		}},
 		{"another IP of the node", func(p *corev1.Pod) { p.Status.HostIP = "192.0.2.2" }, []string{`spec.hostip: have "192.0.2.1", want "192.0.2.2"`}},
 		{"another node", func(p *corev1.Pod) { p.Spec.NodeName = "node-2" }, []string{`spec.nodename: have "node-1", want "node-2"`}},
-		{"another phase", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, []string{`spec.phase: have "Running", want "Failed"`}},
+		{"another phase", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, []string{`spec.phase: have "Running", want "Failed"`, `spec.status: have "Running", want "Failed"`}},
 		{"a network of its own", func(p *corev1.Pod) { p.Spec.HostNetwork = false }, []string{`spec.hostnetwork: have true, want false`}},
 		{"not ready", func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, []string{`spec.ready: have true, want false`}},
-		{"terminating", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }, []string{`spec.terminating: have false, want true`}},
+		{"terminating", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }, []string{
+			`spec.status: have "Running", want "Terminating"`, `spec.terminating: have false, want true`,
+		}},
 		{"no owner", func(p *corev1.Pod) { p.OwnerReferences = nil }, []string{
 			`spec.ownerkind: have "ReplicaSet", want none`, `spec.ownername: have "cart-5d9f", want none`,
 			`spec.workloadkind: have "Deployment", want none`, `spec.workloadname: have "cart", want none`,
+			`spec.workloadproof: have "label", want none`,
 			`stable.example.com/workload: have "cart", want none`,
 		}},
 		{"an owner that is no ReplicaSet of a Deployment", func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion = "example.com/v1" }, []string{
 			`spec.workloadkind: have "Deployment", want "ReplicaSet"`, `spec.workloadname: have "cart", want "cart-5d9f"`,
+			`spec.workloadproof: have "label", want "owner"`,
 			`stable.example.com/workload: have "cart", want "cart-5d9f"`,
 		}},
 		{"an owner with a long name", func(p *corev1.Pod) {
@@ -242,6 +262,7 @@ func TestCompare_ChangeOfPod(t *testing.T) {
 		}, []string{
 			`spec.ownerkind: have "ReplicaSet", want "Job"`, `spec.ownername: have "cart-5d9f", want "` + strings.Repeat("a", 64) + `"`,
 			`spec.workloadkind: have "Deployment", want "Job"`, `spec.workloadname: have "cart", want "` + strings.Repeat("a", 64) + `"`,
+			`spec.workloadproof: have "label", want "owner"`,
 			`stable.example.com/workload: have "cart", want "` + strings.Repeat("a", 52) + `-014842d480"`,
 		}},
 		{"another service account", func(p *corev1.Pod) { p.Spec.ServiceAccountName = "other" }, []string{`spec.serviceaccount: have "cart", want "other"`}},

@@ -272,6 +272,7 @@ func TestRun_FactsSurviveJSON(t *testing.T) {
 		f.change = func(_ int, after time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
 			pod.DeletionTimestamp = &metav1.Time{Time: f.began}
 			setSpec(u, "terminating", after > 0) // the first look is at time 0, too
+			setSpec(u, "status", "Terminating")
 			return pod, u
 		}
 		result, err := run(t.Context(), f, &Config{Settle: settle})
