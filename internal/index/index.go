@@ -132,11 +132,11 @@ func (x *Index) entryOf(key string) *entry {
 	return nil
 }
 
-// facts appends the hashes of all facts of s, each of them once.
+// facts appends the hashes of all facts of s, sorted and each of them once.
 func (x *Index) facts(hashes []uint64, s *v1.TestcrSpec) []uint64 {
 	add := func(kind query.Kind, text string) {
-		if h := x.hash(kind, text); text != "" && !slices.Contains(hashes, h) {
-			hashes = append(hashes, h)
+		if text != "" {
+			hashes = append(hashes, x.hash(kind, text))
 		}
 	}
 	add(query.Key, s.PodKey)
@@ -147,17 +147,32 @@ func (x *Index) facts(hashes []uint64, s *v1.TestcrSpec) []uint64 {
 	add(query.Workload, s.WorkloadName)
 	add(query.Workload, s.OwnerName)
 	add(query.HostIP, canonical(s.HostIP))
+	for _, ip := range s.HostIPs {
+		add(query.HostIP, canonical(ip))
+	}
 	for _, ip := range s.PodIPs {
 		add(query.IP, canonical(ip))
 	}
-	for i := range s.Containers {
-		id := s.Containers[i].ID
-		if _, after, ok := strings.Cut(id, "://"); ok {
-			id = after
-		}
-		add(query.Container, idPrefix(strings.ToLower(id)))
+	for i := range s.NetworkIPs {
+		add(query.IP, canonical(s.NetworkIPs[i].IP))
 	}
-	return hashes
+	if s.NodeUID != "" {
+		add(query.UID, query.CanonicalUID(s.NodeUID))
+	}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		add(query.Container, containerID(c.ID))
+		add(query.Container, containerID(c.PreviousID))
+		query.ImageFacts(c, func(fact string) bool {
+			add(query.Image, fact)
+			return true
+		})
+	}
+	for key, value := range s.Labels {
+		add(query.Label, key+"="+value)
+	}
+	slices.Sort(hashes)
+	return slices.Compact(hashes)
 }
 
 func canonical(ip string) string {
@@ -166,6 +181,14 @@ func canonical(ip string) string {
 		return ""
 	}
 	return query.Canonical(addr).String()
+}
+
+// containerID returns what is hashed of a container ID with its runtime.
+func containerID(id string) string {
+	if _, after, ok := strings.Cut(id, "://"); ok {
+		id = after
+	}
+	return idPrefix(strings.ToLower(id))
 }
 
 // idPrefix returns the part of a container ID that is hashed, so that any longer prefix
@@ -181,19 +204,24 @@ func (x *Index) hash(kind query.Kind, text string) uint64 {
 // post moves e from the postings before to those after.
 func (x *Index) post(e *entry) {
 	for _, h := range x.before {
-		if !slices.Contains(x.after, h) {
+		if !contains(x.after, h) {
 			x.unpost(h, e)
 		}
 	}
 	for _, h := range x.after {
 		switch {
-		case slices.Contains(x.before, h):
+		case contains(x.before, h):
 		case x.first[h] == nil:
 			x.first[h] = e
 		default:
 			x.rest[h] = append(x.rest[h], e)
 		}
 	}
+}
+
+func contains(sorted []uint64, h uint64) bool {
+	_, ok := slices.BinarySearch(sorted, h)
+	return ok
 }
 
 func (x *Index) unpost(h uint64, e *entry) {
@@ -220,10 +248,12 @@ type Query struct {
 	Terms []query.Term
 	// Filter must return true for a result; nil allows all.
 	Filter func(*v1.TestcrSpec) bool
-	// Compare orders the results; nil is query.Compare. No two specs may be equal.
+	// Compare orders the results; nil is query.CompareFor of Terms. No two specs may be equal.
 	Compare func(a, b *v1.TestcrSpec) int
 	// After is the last result of the page before, or one that Compare finds equal to it; nil starts at the first.
 	After *v1.TestcrSpec
+	// AfterIsAlias is what query.AnyAlias of Terms was for After.
+	AfterIsAlias bool
 	// Limit is the length of a page; 0 is all.
 	Limit int
 }
@@ -258,9 +288,6 @@ func (x *Index) Namespaces() []string {
 // of matches. Its time is proportional to the fewest specs that match one of the exact
 // terms, or without any to all specs. It allocates nothing if page has the capacity.
 func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total int, view View) {
-	if q.Compare == nil {
-		q.Compare = query.Compare
-	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	view = View{ResourceVersion: x.version, Pods: len(x.all)}
@@ -277,7 +304,7 @@ func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total 
 		}
 	}
 	if q.Limit == 0 {
-		slices.SortFunc(page[start:], q.Compare)
+		slices.SortFunc(page[start:], q.compare)
 	}
 	return page, total, view
 }
@@ -312,20 +339,38 @@ func (q *Query) matches(s *v1.TestcrSpec) bool {
 	return q.Filter == nil || q.Filter(s)
 }
 
+func (q *Query) compare(a, b *v1.TestcrSpec) int {
+	if q.Compare != nil {
+		return q.Compare(a, b)
+	}
+	return query.CompareFor(q.Terms, a, b)
+}
+
+// isAfter reports whether s comes after q.After, which has too few facts for compare.
+func (q *Query) isAfter(s *v1.TestcrSpec) bool {
+	if q.Compare != nil {
+		return q.Compare(s, q.After) > 0
+	}
+	if isAlias := query.AnyAlias(q.Terms, s); isAlias != q.AfterIsAlias {
+		return isAlias
+	}
+	return query.Compare(s, q.After) > 0
+}
+
 // insert keeps the first Limit specs in page[start:], in order. Of n specs in random
 // order about Limit * ln(n/Limit) are inserted.
 func (q *Query) insert(page []*v1.TestcrSpec, start int, s *v1.TestcrSpec) []*v1.TestcrSpec {
-	if q.After != nil && q.Compare(s, q.After) <= 0 {
+	if q.After != nil && !q.isAfter(s) {
 		return page
 	}
 	if q.Limit == 0 {
 		return append(page, s) // sorted at the end
 	}
 	full := len(page)-start == q.Limit
-	if full && q.Compare(s, page[len(page)-1]) >= 0 {
+	if full && q.compare(s, page[len(page)-1]) >= 0 {
 		return page
 	}
-	at, _ := slices.BinarySearchFunc(page[start:], s, q.Compare)
+	at, _ := slices.BinarySearchFunc(page[start:], s, q.compare)
 	if full {
 		page = page[:len(page)-1]
 	}

@@ -89,11 +89,16 @@ func (w *world) record() *record {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: w.pick("a", "b", "a-b"), Name: fmt.Sprint("pod-", w.IntN(20)), UID: types.UID(w.pick("u1", "u2", "u3")),
-			Labels: map[string]string{"pod-template-hash": "5d9f"},
+			Labels: map[string]string{"pod-template-hash": "5d9f", "app": w.pick("web", "db")},
+			Annotations: map[string]string{
+				"kubernetes.io/config.hash":         w.pick("", "", "u1", "0123456789ABCDEF0123456789abcdef"),
+				"k8s.v1.cni.cncf.io/network-status": fmt.Sprintf(`[{"ips":[%q]}]`, w.pick("", "", w.ip())),
+			},
 		},
 		Spec: corev1.PodSpec{NodeName: w.pick("", "n1", "n2"), HostNetwork: w.IntN(4) == 0},
 		Status: corev1.PodStatus{
 			Phase: corev1.PodPhase(w.pick("Running", "Pending", "Failed")), HostIP: w.ip(), PodIPs: []corev1.PodIP{{IP: w.ip()}, {IP: w.ip()}},
+			HostIPs: []corev1.HostIP{{IP: w.ip()}, {IP: w.ip()}},
 		},
 	}
 	if kind := w.pick("", "ReplicaSet", "StatefulSet", "Rollout"); kind != "" {
@@ -104,8 +109,12 @@ func (w *world) record() *record {
 	}
 	for i := range w.IntN(4) {
 		name := fmt.Sprint("c", i)
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name})
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, ContainerID: w.id()})
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: w.pick("", "nginx", "docker.io/library/nginx:1", "r:5000/a/b@sha256:00")})
+		status := corev1.ContainerStatus{Name: name, ContainerID: w.id(), ImageID: w.pick("", "sha256:00", "docker-pullable://nginx@sha256:11")}
+		if w.IntN(3) == 0 {
+			status.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ContainerID: w.id()}
+		}
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
 	}
 	if w.IntN(2) == 0 {
 		pod.Status.StartTime = new(metav1.Unix(int64(w.IntN(3)), 0))
@@ -131,7 +140,8 @@ func (w *world) terms(t *testing.T) []query.Term {
 	for range w.IntN(4) {
 		kind := query.Kinds[w.IntN(len(query.Kinds))]
 		text := map[query.Kind]string{
-			query.IP: w.pick("10.0.0.1", "fd00::1", "10.0.0.9"), query.HostIP: w.pick("10.0.0.2", "fd00::1"), query.UID: w.pick("u1", "u2"),
+			query.IP: w.pick("10.0.0.1", "fd00::1", "10.0.0.9"), query.HostIP: w.pick("10.0.0.2", "fd00::1"), query.UID: w.pick("u1", "u2", "0123456789abcdef0123456789abcdef"),
+			query.Image: w.pick("nginx", "library/nginx", "nginx:1", "sha256:00", "sha256:11", "a/b", "b@sha256:00", "none"), query.Label: w.pick("app=web", "app=none"),
 			query.Container: w.pick("0123456789ab", "0123456789ab00", "ffffffffffff", "ffffffffffff0", "eeeeeeeeeeee"),
 			query.Key:       fmt.Sprintf("a/pod-%d", w.IntN(21)), query.Name: fmt.Sprint("pod-", w.IntN(21)), query.Node: w.pick("n1", "n2", "n3"),
 			query.Workload: w.pick("web", "deploy/web", "rs/web-5d9f", "sts/db", "rollout/web", "job/web"), query.Namespace: w.pick("a", "b", "a-b", "c"),
@@ -215,7 +225,7 @@ func (w *world) compare(t *testing.T, m model, x *index.Index) {
 	if w.IntN(3) == 0 {
 		q.Compare, asked.Compare = byPod, byPod
 	} else if w.IntN(2) == 0 {
-		asked.Compare = nil
+		q.Compare, asked.Compare = func(a, b *v1.TestcrSpec) int { return query.CompareFor(q.Terms, a, b) }, nil
 	}
 	if w.IntN(3) == 0 {
 		q.Filter = func(s *v1.TestcrSpec) bool { return s.Phase == "Running" }
@@ -223,7 +233,7 @@ func (w *world) compare(t *testing.T, m model, x *index.Index) {
 	}
 	if w.IntN(2) == 0 {
 		q.After = w.record().Spec()
-		asked.After = q.After
+		asked.After, asked.AfterIsAlias = q.After, query.AnyAlias(q.Terms, q.After)
 	}
 	before := []*v1.TestcrSpec{w.record().Spec()} // it stays in the page
 	wantPage, wantTotal := m.find(q)
@@ -376,7 +386,7 @@ func TestIndex_ConcurrentReads(t *testing.T) {
 				}
 				var total int
 				page, total, _ = x.Find(page[:0], index.Query{Terms: terms, Limit: 5})
-				if len(page) != min(total, 5) || !slices.IsSortedFunc(page, query.Compare) {
+				if len(page) != min(total, 5) || !slices.IsSortedFunc(page, func(a, b *v1.TestcrSpec) int { return query.CompareFor(terms, a, b) }) {
 					t.Errorf("page %v of %d", keys(page), total)
 				}
 				for _, s := range page {

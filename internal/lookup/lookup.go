@@ -131,9 +131,10 @@ type Pod struct {
 	v1.TestcrSpec
 }
 
-func podOf(s *v1.TestcrSpec) Pod {
+// podOf returns the result for a Pod that matches terms.
+func podOf(s *v1.TestcrSpec, terms []query.Term) Pod {
 	name := v1.NameFor(types.NamespacedName{Namespace: s.Namespace, Name: s.PodName})
-	return Pod{Testcr: name, Live: query.Rank(s) == 0, Note: query.Note(s), TestcrSpec: *s}
+	return Pod{Testcr: name, Live: query.Rank(s) == 0, Note: query.NoteFor(terms, s), TestcrSpec: *s}
 }
 
 // shortened returns p without the fields that may be long.

@@ -283,7 +283,7 @@ func TestWhatIsRefused(t *testing.T) {
 		name, path string
 		want       string // the beginning of the error
 	}{
-		{"an unknown parameter", "/v1/pods?ipp=10.0.0.1", `unknown parameter "ipp": there are ip, uid, container, key, name, node, hostip, workload, namespace, phase, limit, continue`},
+		{"an unknown parameter", "/v1/pods?ipp=10.0.0.1", `unknown parameter "ipp": there are ip, uid, container, key, name, node, hostip, workload, image, label, namespace, phase, limit, continue`},
 		{"a parameter of search", "/v1/pods?q=10.0.0.1", `unknown parameter "q": there are `},
 		{"a parameter where there are none", "/v1/pods/shop/web-1?ip=10.0.0.1", `unknown parameter "ip": there are none`},
 		{"a parameter in capitals", "/v1/search?Q=web", `unknown parameter "Q": there are q, by, namespace, node, phase, sort, desc, limit, continue`},
@@ -313,7 +313,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a continue with a wrong time", "/v1/search?continue=" + token(`{"k":"a/b","c":"now"}`), "continue: not what an answer gave"},
 		{"an order that is none", "/v1/search?sort=size", `sort: "size" is not one of age, ip, namespace, node, phase, pod, status, workload`},
 		{"a direction that is none", "/v1/search?desc=down", `desc: "down" is neither true nor false`},
-		{"a kind that is none", "/v1/search?q=web&by=color", `by: "color" is not one of ip, uid, container, key, name, node, hostip, workload, namespace, text`},
+		{"a kind that is none", "/v1/search?q=web&by=color", `by: "color" is not one of ip, uid, container, key, name, node, hostip, workload, image, label, namespace, text`},
 		{"a kind that is none, of nothing", "/v1/search?by=color", `by: "color" is not one of `},
 		{"what is not of the kind", "/v1/search?q=web&by=ip", `"web" is not an IPv4 or IPv6 address`},
 		{"a range of too much", "/v1/search?q=10.0.0.0/8&by=ip", `"10.0.0.0/8" is not an IPv4 or IPv6 address`},

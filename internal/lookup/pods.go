@@ -46,6 +46,7 @@ type podList struct {
 
 	// found is encoded last, as "items" and "continue": see send.
 	found []*v1.TestcrSpec
+	terms []query.Term
 	whole bool // the Pods may have labels and containers
 	more  bool // there is another page
 }
@@ -106,7 +107,7 @@ func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &list.View})
 		return
 	}
-	reply(w, r, http.StatusOK, onePod{View: list.View, Pod: podOf(list.found[0])})
+	reply(w, r, http.StatusOK, onePod{View: list.View, Pod: podOf(list.found[0], nil)})
 }
 
 // onePod is the answer of GET /v1/pods/{namespace}/{name}.
@@ -119,7 +120,7 @@ func (l *Lookup) find(s *scope, q index.Query) podList {
 	limit := q.Limit
 	q.Limit++ // one more shows whether there is another page
 	found, total, view := l.index.Find(nil, s.limit(q))
-	list := podList{View: l.view(view, s), Total: total}
+	list := podList{View: l.view(view, s), Total: total, terms: q.Terms}
 	list.more = len(found) > limit
 	list.found = found[:min(len(found), limit)]
 	list.Ambiguous = total > 1 && slices.ContainsFunc(q.Terms, query.Term.IsUnique)
@@ -159,14 +160,14 @@ func (l podList) send(w http.ResponseWriter, status int, head []byte) {
 	}
 	out = append(out, ']')
 	if more {
-		out = fmt.Appendf(out, `,"continue":%q`, token(l.found[len(l.found)-1]))
+		out = fmt.Appendf(out, `,"continue":%q`, token(l.found[len(l.found)-1], l.terms))
 	}
 	_, _ = w.Write(append(out, "}\n"...))
 }
 
 // row returns the JSON of a Pod, with labels and containers if they fit into room.
 func (l podList) row(t *v1.TestcrSpec, room int) ([]byte, error) {
-	p := podOf(t)
+	p := podOf(t, l.terms)
 	if l.whole && leastBytes(t) <= room {
 		if row, err := encode(p); err != nil || len(row) <= room {
 			return bytes.TrimSuffix(row, []byte("\n")), err
@@ -236,11 +237,11 @@ func parsePaging(q *index.Query, params url.Values) error {
 		q.Filter = func(t *v1.TestcrSpec) bool { return strings.EqualFold(t.Phase, phase) }
 	}
 	if s := params.Get("continue"); s != "" {
-		after, err := parseToken(s)
+		after, isAlias, err := parseToken(s)
 		if err != nil {
 			return err
 		}
-		q.After = after
+		q.After, q.AfterIsAlias = after, isAlias
 	}
 	return nil
 }
@@ -256,6 +257,7 @@ type cursor struct {
 	WorkloadName string      `json:"w,omitempty"`
 	CreatedAt    metav1.Time `json:"c,omitzero"`
 	StartedAt    metav1.Time `json:"b,omitzero"`
+	IsAlias      bool        `json:"a,omitempty"`
 }
 
 // orderedBytes bounds the part of a value that is compared, because a token contains it
@@ -271,9 +273,10 @@ func ordered(s string) string {
 
 // token returns the value of continue for the page after s. It contains the fields of the
 // Pod, so that the next page is right even if that Pod was deleted or changed.
-func token(s *v1.TestcrSpec) string {
+func token(s *v1.TestcrSpec, terms []query.Term) string {
 	text, err := json.Marshal(cursor{
 		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt, s.StartedAt,
+		query.AnyAlias(terms, s),
 	})
 	if err != nil { // a time that is not in RFC 3339: no Testcr contains one
 		return ""
@@ -281,22 +284,22 @@ func token(s *v1.TestcrSpec) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-func parseToken(s string) (*v1.TestcrSpec, error) {
+func parseToken(s string) (_ *v1.TestcrSpec, isAlias bool, _ error) {
 	text, err := base64.RawURLEncoding.DecodeString(s)
 	var c cursor
 	if err != nil || json.Unmarshal(text, &c) != nil || c.PodKey == "" {
-		return nil, errors.New("continue: not what an answer gave: ask again without it")
+		return nil, false, errors.New("continue: not what an answer gave: ask again without it")
 	}
 	namespace, _, _ := strings.Cut(c.PodKey, "/")
 	return &v1.TestcrSpec{
 		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Status: c.Status, Terminating: c.Terminating, PodIP: c.PodIP,
 		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt, StartedAt: c.StartedAt,
-	}, nil
+	}, c.IsAlias, nil
 }
 
 // orders contains the values of the parameter sort. "" is the default.
 var orders = map[string]func(a, b *v1.TestcrSpec) int{
-	"":          query.Compare,
+	"":          nil, // that of the index
 	"pod":       byKey,
 	"namespace": byKey,
 	"ip":        func(a, b *v1.TestcrSpec) int { return cmp.Or(compareIP(a, b), byKey(a, b)) },
@@ -328,12 +331,12 @@ func compareIP(a, b *v1.TestcrSpec) int {
 }
 
 func (l podList) text(out *bytes.Buffer) {
-	table(out, l.found)
+	table(out, l.found, l.terms)
 	if l.Ambiguous {
 		fmt.Fprintf(out, "\nambiguous: %d Pods match\n", l.Total)
 	}
 	if l.more {
-		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.found), l.Total, token(l.found[len(l.found)-1]))
+		fmt.Fprintf(out, "\n%d of %d; the next page is &continue=%s\n", len(l.found), l.Total, token(l.found[len(l.found)-1], l.terms))
 	}
 	l.notes(out)
 }

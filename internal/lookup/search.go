@@ -155,6 +155,9 @@ func parseFilters(params url.Values) (index.Query, error) {
 	}
 	q.Compare = order
 	if desc {
+		if order == nil {
+			order = query.Compare
+		}
 		q.Compare = func(a, b *v1.TestcrSpec) int { return order(b, a) }
 	}
 	return q, parsePaging(&q, params)

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
 // front answers GET / in plain text with the contents of the page at this address, or
@@ -48,7 +49,7 @@ func (u usage) text(out *bytes.Buffer) {
 	fmt.Fprintf(out, `PodInfoLookup %s knows %s, as of %.1f s ago.
 
   curl '%s/?q=ANYTHING'          an IP, a UID, a container ID, a name ... or a part of one
-  curl '%[4]s/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload
+  curl '%[4]s/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload, image, label
   curl '%[4]s/v1/pods/NAMESPACE/NAME'
 
 JSON from /v1, or text with -H 'Accept: text/plain'. In a browser this is a page.
@@ -84,11 +85,11 @@ func cellOf(value string) string {
 	return printable.OrNone(string(text))
 }
 
-func table(out *bytes.Buffer, testcrs []*v1.TestcrSpec) {
+func table(out *bytes.Buffer, testcrs []*v1.TestcrSpec, terms []query.Term) {
 	w := columns(out)
 	fmt.Fprintln(w, "POD\tIP\tNODE\tSTATUS\tREADY\tRESTARTS\tAGE\tWORKLOAD\tUID\tNOTE")
 	for _, t := range testcrs {
-		p := podOf(t)
+		p := podOf(t, terms)
 		row := []string{p.PodKey, strings.Join(p.PodIPs, ","), p.NodeName, p.Status, p.ReadyContainers, fmt.Sprint(p.Restarts), p.age(), p.workload(), p.PodUID, p.Note}
 		for i := range row {
 			row[i] = cellOf(row[i])

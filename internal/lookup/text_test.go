@@ -109,7 +109,7 @@ Succeeded   1
 PodInfoLookup v1.2.3 knows 6 Pods, as of 0.0 s ago.
 
   curl 'http://example.com/?q=ANYTHING'          an IP, a UID, a container ID, a name ... or a part of one
-  curl 'http://example.com/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload
+  curl 'http://example.com/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload, image, label
   curl 'http://example.com/v1/pods/NAMESPACE/NAME'
 
 JSON from /v1, or text with -H 'Accept: text/plain'. In a browser this is a page.

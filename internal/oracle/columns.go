@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -15,96 +16,109 @@ type columns struct {
 // columnsOf follows the words of the Kubernetes documentation of Pods and what an API
 // server answers, which a test in test/controller compares.
 func columnsOf(pod *corev1.Pod) columns {
-	phase := pod.Status.Phase
-	status := string(phase)
+	out := columns{status: string(pod.Status.Phase)}
 	if pod.Status.Reason != "" {
-		status = pod.Status.Reason
+		out.status = pod.Status.Reason
 	}
 	conditions := map[corev1.PodConditionType]corev1.ConditionStatus{}
-	for i := len(pod.Status.Conditions) - 1; i >= 0; i-- { // the first of a type counts
-		c := pod.Status.Conditions[i]
+	for _, c := range slices.Backward(pod.Status.Conditions) { // the first of a type counts
 		conditions[c.Type] = c.Status
 		if c.Type == "PodScheduled" && c.Reason == "SchedulingGated" {
-			status = "SchedulingGated"
+			out.status = "SchedulingGated"
 		}
 	}
-	total, ready := len(pod.Spec.Containers), 0
+	init := initColumns(pod)
+	total, ready := len(pod.Spec.Containers)+init.sidecars, init.ready
+	out.restarts = init.restarts
+	if init.blocked != "" {
+		out.status = init.blocked
+	}
+	if init.blocked == "" || conditions["Initialized"] == "True" {
+		status, running, restarts := mainColumns(pod)
+		if status != "" {
+			out.status = status
+		}
+		ready += running
+		out.restarts = init.restartsOfSidecars + restarts
+		if out.status == "Completed" && running > 0 {
+			out.status = map[bool]string{true: "Running", false: "NotReady"}[conditions["Ready"] == "True"]
+		}
+	}
+	if pod.DeletionTimestamp != nil {
+		if pod.Status.Reason == "NodeLost" {
+			out.status = "Unknown"
+		} else if pod.Status.Phase != "Succeeded" && pod.Status.Phase != "Failed" {
+			out.status = "Terminating"
+		}
+	}
+	if total > 0 {
+		out.ready = fmt.Sprintf("%d/%d", ready, total)
+	}
+	return out
+}
+
+// initContainers is what the init containers add to the columns.
+type initContainers struct {
+	blocked                      string // the status of the first one that others wait for
+	sidecars, ready              int
+	restarts, restartsOfSidecars int64
+}
+
+func initColumns(pod *corev1.Pod) (out initContainers) {
 	sidecar := map[string]bool{}
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
 		sidecar[c.Name] = c.RestartPolicy != nil && *c.RestartPolicy == "Always"
 		if sidecar[c.Name] {
-			total++
+			out.sidecars++
 		}
 	}
-	var restartsOfAll, restartsOfSidecars int64
-	blocked := "" // the status of the first init container that others wait for
 	for i := range pod.Status.InitContainerStatuses {
 		c := &pod.Status.InitContainerStatuses[i]
-		restartsOfAll += int64(c.RestartCount)
+		out.restarts += int64(c.RestartCount)
 		if sidecar[c.Name] {
-			restartsOfSidecars += int64(c.RestartCount)
+			out.restartsOfSidecars += int64(c.RestartCount)
 		}
-		if end := c.State.Terminated; end != nil {
-			if end.ExitCode == 0 {
-				continue
-			}
-			if !sidecar[c.Name] || c.Started == nil || !*c.Started {
-				blocked = "Init:" + ending(end)
-				break
-			}
+		end := c.State.Terminated
+		if end != nil && end.ExitCode == 0 {
+			continue
 		}
 		if sidecar[c.Name] && c.Started != nil && *c.Started {
 			if c.Ready {
-				ready++
+				out.ready++
 			}
 			continue
 		}
-		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
-			blocked = "Init:" + w.Reason
+		if w := c.State.Waiting; end != nil {
+			out.blocked = "Init:" + ending(end)
+		} else if w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
+			out.blocked = "Init:" + w.Reason
 		} else {
-			blocked = fmt.Sprintf("Init:%d/%d", i, len(pod.Spec.InitContainers))
+			out.blocked = fmt.Sprintf("Init:%d/%d", i, len(pod.Spec.InitContainers))
 		}
 		break
 	}
-	restarts := restartsOfAll
-	if blocked != "" {
-		status = blocked
-	}
-	if blocked == "" || conditions["Initialized"] == "True" {
-		restarts = restartsOfSidecars
-		running, decided := 0, false
-		for i := range pod.Status.ContainerStatuses {
-			c := &pod.Status.ContainerStatuses[i]
-			restarts += int64(c.RestartCount)
-			word := ""
-			if w := c.State.Waiting; w != nil && w.Reason != "" {
-				word = w.Reason
-			} else if end := c.State.Terminated; end != nil {
-				word = ending(end)
-			} else if c.State.Running != nil && c.Ready {
-				running++
-			}
-			if word != "" && !decided { // the first container has the last word
-				status, decided = word, true
-			}
+	return out
+}
+
+// mainColumns returns the status of the first container that has not only run, or "".
+func mainColumns(pod *corev1.Pod) (status string, running int, restarts int64) {
+	for i := range pod.Status.ContainerStatuses {
+		c := &pod.Status.ContainerStatuses[i]
+		restarts += int64(c.RestartCount)
+		word := ""
+		if w := c.State.Waiting; w != nil && w.Reason != "" {
+			word = w.Reason
+		} else if end := c.State.Terminated; end != nil {
+			word = ending(end)
+		} else if c.State.Running != nil && c.Ready {
+			running++
 		}
-		ready += running
-		if status == "Completed" && running > 0 {
-			status = map[bool]string{true: "Running", false: "NotReady"}[conditions["Ready"] == "True"]
+		if status == "" {
+			status = word
 		}
 	}
-	if pod.DeletionTimestamp != nil {
-		if pod.Status.Reason == "NodeLost" {
-			status = "Unknown"
-		} else if phase != "Succeeded" && phase != "Failed" {
-			status = "Terminating"
-		}
-	}
-	if total == 0 {
-		return columns{status: status, restarts: restarts}
-	}
-	return columns{status: status, ready: fmt.Sprintf("%d/%d", ready, total), restarts: restarts}
+	return status, running, restarts
 }
 
 func ending(end *corev1.ContainerStateTerminated) string {

@@ -24,12 +24,7 @@ func workloadOf(pod *corev1.Pod) workload {
 	if owner.Kind == "" && owner.Name == "" {
 		return workload{}
 	}
-	group := ""
-	if slash := strings.Index(owner.APIVersion, "/"); slash >= 0 {
-		group = owner.APIVersion[:slash]
-	} else {
-		group = owner.APIVersion
-	}
+	group, _, _ := strings.Cut(owner.APIVersion, "/")
 	if owner.Kind == "ReplicaSet" && group == "apps" {
 		if hash := pod.Labels["pod-template-hash"]; hash != "" && strings.HasSuffix(owner.Name, "-"+hash) && len(owner.Name) > len(hash)+1 {
 			return workload{"Deployment", owner.Name[:len(owner.Name)-len(hash)-1], "label"}
@@ -47,7 +42,7 @@ func workloadOf(pod *corev1.Pod) workload {
 		if minutes, err := strconv.Atoi(m[2]); err == nil && minutes < 1<<31 {
 			scheduled := time.Unix(int64(minutes)*60, 0)
 			earliest, latest := scheduled.Add(-time.Minute), scheduled.Add(cronJobWindow)
-			if !pod.CreationTimestamp.Time.Before(earliest) && !pod.CreationTimestamp.Time.After(latest) {
+			if !pod.CreationTimestamp.Time.Before(earliest) && !pod.CreationTimestamp.After(latest) {
 				return workload{"CronJob", m[1], "name"}
 			}
 		}

@@ -120,7 +120,7 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 		if cut > 1 {
 			n.mu.RLock()
 			if n.json {
-				block = annotateLines(block[:0], buf[:cut], 1, &n.labels, err != nil)
+				block = annotateLines(block[:0], buf[:cut], &n.labels, err != nil)
 			} else {
 				block = annotate(block[:0], buf[:cut], 1, &n.labels)
 			}

@@ -349,7 +349,7 @@ func (o *options) whereabouts() string {
 var nouns = map[query.Kind]string{
 	query.IP: "an IP", query.UID: "the UID", query.Container: "a container ID", query.Key: "the namespace and name",
 	query.Name: "the name", query.Node: "the node", query.HostIP: "the node's IP", query.Workload: "the workload",
-	query.Namespace: "the namespace",
+	query.Image: "the image", query.Label: "the label", query.Namespace: "the namespace",
 }
 
 // noun returns the kind of t in a sentence.

@@ -160,6 +160,6 @@ func (a *checkedAnswerer) replace(terms []query.Term, found []answer, t, live *v
 		default:
 			found[i].testcrs = slices.Delete(found[i].testcrs, at, at+1)
 		}
-		slices.SortFunc(found[i].testcrs, func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
+		sortBy(terms[i], found[i].testcrs)
 	}
 }

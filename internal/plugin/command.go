@@ -26,6 +26,8 @@ const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
   shop/cart-5d9f, cart-5d9f         the name of a Pod
   worker-1                          the name of a node
   deploy/web, web                   the name of a workload
+  nginx:1.29, sha256:4f5c...        an image, by its name, tag or digest
+  app=cart                          a label of the Pod
   cart-7c9d*, 10.0.0.0/24           a part of a name, a range of IPs
   "dial tcp 10.0.0.7:80: ..."       a text with such facts: a line of a log, a path, a URL
   -                                 standard input: one query a line, # begins a comment

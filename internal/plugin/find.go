@@ -77,9 +77,15 @@ func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]ans
 				}
 			}
 		}
-		slices.SortFunc(found[i].testcrs, func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
+		sortBy(term, found[i].testcrs)
 	}
 	return found, nil
+}
+
+// sortBy sorts the Testcrs that match a term.
+func sortBy(term query.Term, testcrs []*v1.Testcr) {
+	terms := []query.Term{term}
+	slices.SortFunc(testcrs, func(a, b *v1.Testcr) int { return query.CompareFor(terms, &a.Spec, &b.Spec) })
 }
 
 func (f *apiFinder) listed() []*indexFinder {
@@ -191,7 +197,11 @@ func selections(t query.Term, namespace string) []selection {
 		key, _ := cache.ParseObjectName(t.Text)
 		field, value = "metadata.name", v1.NameFor(types.NamespacedName(key))
 	case query.UID:
-		field = "spec.poduid"
+		all := []selection{{labels: in, fields: fields.OneTermEqualSelector("spec.poduid", t.Text).String()}}
+		if label, ok := v1.LabelNodeUID(t.Text); ok {
+			all = append(all, labeled(label)...)
+		}
+		return all
 	case query.Name:
 		field = "spec.podname"
 	case query.Node:
@@ -199,7 +209,10 @@ func selections(t query.Term, namespace string) []selection {
 	case query.Namespace:
 		field = "spec.namespace"
 	case query.HostIP:
-		field = "spec.hostip"
+		byField := selection{labels: in, fields: fields.OneTermEqualSelector("spec.hostip", t.Text).String()}
+		return append(labeled(v1.LabelHostIP(t.Addr)), byField)
+	case query.Image, query.Label:
+		return []selection{{labels: in}}
 	}
 	return []selection{{labels: in, fields: fields.OneTermEqualSelector(field, value).String()}}
 }

@@ -14,9 +14,9 @@ const maxFacts = 200
 
 // annotateLines is annotate with --json: lines that are JSON objects get a field with
 // their facts instead of labels. A line that has this field already stays as it is.
-// ended reports whether the last line ends with src.
-func annotateLines(dst, src []byte, from int, known *labels, ended bool) []byte {
-	for from < len(src) {
+// ended reports whether the last line ends with src, whose first byte is the one before.
+func annotateLines(dst, src []byte, known *labels, ended bool) []byte {
+	for from := 1; from < len(src); {
 		end := from + bytes.IndexByte(src[from:], '\n') + 1
 		whole := end > from
 		if !whole {

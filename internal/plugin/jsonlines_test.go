@@ -40,11 +40,11 @@ func TestAnnotateLines(t *testing.T) {
 	l := knownLabels(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := string(annotateLines(nil, []byte("\n"+test.in), 1, l, true))
+			got := string(annotateLines(nil, []byte("\n"+test.in), l, true))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if again := string(annotateLines(nil, []byte("\n"+got), 1, l, true)); again != got {
+			if again := string(annotateLines(nil, []byte("\n"+got), l, true)); again != got {
 				t.Errorf("annotated twice:\n%s", cmp.Diff(got, again))
 			}
 		})
@@ -54,10 +54,10 @@ func TestAnnotateLines(t *testing.T) {
 func TestAnnotateLines_PartsOfALine(t *testing.T) {
 	l := knownLabels(t)
 	const object, labeled = `{"ip":"10.0.0.7"}`, `{"ip":"10.0.0.7[shop/cart-5d9f]"}`
-	if got := string(annotateLines(nil, []byte("\n"+object), 1, l, false)); got != labeled {
+	if got := string(annotateLines(nil, []byte("\n"+object), l, false)); got != labeled {
 		t.Errorf("a line that goes on: %s", got)
 	}
-	if got := string(annotateLines(nil, []byte(" "+object+"\n"), 1, l, true)); got != labeled+"\n" {
+	if got := string(annotateLines(nil, []byte(" "+object+"\n"), l, true)); got != labeled+"\n" {
 		t.Errorf("a line that began before: %s", got)
 	}
 }
@@ -72,7 +72,7 @@ func TestAnnotateLines_TooManyFacts(t *testing.T) {
 		in.WriteString(ip + " ")
 		labeled.WriteString(ip + "[shop/a] ")
 	}
-	got := string(annotateLines(nil, []byte("\n{\"a\":\""+in.String()+"\"}"), 1, &n.labels, true))
+	got := string(annotateLines(nil, []byte("\n{\"a\":\""+in.String()+"\"}"), &n.labels, true))
 	if diff := cmp.Diff(`{"a":"`+labeled.String()+`"}`, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -126,9 +126,16 @@ func (n *names) labelAll(s *v1.TestcrSpec) {
 			n.labelIP(query.Canonical(addr))
 		}
 	}
+	for i := range s.NetworkIPs {
+		if addr, err := netip.ParseAddr(s.NetworkIPs[i].IP); err == nil {
+			n.labelIP(query.Canonical(addr))
+		}
+	}
 	n.labelUID(s.PodUID)
+	n.labelUID(query.CanonicalUID(s.NodeUID))
 	for i := range s.Containers {
 		n.labelContainer(bareID(s.Containers[i].ID))
+		n.labelContainer(bareID(s.Containers[i].PreviousID))
 	}
 }
 
@@ -148,11 +155,11 @@ func (n *names) labelContainer(id string) {
 	if len(id) < shortID || len(id) > longID || strings.Trim(id, hexDigits) != "" {
 		return
 	}
-	has := func(c v1.Container) bool { return bareID(c.ID) == id }
+	has := func(c v1.Container) bool { return bareID(c.ID) == id || bareID(c.PreviousID) == id }
 	pods := n.find(query.Term{Kind: query.Container, Text: id})
 	pods = slices.DeleteFunc(pods, func(s *v1.TestcrSpec) bool { return !slices.ContainsFunc(s.Containers, has) })
 	k := idKey(id)
-	all := append(n.labels.more[k], n.labels.ids[k])
+	all := append(slices.Clone(n.labels.more[k]), n.labels.ids[k])
 	all = slices.DeleteFunc(all, func(other string) bool { return other == "" || strings.HasPrefix(other, id+"[") })
 	if len(pods) > 0 {
 		holder := holderOf(pods)
@@ -181,6 +188,10 @@ func bareID(id string) string {
 
 func (n *names) find(term query.Term) []*v1.TestcrSpec {
 	pods, _, _ := n.index.Find(nil, index.Query{Terms: []query.Term{term}})
+	// Annotations count only if the status of no Pod has the fact.
+	if alias := slices.IndexFunc(pods, term.IsAlias); alias > 0 {
+		pods = pods[:alias]
+	}
 	return pods
 }
 

@@ -353,7 +353,7 @@ func (f *podFinder) findSelected(ctx context.Context, terms []query.Term) (found
 				}
 			}
 		}
-		slices.SortFunc(found[i].testcrs, func(a, b *v1.Testcr) int { return query.Compare(&a.Spec, &b.Spec) })
+		sortBy(term, found[i].testcrs)
 	}
 	return found, isComplete, nil
 }

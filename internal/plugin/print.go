@@ -262,10 +262,10 @@ func cell(column string, r row, wide bool) string {
 // ipOf returns the IP in the question or the first one, or all in wide output.
 func ipOf(r row, wide bool) string {
 	if wide {
-		return strings.Join(r.testcr.Spec.PodIPs, ",")
+		return strings.Join(ipsOf(&r.testcr.Spec), ",")
 	}
 	if r.term.Kind == query.IP {
-		for _, ip := range r.testcr.Spec.PodIPs {
+		for _, ip := range ipsOf(&r.testcr.Spec) {
 			if addr, err := netip.ParseAddr(ip); err == nil && query.Canonical(addr) == r.term.Addr {
 				return ip
 			}
@@ -274,9 +274,18 @@ func ipOf(r row, wide bool) string {
 	return r.testcr.Spec.PodIP
 }
 
+// ipsOf returns the IPs of a Pod in all networks.
+func ipsOf(s *v1.TestcrSpec) []string {
+	ips := s.PodIPs
+	for i := range s.NetworkIPs {
+		ips = append(slices.Clip(ips), s.NetworkIPs[i].IP)
+	}
+	return ips
+}
+
 func note(r row) string {
 	if r.event == eventDeleted {
 		return "no longer found"
 	}
-	return query.Note(&r.testcr.Spec)
+	return query.NoteFor([]query.Term{r.term}, &r.testcr.Spec)
 }

@@ -243,7 +243,7 @@ func TestAnnotateAllocatesNothing(t *testing.T) {
 	for name, line := range lines {
 		for _, f := range []func(dst, src []byte) []byte{
 			func(dst, src []byte) []byte { return annotate(dst, src, 1, l) },
-			func(dst, src []byte) []byte { return annotateLines(dst, src, 1, l, true) },
+			func(dst, src []byte) []byte { return annotateLines(dst, src, l, true) },
 		} {
 			src, dst := []byte("\n"+line), make([]byte, 0, 4*len(line)+1000)
 			if n := testing.AllocsPerRun(100, func() { dst = f(dst[:0], src) }); n > 0 {
@@ -339,8 +339,8 @@ func checkText(t *testing.T, l *labels, in []byte) {
 // checkLines checks what annotateLines does with in.
 func checkLines(t *testing.T, l *labels, in []byte) {
 	t.Helper()
-	out := annotateLines(nil, append([]byte("\n"), in...), 1, l, true)
-	if again := annotateLines(nil, append([]byte("\n"), out...), 1, l, true); !bytes.Equal(again, out) {
+	out := annotateLines(nil, append([]byte("\n"), in...), l, true)
+	if again := annotateLines(nil, append([]byte("\n"), out...), l, true); !bytes.Equal(again, out) {
 		t.Errorf("%q became %q with --json, and then %q", in, out, again)
 	}
 	was, is := bytes.Split(in, []byte("\n")), bytes.Split(out, []byte("\n"))

@@ -99,7 +99,7 @@ func TestParse_Paths(t *testing.T) {
 		{"a key of etcd", "/registry/pods/shop/cart-5d9f", wantPod},
 		{"a request of the kubelet's server", "https://192.168.0.1:10250/containerLogs/shop/cart-5d9f/cart", wantPod + " ip:192.168.0.1 hostip:192.168.0.1"},
 		{"a volume is not a Pod", "pvc-" + uid, names("pvc-"+uid) + " name:*pvc-" + uid + "*"},
-		{"a digest is not a container", "nginx@sha256:" + id, ""},
+		{"a digest is not a container", "nginx@sha256:" + id, "image:nginx@sha256:" + id},
 	})
 }
 

@@ -31,11 +31,13 @@ const (
 	Node      Kind = "node"      // the node's name
 	HostIP    Kind = "hostip"    // the node's IP
 	Workload  Kind = "workload"  // [kind/]name of the Pod's workload or owner
+	Image     Kind = "image"     // an image by its name, tag or digest, of any container
+	Label     Kind = "label"     // a label of the Pod, KEY=VALUE
 	Namespace Kind = "namespace" // never a result of Parse
 )
 
 // Kinds contains all kinds, in the order of help texts and errors.
-var Kinds = []Kind{IP, UID, Container, Key, Name, Node, HostIP, Workload, Namespace}
+var Kinds = []Kind{IP, UID, Container, Key, Name, Node, HostIP, Workload, Image, Label, Namespace}
 
 // IsUnique reports whether a fact of this kind should identify one Pod, so that several
 // results are ambiguous.
@@ -106,6 +108,8 @@ var (
 	// idForm is narrower than what the API server accepts, and wider than the IDs of
 	// all runtimes.
 	idForm = regexp.MustCompile(`^[0-9a-z._-]+$`)
+	// imageForm is wider than what runtimes accept.
+	imageForm = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._/:@-]*$`)
 )
 
 // ownerKinds contains kubectl's names of the kinds of built-in owners.
@@ -141,6 +145,9 @@ func Parse(s string) ([]Term, error) {
 	}
 	if terms == nil {
 		terms = extract(s)
+	}
+	if terms == nil {
+		terms = imageOrLabel(s)
 	}
 	if terms == nil {
 		return nil, nothingIn(s)
@@ -200,10 +207,7 @@ func ParseAs(kind Kind, s string) (Term, error) {
 		}
 		return ip(kind, addr), nil
 	case UID:
-		s = strings.ToLower(s)
-		if isHex(s) && len(s) == 32 {
-			s = dashed(s)
-		}
+		s = CanonicalUID(s)
 		if !idForm.MatchString(s) {
 			return Term{}, fmt.Errorf("%q is not a UID", s)
 		}
@@ -228,6 +232,15 @@ func ParseAs(kind Kind, s string) (Term, error) {
 			return Term{}, fmt.Errorf("%q is not NAME or KIND/NAME, as in deployment/web", s)
 		case ok:
 			return Term{Kind: kind, OwnerKind: ownerKind(before), Text: after}, nil
+		}
+	case Image:
+		if s = strings.TrimPrefix(s, "docker-pullable://"); !imageForm.MatchString(s) {
+			return Term{}, fmt.Errorf("%q is not the name, the tag or the digest of an image", s)
+		}
+	case Label:
+		s = strings.Replace(s, "==", "=", 1)
+		if key, _, ok := strings.Cut(s, "="); !ok || !isLabelKey(key) || strings.ContainsAny(s, " \t\n,") {
+			return Term{}, fmt.Errorf("%q is not KEY=VALUE, as in app=cart", s)
 		}
 	case Name, Node, Namespace:
 		if strings.Contains(s, "/") {
@@ -387,6 +400,15 @@ func isName(s string) bool {
 
 func isHex(s string) bool { return strings.Trim(s, hexDigits) == "" }
 
+// CanonicalUID returns uid in lower case, and with dashes if it is 32 hexadecimal digits.
+func CanonicalUID(uid string) string {
+	uid = strings.ToLower(uid)
+	if len(uid) == 32 && isHex(uid) {
+		return dashed(uid)
+	}
+	return uid
+}
+
 func dashed(s string) string {
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
@@ -395,13 +417,17 @@ func dashed(s string) string {
 func (t Term) Matches(s *v1.TestcrSpec) bool {
 	switch t.Kind {
 	case IP:
-		return slices.ContainsFunc(s.PodIPs, t.isAddr)
+		return slices.ContainsFunc(s.PodIPs, t.isAddr) || slices.ContainsFunc(s.NetworkIPs, func(n v1.NetworkIP) bool { return t.isAddr(n.IP) })
 	case HostIP:
-		return t.isAddr(s.HostIP)
+		return t.isAddr(s.HostIP) || slices.ContainsFunc(s.HostIPs, t.isAddr)
 	case UID:
-		return t.is(s.PodUID)
+		return t.is(s.PodUID) || s.NodeUID != "" && t.is(CanonicalUID(s.NodeUID))
 	case Container:
-		return slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return t.isID(c.ID) })
+		return slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return t.isID(c.ID) || c.PreviousID != "" && t.isID(c.PreviousID) })
+	case Image:
+		return slices.ContainsFunc(s.Containers, t.isImage)
+	case Label:
+		return t.hasLabel(s.Labels)
 	case Key:
 		return t.is(s.PodKey)
 	case Name:

@@ -33,10 +33,10 @@ var (
 func fullPod() *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: "web-5d9f-abcde", UID: types.UID(uid), Labels: map[string]string{"pod-template-hash": "5d9f"},
+			Namespace: "shop", Name: "web-5d9f-abcde", UID: types.UID(uid), Labels: map[string]string{"pod-template-hash": "5d9f", "app": "web"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9f", Controller: new(true)}},
 		},
-		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "web"}}},
+		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "web", Image: "docker.io/library/nginx:1.29"}}},
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, HostIP: "192.168.0.1", PodIP: "10.0.0.7",
 			PodIPs:            []corev1.PodIP{{IP: "10.0.0.7"}, {IP: "fd00::7"}},
@@ -228,7 +228,7 @@ func TestParseAs(t *testing.T) {
 		{"too much", query.Name, strings.Repeat("a", 1025), query.Term{}, `"aaaaaaaaaaaaaaaa"... is longer than anything that names a Pod`},
 		{"a line feed", query.IP, "10.0.0.7\n10.0.0.8", query.Term{}, `"10.0.0.7\n10.0.0.8" is not an IPv4 or IPv6 address`},
 		{"not UTF-8", query.Key, "\xff", query.Term{}, `"\xff" is not NAMESPACE/NAME`},
-		{"no kind", "color", "blue", query.Term{}, `"color" is no kind of fact: there are ip, uid, container, key, name, node, hostip, workload, namespace`},
+		{"no kind", "color", "blue", query.Term{}, `"color" is no kind of fact: there are ip, uid, container, key, name, node, hostip, workload, image, label, namespace`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -317,6 +317,11 @@ func TestParseFindsThePod(t *testing.T) {
 		{"web", []query.Kind{query.Workload}},
 		{"deploy/web", []query.Kind{query.Workload}},
 		{"rs/web-5d9f", []query.Kind{query.Workload}},
+		{"app=web", []query.Kind{query.Label}},
+		{"nginx:1.29", []query.Kind{query.Image}},
+		{"docker.io/library/nginx:1.29", []query.Kind{query.Image}},
+		{"app=db", nil},
+		{"nginx:1.28", nil},
 		{"rs/web", nil},
 		{"deploy/web-5d9f", nil},
 		{"10.0.0.8", nil},

@@ -50,7 +50,7 @@ func fullPod() *corev1.Pod {
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, HostIP: "192.0.2.1", PodIP: "10.0.0.1",
 			PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "fd00::1"}}, StartTime: &started,
-			Conditions:                 []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "main", ContainerID: someID}},
 			InitContainerStatuses: []corev1.ContainerStatus{{
 				Name: "first", ContainerID: "containerd://aaaaaaaaaaaa1",

@@ -13,7 +13,7 @@ const KEYS = ["q", "by", "phase", "namespace", "node", "sort", "desc", "pod"];
 const FILTERS = ["phase", "namespace", "node"];
 const KINDS = {
   ip: "the IP", uid: "the UID", container: "the container ID", key: "namespace/name", name: "the name",
-  node: "the node", hostip: "the node's IP", workload: "the workload", namespace: "the namespace",
+  node: "the node", hostip: "the node's IP", workload: "the workload", image: "the image", label: "the label", namespace: "the namespace",
   text: "a part of a name, IP, UID, container ID, node or workload",
 };
 
