@@ -25,6 +25,10 @@ import (
 )
 
 const (
+	// defaultMinutes is the length of the faults where CHAOS_MINUTES is not set. It is
+	// shorter than one round, so each kind comes once.
+	defaultMinutes = 3
+
 	// A Testcr that is wrong for less than inFlight is on its way; where the machine
 	// is too slow for that, for less than three times the p99 that is measured before the
 	// first fault, once what came all at once at the start has settled. All is well from
@@ -44,30 +48,30 @@ const (
 )
 
 // slowToHeal are the faults that take longer for a reason.
-var slowToHeal = map[string]time.Duration{
+var slowToHeal = map[string]func(leaseTimes) time.Duration{
 	// Another one may lead only when the lease has run out.
-	"leader killed": handover,
+	"leader killed": leaseTimes.handover,
 	// It is the leader no more if it has slept for too long, and then the lease of
 	// the next one is young.
-	"leader stopped": handover,
+	"leader stopped": leaseTimes.handover,
 	// The leader loses its lease when these last for longer than the renew deadline.
 	// It becomes a standby, and the lease has to run out.
-	"API server killed":         handover,
-	"API server away 30 s":      handover,
-	"API server away 2 minutes": handover,
-	"etcd killed":               handover,
-	"etcd full":                 handover,
-	"etcd restored":             handover,
-	"connections cut":           handover,
-	"connections half-closed":   handover,
+	"API server killed":         leaseTimes.handover,
+	"API server away 30 s":      leaseTimes.handover,
+	"API server away 2 minutes": leaseTimes.handover,
+	"etcd killed":               leaseTimes.handover,
+	"etcd full":                 leaseTimes.handover,
+	"etcd restored":             leaseTimes.handover,
+	"connections cut":           leaseTimes.handover,
+	"connections half-closed":   leaseTimes.handover,
 	// The controller backs off from a key that another client rewrites again and
 	// again, so the last rewrite stays for as long as the backoff has grown.
-	"second writer": 60 * time.Second,
+	"second writer": func(leaseTimes) time.Duration { return 60 * time.Second },
 	// client-go pings a connection after 10 s of silence, and closes it if no answer
 	// comes within 5 s. The changes since are then written beside the load.
-	"connections dead": 20 * time.Second,
+	"connections dead": func(leaseTimes) time.Duration { return 20 * time.Second },
 	// All Testcrs are written again, beside the load.
-	"CRD deleted": 5 * time.Second,
+	"CRD deleted": func(leaseTimes) time.Duration { return 5 * time.Second },
 }
 
 // world is all that there is in a run.
@@ -78,15 +82,16 @@ type world struct {
 	replicas []*replica
 	workload *workload
 	report   *report
+	lease    leaseTimes
 }
 
-// testedElsewhere are the kinds that `make test` leaves to test/ha. `make chaos`
-// plays them.
+// testedElsewhere are the kinds that `make test` leaves to packages of their own:
+// test/ha and test/restore. `make chaos` plays them.
 var testedElsewhere = []string{"API server away 2 minutes", "etcd restored"}
 
 func TestChaos(t *testing.T) {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // what the clients of this test meet with
-	minutes := number(t, "CHAOS_MINUTES", 0)          // 0: one round without pauses
+	minutes := number(t, "CHAOS_MINUTES", defaultMinutes)
 	seed := uint64(number(t, "CHAOS_SEED", float64(time.Now().UnixNano()%1e6)))
 	kinds := slices.Collect(maps.Keys(faults))
 	if some := os.Getenv("CHAOS_KINDS"); some != "" { // to look into them
@@ -106,8 +111,8 @@ func TestChaos(t *testing.T) {
 	w.warmUp(t)
 	begun := time.Now()
 	for i, f := range plan {
-		if w.report.byName() { // otherwise a fault begins as soon as the load is back after the one before
-			must(t, pause(t.Context(), time.Until(begun.Add(f.At))))
+		if err := pause(t.Context(), time.Until(begun.Add(f.At))); err != nil {
+			t.Fatal(err)
 		}
 		late := false // a run that is cut by the time limit of go test leaves its processes behind
 		if deadline, ok := t.Deadline(); ok {
@@ -147,7 +152,7 @@ func certificate(w *way) []byte {
 
 func newWorld(t *testing.T, report *report, flags ...string) *world {
 	t.Helper()
-	w := &world{report: report}
+	w := &world{report: report, lease: leaseFor(report.byName())}
 	binary := buildProgram(t, t.TempDir(), flags...)
 	w.cluster = startCluster(t)
 	for _, file := range []string{"testcrd.yaml", "rbac.yaml", "rbac-leader.yaml", "rbac-lookup.yaml", "admission.yaml"} {
@@ -159,7 +164,7 @@ func newWorld(t *testing.T, report *report, flags ...string) *world {
 	dir := report.dir(t, w.cluster.dir)
 	kubeconfig := kubeconfigFor(t, w.cluster, w.way, dir)
 	for i := range 2 {
-		w.replicas = append(w.replicas, startReplica(t, fmt.Sprint("replica-", i), binary, kubeconfig, dir))
+		w.replicas = append(w.replicas, startReplica(t, fmt.Sprint("replica-", i), binary, kubeconfig, dir, w.lease))
 	}
 	_, _, err := roles(t.Context(), w.replicas)
 	must(t, err)
@@ -229,14 +234,16 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	if len(restarted) > 0 { // the controller cannot be well before those are
 		o.Healed, o.Restarted = time.Now(), restarted
 	}
-	podsHealed := w.auditor.Pods()
 	well, last, err := w.recovered(t.Context(), o.Healed)
 	if err != nil {
 		t.Errorf("%s: %v, %v", f.Kind, err, last)
 		return false
 	}
 	o.Took = well.Sub(o.Healed)
-	limit := heals + slowToHeal[f.Kind] + w.report.InFlight - inFlight + relistWait(f.Kind, o.Began, w.report.Outcomes)
+	limit := heals + w.report.InFlight - inFlight + relistWait(f.Kind, o.Began, w.report.Outcomes)
+	if slow, ok := slowToHeal[f.Kind]; ok {
+		limit += slow(w.lease)
+	}
 	if !w.report.byName() {
 		limit = giveUp
 	}
@@ -248,7 +255,7 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	o.Usage = w.usage(t.Context())
 	w.report.Outcomes = append(w.report.Outcomes, o)
 	waited := time.Now()
-	if err := w.loaded(t.Context(), podsHealed); err != nil {
+	if err := w.loaded(t.Context()); err != nil {
 		t.Errorf("%s: the load does not come back: %v", f.Kind, err)
 		return false
 	}
@@ -257,11 +264,11 @@ func (w *world) suffer(t *testing.T, f fault) bool {
 	return true
 }
 
-// loaded waits until Pods come again since the fault has healed, when there were
-// podsHealed: a fault that meets a cluster at rest proves little. kwok gives up on
-// a Pod for which the API server refused its write, until it is restarted.
-func (w *world) loaded(ctx context.Context, podsHealed int) error {
-	enough := podsHealed + 2*backlog // backlog Pods come even while none is scheduled
+// loaded waits until Pods come again: a fault that meets a cluster at rest proves
+// little. kwok gives up on a Pod for which the API server refused its write, until
+// it is restarted.
+func (w *world) loaded(ctx context.Context) error {
+	enough := w.auditor.Pods() + 2*backlog // backlog Pods come even while none is scheduled
 	come := func(context.Context) (bool, error) { return w.auditor.Pods() >= enough, nil }
 	if wait.PollUntilContextTimeout(ctx, testenv.Poll, comesBack, true, come) == nil {
 		return nil

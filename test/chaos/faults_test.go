@@ -32,9 +32,9 @@ var faults = map[string]injection{
 	"leader killed":  func(ctx context.Context, w *world, _ fault) error { return w.kill(ctx, true) },
 	"standby killed": func(ctx context.Context, w *world, _ fault) error { return w.kill(ctx, false) },
 	// Longer than the lease: it wakes up when another one leads.
-	"leader stopped":  func(ctx context.Context, w *world, f fault) error { return w.halt(ctx, true, leaseDuration+f.For) },
+	"leader stopped":  func(ctx context.Context, w *world, f fault) error { return w.halt(ctx, true, w.lease.duration+f.For) },
 	"leader dozed":    func(ctx context.Context, w *world, f fault) error { return w.halt(ctx, true, f.For/2) },
-	"standby stopped": func(ctx context.Context, w *world, f fault) error { return w.halt(ctx, false, leaseDuration+f.For) },
+	"standby stopped": func(ctx context.Context, w *world, f fault) error { return w.halt(ctx, false, w.lease.duration+f.For) },
 
 	"API server killed": func(ctx context.Context, w *world, f fault) error { return w.crash(ctx, f, "kube-apiserver") },
 	"etcd killed":       func(ctx context.Context, w *world, f fault) error { return w.crash(ctx, f, "etcd") },

@@ -271,7 +271,7 @@ func TestShapes_Patches(t *testing.T) {
 	}
 }
 
-func TestPatchOf_EachShape(t *testing.T) {
+func TestHostilePods_EachShapeComesInEachWay(t *testing.T) {
 	created, patched := map[int]bool{}, map[int]bool{}
 	for number := range 2 * len(shapes) {
 		if patchOf(number) == nil {

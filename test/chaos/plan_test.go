@@ -79,7 +79,7 @@ func newPlan(seed uint64, kinds []string, length time.Duration) []fault {
 	return plan
 }
 
-func TestNewPlan_SameSeed(t *testing.T) {
+func TestTheSameSeedGivesTheSamePlan(t *testing.T) {
 	kinds := make([]string, 0, len(faults))
 	for kind := range faults { // in any order
 		kinds = append(kinds, kind)
@@ -94,16 +94,16 @@ func TestNewPlan_SameSeed(t *testing.T) {
 	}
 }
 
-func TestNewPlan_Rounds(t *testing.T) {
+func TestAPlanHasEachKindInEachRound(t *testing.T) {
 	kinds := []string{"a", "b", "c"}
 	for _, test := range []struct {
 		name   string
 		length time.Duration
 		want   int
 	}{
-		{name: "a run that is too short has one round", length: time.Second, want: 3},
-		{name: "a run has the rounds that fit", length: 10 * 3 * slotAtLeast, want: 30},
-		{name: "what is left over makes the pauses longer", length: 10*3*slotAtLeast + 2*slotAtLeast, want: 30},
+		{"a run that is too short has one round", time.Second, 3},
+		{"a run has the rounds that fit", 10 * 3 * slotAtLeast, 30},
+		{"what is left over makes the pauses longer", 10*3*slotAtLeast + 2*slotAtLeast, 30},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			plan := newPlan(1, kinds, test.length)
@@ -162,7 +162,7 @@ func TestNewPlan_AllKinds(t *testing.T) {
 	kinds := slices.Collect(maps.Keys(faults))
 	for name, test := range map[string]struct{ length, most time.Duration }{
 		"in 10 minutes each kind comes once":         {length: 10 * time.Minute, most: 10 * time.Minute},
-		"without a length each kind comes once, too": {most: 10 * time.Minute},
+		"make test is at most 4 minutes longer than": {length: defaultMinutes * time.Minute, most: (defaultMinutes + 4) * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := newPlan(1, kinds, test.length)

@@ -192,7 +192,7 @@ func swallow(part float64, hang time.Duration) *rule {
 	}}
 }
 
-func TestProxy_EarlyAnswer(t *testing.T) {
+func TestAnAnswerThatComesBeforeTheWholeRequestArrives(t *testing.T) {
 	asked := make(chan struct{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(asked)

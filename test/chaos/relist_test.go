@@ -77,18 +77,18 @@ func TestRelistWait(t *testing.T) {
 		before []outcome
 		want   time.Duration
 	}{
-		{name: "a fault that calls for no list", kind: "answers 409", before: many},
-		{name: "the first one", kind: "etcd compacted", want: firstRelist},
-		{name: "one that calls for three", kind: "watches answered with 410", want: 4 * firstRelist},
-		{name: "one after another", kind: "API server killed", before: []outcome{compacted(time.Minute)}, want: 2 * firstRelist},
-		{name: "one after another, and others between", kind: "API server killed",
-			before: []outcome{compacted(time.Minute), fault("answers 409", time.Minute/2, time.Hour)}, want: 2 * firstRelist},
-		{name: "one long after another", kind: "etcd compacted", before: []outcome{compacted(3 * time.Minute)}, want: firstRelist},
-		{name: "each soon after the one before", kind: "etcd compacted", before: []outcome{compacted(3 * time.Minute), compacted(90 * time.Second)}, want: 4 * firstRelist},
-		{name: "one after another, which the leader has not seen", kind: "etcd compacted", before: []outcome{fault("etcd compacted", time.Minute, time.Second)}, want: firstRelist},
-		{name: "one after another, which only the leader before has seen", kind: "etcd compacted",
-			before: []outcome{compacted(time.Minute), fault("leader killed", time.Minute/2, time.Second)}, want: firstRelist},
-		{name: "many", kind: "etcd compacted", before: many, want: longestRelist},
+		{"a fault that calls for no list", "answers 409", many, 0},
+		{"the first one", "etcd compacted", nil, firstRelist},
+		{"one that calls for three", "watches answered with 410", nil, 4 * firstRelist},
+		{"one after another", "API server killed", []outcome{compacted(time.Minute)}, 2 * firstRelist},
+		{"one after another, and others between", "API server killed",
+			[]outcome{compacted(time.Minute), fault("answers 409", time.Minute/2, time.Hour)}, 2 * firstRelist},
+		{"one long after another", "etcd compacted", []outcome{compacted(3 * time.Minute)}, firstRelist},
+		{"each soon after the one before", "etcd compacted", []outcome{compacted(3 * time.Minute), compacted(90 * time.Second)}, 4 * firstRelist},
+		{"one after another, which the leader has not seen", "etcd compacted", []outcome{fault("etcd compacted", time.Minute, time.Second)}, firstRelist},
+		{"one after another, which only the leader before has seen", "etcd compacted",
+			[]outcome{compacted(time.Minute), fault("leader killed", time.Minute/2, time.Second)}, firstRelist},
+		{"many", "etcd compacted", many, longestRelist},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

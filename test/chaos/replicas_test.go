@@ -29,18 +29,23 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
-const (
-	// The times of the lease are short, so that a change of the leader is a part of
-	// a run, but longer than a fault that lasts: most faults should leave the leader
-	// in office.
-	leaseDuration = 5 * time.Second
-	renewDeadline = 4 * time.Second
-	retryPeriod   = 300 * time.Millisecond
-	// handover is within what time after the last renewal of a leader that has gone
-	// another one leads: candidates look at the lease each 1 to 2.2 retry periods,
-	// twice.
-	handover = leaseDuration + 44*retryPeriod/10
-)
+// leaseTimes are those of the flags. handover is how long after the last renewal
+// of a leader that has gone another one leads: candidates look at the lease each
+// 1 to 2.2 retry periods, twice.
+type leaseTimes struct{ duration, renew, retry time.Duration }
+
+func (l leaseTimes) handover() time.Duration { return l.duration + 44*l.retry/10 }
+
+// leaseFor is short where a run was asked for by name, so that a change of the
+// leader is a part of it, but longer than a fault that lasts: most faults should
+// leave the leader in office. Where other tests share the machine a renewal may
+// take seconds, and it is the default.
+func leaseFor(byName bool) leaseTimes {
+	if byName {
+		return leaseTimes{5 * time.Second, 4 * time.Second, 300 * time.Millisecond}
+	}
+	return leaseTimes{15 * time.Second, 10 * time.Second, 400 * time.Millisecond}
+}
 
 const (
 	// restartAfter is the pause before the start after a kill by the harness. It is
@@ -138,7 +143,7 @@ func kubeconfigFor(t *testing.T, c *cluster, w *way, dir string) string {
 }
 
 // startReplica starts one and keeps it running until stop.
-func startReplica(t *testing.T, name, binary, kubeconfig, dir string) *replica {
+func startReplica(t *testing.T, name, binary, kubeconfig, dir string, lease leaseTimes) *replica {
 	t.Helper()
 	r := &replica{
 		t: t, name: name, binary: binary, log: filepath.Join(dir, name+".log"), ends: map[string]int{},
@@ -146,9 +151,9 @@ func startReplica(t *testing.T, name, binary, kubeconfig, dir string) *replica {
 		args: []string{
 			"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1:0", "--print-changes=false", "--print-list=false",
 			"--leader-elect", "--leader-elect-resource-namespace=podinfolookup",
-			"--leader-elect-lease-duration=" + leaseDuration.String(),
-			"--leader-elect-renew-deadline=" + renewDeadline.String(),
-			"--leader-elect-retry-period=" + retryPeriod.String(),
+			"--leader-elect-lease-duration=" + lease.duration.String(),
+			"--leader-elect-renew-deadline=" + lease.renew.String(),
+			"--leader-elect-retry-period=" + lease.retry.String(),
 		},
 	}
 	must(t, os.WriteFile(r.log, nil, 0o600))

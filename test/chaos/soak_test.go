@@ -139,7 +139,7 @@ func medianOf(samples []soakSample, of func(soakSample) float64) float64 {
 	return values[len(values)/2]
 }
 
-func TestGrown(t *testing.T) {
+func TestGrowthIsFound(t *testing.T) {
 	steady := replicaTake{MiB: 100, Goroutines: 50, Files: 20}
 	of := func(change func(*replicaTake, int)) []soakSample {
 		var all []soakSample
@@ -155,17 +155,17 @@ func TestGrown(t *testing.T) {
 		samples []soakSample
 		want    int
 	}{
-		{name: "all is flat", samples: of(func(*replicaTake, int) {})},
-		{name: "one sample is high", samples: of(func(r *replicaTake, i int) {
+		{"all is flat", of(func(*replicaTake, int) {}), 0},
+		{"one sample is high", of(func(r *replicaTake, i int) {
 			if i == 29 {
 				r.MiB, r.Goroutines, r.Files, r.Depth = 300, 200, 90, 500
 			}
-		})},
-		{name: "memory leaks", samples: of(func(r *replicaTake, i int) { r.MiB += float64(i) }), want: 1},
-		{name: "goroutines leak", samples: of(func(r *replicaTake, i int) { r.Goroutines += float64(i) / 2 }), want: 1},
-		{name: "files leak", samples: of(func(r *replicaTake, i int) { r.Files += float64(i) / 4 }), want: 1},
-		{name: "the queue grows", samples: of(func(r *replicaTake, i int) { r.Depth = float64(2 * i) }), want: 1},
-		{name: "there is next to nothing", samples: of(func(*replicaTake, int) {})[:2], want: 1},
+		}), 0},
+		{"memory leaks", of(func(r *replicaTake, i int) { r.MiB += float64(i) }), 1},
+		{"goroutines leak", of(func(r *replicaTake, i int) { r.Goroutines += float64(i) / 2 }), 1},
+		{"files leak", of(func(r *replicaTake, i int) { r.Files += float64(i) / 4 }), 1},
+		{"the queue grows", of(func(r *replicaTake, i int) { r.Depth = float64(2 * i) }), 1},
+		{"there is next to nothing", of(func(*replicaTake, int) {})[:2], 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
