@@ -52,8 +52,7 @@ test: cluster-build ## run every test with the race detector, on a real API serv
 	go test -race ./...
 	FUZZTIME=3s FUZZJOBS=2 hack/fuzz.sh
 	# A cached pass says nothing of a real server. TestSoak is `make soak`; TestChaos needs the machine for itself.
-	# Three packages at a time keep two cores busy: each waits for timeouts, tokens and backoffs in between.
-	cd test && go test -race -count=1 -p=3 -timeout=35m -skip='^Test(Chaos|Soak)$$' ./...
+	cd test && go test -race -count=1 -timeout=35m -skip='^Test(Chaos|Soak)$$' ./...
 	cd test && go test -race -count=1 -timeout=20m -run='^TestChaos$$' ./chaos
 
 CHAOS_MINUTES ?= 30
