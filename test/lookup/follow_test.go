@@ -21,7 +21,7 @@ import (
 )
 
 func TestAnswersFollowThePods(t *testing.T) {
-	h := start(t, nil)
+	h := start(t)
 	env.Namespace(t, "follow")
 	pod := newPod("follow", "web-0", 1)
 	create(t, pod)
@@ -110,7 +110,7 @@ func TestAgeOfAnIdleCluster(t *testing.T) {
 
 // TestEventsOfARealStream reads the stream as a browser does.
 func TestEventsOfARealStream(t *testing.T) {
-	server := httptest.NewServer(start(t, nil))
+	server := httptest.NewServer(start(t))
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

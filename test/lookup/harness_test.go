@@ -60,9 +60,9 @@ func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podcache.
 }
 
 // start returns the handler of a Lookup that is ready.
-func start(t *testing.T, wrap transport.WrapperFunc) http.Handler {
+func start(t *testing.T) http.Handler {
 	t.Helper()
-	h, pods := prepare(t, wrap)
+	h, pods := prepare(t, nil)
 	run(t, h, pods)
 	return h
 }

@@ -75,7 +75,7 @@ func TestEachRouteIsDocumented(t *testing.T) {
 }
 
 func TestEachParameterIsDocumented(t *testing.T) {
-	h := start(t, nil)
+	h := start(t)
 	paths := document(t).Paths
 	for _, path := range []string{"/v1/pods", "/v1/pods/{namespace}/{name}", "/v1/search", "/v1/summary", "/"} {
 		_, list, ok := strings.Cut(get(t.Context(), h, path+"?x=1", http.Header{"Accept": {"text/plain"}}).Body.String(), "there are ")
@@ -179,7 +179,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := start(t, nil)
+	ready := start(t)
 	env.Namespace(t, "openapi")
 	full := newPod("openapi", "full", 1)
 	full.Spec.HostNetwork = true

@@ -324,7 +324,7 @@ func TestHeartbeat(t *testing.T) {
 	isLate := "note: no Testcr has \"10.26.0.4\": the answer comes from the Pods\n"
 	tests := []struct {
 		name  string
-		lease func(t *testing.T)
+		lease *heldLease
 		args  []string
 		want  result
 	}{
@@ -335,29 +335,29 @@ func TestHeartbeat(t *testing.T) {
 		{name: "none, a Pod without a Testcr", args: []string{"10.26.0.4"}, want: result{Stdout: "stale/late\n", Stderr: isLate}},
 		{name: "none, all of them", args: []string{"--by=namespace", "stale"},
 			want: result{Stdout: "stale/again\nstale/late\nstale/right\n", Stderr: isAnew + isGone}},
-		{name: "kept, a right one", lease: func(t *testing.T) { lease(t, "podinfolookup", time.Now()) },
+		{name: "kept, a right one", lease: &heldLease{"podinfolookup", time.Now(), nil},
 			args: []string{"10.26.0.1"}, want: result{Stdout: "stale/right\n"}},
-		{name: "kept, a Pod that is gone", lease: func(t *testing.T) { lease(t, "podinfolookup", time.Now()) },
+		{name: "kept, a Pod that is gone", lease: &heldLease{"podinfolookup", time.Now(), nil},
 			args: []string{"10.26.0.3"}, want: result{Code: 1, Stderr: isGone + notFound("10.26.0.3")}},
-		{name: "kept, a Pod without a Testcr yet", lease: func(t *testing.T) { lease(t, "podinfolookup", time.Now()) },
+		{name: "kept, a Pod without a Testcr yet", lease: &heldLease{"podinfolookup", time.Now(), nil},
 			args: []string{"10.26.0.4"}, want: result{Stdout: "stale/late\n", Stderr: isLate}},
-		{name: "stopped", lease: func(t *testing.T) { lease(t, "podinfolookup", at) },
+		{name: "stopped", lease: &heldLease{"podinfolookup", at, nil},
 			args: []string{"10.26.0.4"}, want: result{Stdout: "stale/late\n", Stderr: stopped}},
-		{name: "stopped, a Pod that is gone", lease: func(t *testing.T) { lease(t, "podinfolookup", at) },
+		{name: "stopped, a Pod that is gone", lease: &heldLease{"podinfolookup", at, nil},
 			args: []string{"10.26.0.3"}, want: result{Code: 1, Stderr: stopped + notFound("10.26.0.3")}},
-		{name: "stopped, many questions", lease: func(t *testing.T) { lease(t, "podinfolookup", at) },
+		{name: "stopped, many questions", lease: &heldLease{"podinfolookup", at, nil},
 			args: []string{"10.26.0.1", "10.26.0.4", "10.26.0.5", "stale/right", "stale/late", "stale/again", "10.26.0.1", "10.26.0.4", "10.26.0.5"},
 			want: result{Stdout: strings.Repeat("stale/right\nstale/late\nstale/again\n", 3), Stderr: stopped}},
-		{name: "of other namespaces", lease: func(t *testing.T) { lease(t, "podinfolookup-web", time.Now(), "web") },
+		{name: "of other namespaces", lease: &heldLease{"podinfolookup-web", time.Now(), []string{"web"}},
 			args: []string{"10.26.0.4"},
 			want: result{Stdout: "stale/late\n", Stderr: "note: there are Testcrs of the namespaces web alone: reading the Pods\n"}},
-		{name: "of this namespace", lease: func(t *testing.T) { lease(t, "podinfolookup-stale", time.Now(), "stale") },
+		{name: "of this namespace", lease: &heldLease{"podinfolookup-stale", time.Now(), []string{"stale"}},
 			args: []string{"10.26.0.1", "-n", "stale"}, want: result{Stdout: "stale/right\n"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			if test.lease != nil {
-				test.lease(t)
+				lease(t, test.lease.name, test.lease.renewed, test.lease.namespaces...)
 			}
 			if diff := cmp.Diff(test.want, run(t, env.AdminKubeconfig, "", append(test.args, keys...)...)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -377,6 +377,13 @@ func TestHeartbeat(t *testing.T) {
 		followed.shows(t, "ADDED stale again Running", "MODIFIED stale again Failed")
 		followed.end()
 	})
+}
+
+// heldLease is a Lease that a controller of some namespaces, or of all, has renewed.
+type heldLease struct {
+	name       string
+	renewed    time.Time
+	namespaces []string
 }
 
 // TestHeartbeat_IsReadByName: the role of yaml/rbac-view.yaml suffices to find it.
