@@ -9,6 +9,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -54,6 +55,9 @@ func (e *Env) equip(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.allowHeartbeats(ctx); err != nil {
+		return err
+	}
 	token, err := e.Clients.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		return err
@@ -64,6 +68,22 @@ func (e *Env) equip(ctx context.Context) error {
 		return err
 	}
 	return e.inForce(ctx)
+}
+
+// allowHeartbeats lets the program keep its heartbeats in the namespace default: it runs
+// outside of the cluster, and for namespaces that yaml/rbac-namespace.yaml does not name.
+func (e *Env) allowHeartbeats(ctx context.Context) error {
+	meta := metav1.ObjectMeta{Name: "heartbeats", Namespace: metav1.NamespaceDefault}
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}}}
+	rbac := e.Clients.RbacV1()
+	if _, err := rbac.Roles(meta.Namespace).Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	_, err := rbac.RoleBindings(meta.Namespace).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account}},
+	}, metav1.CreateOptions{})
+	return err
 }
 
 // apply applies a manifest of yaml/ as a user does.
