@@ -3,7 +3,6 @@ package podinfolookup
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 )
 
 const (
@@ -90,12 +90,9 @@ func (r *retries) failed(ctx context.Context, key cache.ObjectName, err error) {
 }
 
 // isTooLargeOrInvalid reports that the API server refused a write because of its
-// content, so that it would refuse it again. etcd's refusals are internal errors that
-// differ only in their text.
+// content. A policy may do so because of the labels or the containers.
 func isTooLargeOrInvalid(err error) bool {
-	return err != nil && (apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInvalid(err) ||
-		strings.Contains(err.Error(), "etcdserver: request is too large") ||
-		strings.Contains(err.Error(), "trying to send message larger than max"))
+	return testcrcache.IsContentRefused(err) || apierrors.IsInvalid(err)
 }
 
 // reducedIfRefused returns the Testcr that the Pod calls for, without labels and
