@@ -354,7 +354,7 @@ func (q *Query) isAfter(s *v1.TestcrSpec) bool {
 	if isAlias := query.AnyAlias(q.Terms, s); isAlias != q.AfterIsAlias {
 		return isAlias
 	}
-	return query.Compare(s, q.After) > 0
+	return query.CompareHolders(q.Terms, s, q.After) > 0
 }
 
 // insert keeps the first Limit specs in page[start:], in order. Of n specs in random

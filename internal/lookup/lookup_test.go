@@ -187,7 +187,7 @@ func ownedBy(kind, name string) []metav1.OwnerReference {
 }
 
 // shop is a cluster in which most facts are of several Pods. In order it is:
-// shop/web-1 kube-system/proxy team/web-1 team/pending | shop/web-2 | shop/old.
+// kube-system/proxy shop/web-1 team/pending team/web-1 | shop/web-2 | shop/old.
 func shop() []*corev1.Pod {
 	return []*corev1.Pod{
 		pod("shop", "web-1", 1, "10.0.0.1", "node-1", func(p *corev1.Pod) {
@@ -215,7 +215,7 @@ func shop() []*corev1.Pod {
 	}
 }
 
-const all = "shop/web-1 kube-system/proxy team/web-1 team/pending shop/web-2 shop/old"
+const all = "kube-system/proxy shop/web-1 team/pending team/web-1 shop/web-2 shop/old"
 
 func TestPods(t *testing.T) {
 	_, h := serve(t, shop()...)
@@ -241,7 +241,7 @@ func TestPods(t *testing.T) {
 		{"a workload", "workload=web", "shop/web-1 team/web-1 shop/web-2", false, ""},
 		{"a workload with its kind", "workload=deploy/web", "shop/web-1 shop/web-2", false, ""},
 		{"an owner", "workload=rs/web-5d9f", "shop/web-1 shop/web-2", false, ""},
-		{"a phase of any case", "phase=running", "shop/web-1 kube-system/proxy team/web-1 shop/web-2", false, ""},
+		{"a phase of any case", "phase=running", "kube-system/proxy shop/web-1 team/web-1 shop/web-2", false, ""},
 		{"a phase that no Pod is in, which is no term", "phase=Failed", "", false, ""},
 		{"a term and a phase", "ip=10.0.0.1&phase=Running", "shop/web-1", false, ""},
 		{"all terms at once", "ip=10.0.0.1&uid=" + uidOf(1) + "&container=" + webID[:12] + "&key=shop/web-1&name=web-1&namespace=shop" +
@@ -414,7 +414,7 @@ func TestLiveAndNote(t *testing.T) {
 
 func TestSearch(t *testing.T) {
 	_, h := serve(t, shop()...)
-	const ofTheNode = "shop/web-1 kube-system/proxy shop/old"
+	const ofTheNode = "kube-system/proxy shop/web-1 shop/old"
 	tests := []struct {
 		name, query  string
 		want, readAs string
@@ -435,7 +435,7 @@ func TestSearch(t *testing.T) {
 		{"a node", "q=node-1", ofTheNode, "node", []reading{{"node", "node-1", 3}}, false},
 		{"a workload that is called like a Pod", "q=proxy", "kube-system/proxy", "name", []reading{{"name", "proxy", 1}, {"workload", "proxy", 1}}, false},
 		{"a workload", "q=deploy/web", "shop/web-1 shop/web-2", "workload", []reading{{"workload", "deployment/web", 2}}, false},
-		{"a namespace", "q=team&by=namespace", "team/web-1 team/pending", "namespace", []reading{{"namespace", "team", 2}}, false},
+		{"a namespace", "q=team&by=namespace", "team/pending team/web-1", "namespace", []reading{{"namespace", "team", 2}}, false},
 		{"a fact as text", "q=10.0.0.1&by=text", "shop/web-1 team/web-1 shop/old", "text", []reading{{"text", "10.0.0.1", 3}}, false},
 		{"a part of a name", "q=EB-", "shop/web-1 team/web-1 shop/web-2", "text", []reading{{"text", "EB-", 3}}, false},
 		{"a part of an IPv6 address", "q=d00::", "shop/web-1", "text", []reading{{"text", "d00::", 1}}, false},
@@ -443,7 +443,7 @@ func TestSearch(t *testing.T) {
 		{"a part of a container ID", "q=9988776655", "shop/web-1", "text", []reading{{"text", "9988776655", 1}}, false},
 		{"a part of the IP of a node", "q=168.0.2", "team/web-1 shop/web-2", "text", []reading{{"text", "168.0.2", 2}}, false},
 		{"a part of a workload", "q=onc", "shop/old", "text", []reading{{"text", "onc", 1}}, false},
-		{"the slash of a key", "q=team/", "team/web-1 team/pending", "text", []reading{{"text", "team/", 2}}, false},
+		{"the slash of a key", "q=team/", "team/pending team/web-1", "text", []reading{{"text", "team/", 2}}, false},
 		{"what nothing has", "q=xyz", "", "text", nil, false},
 		{"what nothing has, by a kind", "q=xyz&by=name", "", "name", nil, false},
 		{"a part of a name by a kind", "q=web&by=name", "", "name", nil, false},
@@ -472,7 +472,7 @@ func TestSearch(t *testing.T) {
 		{"by workload", "sort=workload", "team/pending shop/old kube-system/proxy shop/web-1 shop/web-2 team/web-1", "", nil, false},
 		{"by age, the youngest first", "sort=age", "shop/web-1 shop/web-2 shop/old kube-system/proxy team/web-1 team/pending", "", nil, false},
 		{"by age, the oldest first", "sort=age&desc=1", "team/pending team/web-1 kube-system/proxy shop/old shop/web-2 shop/web-1", "", nil, false},
-		{"live ones last", "desc=true", "shop/old shop/web-2 team/pending team/web-1 kube-system/proxy shop/web-1", "", nil, false},
+		{"live ones last", "desc=true", "shop/old shop/web-2 team/web-1 team/pending shop/web-1 kube-system/proxy", "", nil, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -510,9 +510,6 @@ func crowd(n int) []*corev1.Pod {
 			p.Status.Phase = []corev1.PodPhase{corev1.PodRunning, corev1.PodPending, corev1.PodFailed}[i%3]
 			p.OwnerReferences = ownedBy("StatefulSet", fmt.Sprint("db-", i%6))
 			p.CreationTimestamp = metav1.NewTime(time.Unix(int64(1_700_000_000+i%9), 0))
-			if i%2 == 0 {
-				p.Status.StartTime = new(metav1.NewTime(time.Unix(int64(1_700_000_000+i%5), 500_000_000)))
-			}
 			if i%4 == 0 {
 				p.DeletionTimestamp = new(metav1.Now())
 			}

@@ -32,10 +32,10 @@ func TestText(t *testing.T) {
 	}{
 		{"all Pods", "/v1/pods", http.StatusOK, `
 POD                 IP                 NODE     STATUS        READY    RESTARTS   AGE    WORKLOAD          UID                                    NOTE
-shop/web-1          10.0.0.1,fd00::1   node-1   Running       0/1      0          60m    deployment/web    0f1e2d3c-4b5a-6978-8796-000000000001
 kube-system/proxy   192.168.0.1        node-1   Running       0/1      0          4h     daemonset/proxy   0f1e2d3c-4b5a-6978-8796-000000000004   host network: shares the IP of its node
-team/web-1          10.0.0.10          node-2   Running       0/1      0          5h     statefulset/web   0f1e2d3c-4b5a-6978-8796-000000000005
+shop/web-1          10.0.0.1,fd00::1   node-1   Running       0/1      0          60m    deployment/web    0f1e2d3c-4b5a-6978-8796-000000000001
 team/pending        <none>             <none>   Pending       <none>   0          6h     <none>            0f1e2d3c-4b5a-6978-8796-000000000006
+team/web-1          10.0.0.10          node-2   Running       0/1      0          5h     statefulset/web   0f1e2d3c-4b5a-6978-8796-000000000005
 shop/web-2          10.0.0.2           node-2   Terminating   0/1      0          120m   deployment/web    0f1e2d3c-4b5a-6978-8796-000000000002   terminating
 shop/old            10.0.0.1           node-1   Succeeded     0/1      0          3h     job/once          0f1e2d3c-4b5a-6978-8796-000000000003   completed (Succeeded): its IP may be another Pod's by now
 `},

@@ -33,9 +33,9 @@ const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
   -                                 standard input: one query a line, # begins a comment
 
 All namespaces are searched, whatever the kubeconfig says: where a Pod is belongs to
-what is asked for. Several Pods are listed live ones first, among these the one that
-started last, and NOTE says why one may not be meant. A query that can be read in
-several ways says how it was read.
+what is asked for. Several Pods are listed live ones first, those of an IP by their start, the last one
+first, and NOTE says why one may not be meant. A query that can be read in several ways
+says how it was read.
 
 It asks the Testcrs that PodInfoLookup keeps, and compares up to 8 answers with the
 Pods. Without Testcrs, or without the right to list them, it reads the Pods that you

@@ -33,10 +33,27 @@ func AnyAlias(terms []Term, s *v1.TestcrSpec) bool {
 }
 
 // CompareFor orders Pods that match terms: those that have a fact by an annotation alone
-// come last, the others are in the order of Compare.
+// come last. The others are in the order of Compare, but of the holders of an IP the one
+// that started last is first.
 func CompareFor(terms []Term, a, b *v1.TestcrSpec) int {
-	return cmp.Or(compareBool(AnyAlias(terms, a), AnyAlias(terms, b)), Compare(a, b))
+	if byAlias := compareBool(AnyAlias(terms, a), AnyAlias(terms, b)); byAlias != 0 {
+		return byAlias
+	}
+	return CompareHolders(terms, a, b)
 }
+
+// CompareHolders is CompareFor of Pods that are alike in AnyAlias. Times count in whole
+// seconds, as in JSON, so that a Pod which was encoded keeps its place.
+func CompareHolders(terms []Term, a, b *v1.TestcrSpec) int {
+	if Rank(a) == Rank(b) && slices.ContainsFunc(terms, isOneIP) {
+		if byStart := cmp.Compare(started(b), started(a)); byStart != 0 {
+			return byStart
+		}
+	}
+	return Compare(a, b)
+}
+
+func isOneIP(t Term) bool { return t.Kind == IP && t.IsExact() }
 
 func compareBool(a, b bool) int {
 	switch {

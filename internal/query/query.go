@@ -479,15 +479,10 @@ func Rank(s *v1.TestcrSpec) int {
 	return 0
 }
 
-// Compare orders Pods: live ones first, then the one that started last, because it is the
-// last holder of an IP, then by namespace and name. Times count in whole seconds, as in
-// JSON, so that a Pod which was encoded keeps its place.
+// Compare orders Pods: live ones first, then by namespace and name.
 func Compare(a, b *v1.TestcrSpec) int {
 	if byRank := cmp.Compare(Rank(a), Rank(b)); byRank != 0 {
 		return byRank
-	}
-	if byStart := cmp.Compare(started(b), started(a)); byStart != 0 {
-		return byStart
 	}
 	return strings.Compare(a.PodKey, b.PodKey)
 }

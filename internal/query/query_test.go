@@ -452,7 +452,7 @@ func TestRankNoteAndOrder(t *testing.T) {
 	}
 }
 
-func TestCompare_LastHolderFirst(t *testing.T) {
+func TestCompareHolders(t *testing.T) {
 	at := func(second, nanosecond int64) metav1.Time { return metav1.NewTime(time.Unix(second, nanosecond)) }
 	tests := []struct { // in order
 		name string
@@ -467,9 +467,11 @@ func TestCompare_LastHolderFirst(t *testing.T) {
 		{name: "completed, started last", spec: v1.TestcrSpec{PodKey: "a/z", Phase: "Failed", StartedAt: at(60, 0)}},
 		{name: "completed", spec: v1.TestcrSpec{PodKey: "a/0", Phase: "Failed", StartedAt: at(40, 0)}},
 	}
+	terms := []query.Term{{Kind: query.Node, Text: "n"}, {Kind: query.IP}}
 	for i := range tests {
+		tests[i].spec.PodIPs = []string{"10.0.0.7"}
 		for j := range tests {
-			if got, want := query.Compare(&tests[i].spec, &tests[j].spec), max(-1, min(1, i-j)); got != want {
+			if got, want := query.CompareHolders(terms, &tests[i].spec, &tests[j].spec), max(-1, min(1, i-j)); got != want {
 				t.Errorf("%q and %q: %d, want %d", tests[i].name, tests[j].name, got, want)
 			}
 		}
