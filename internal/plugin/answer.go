@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -238,16 +239,14 @@ func (a answer) isFound() bool { return len(a.testcrs) > 0 }
 // didYouMean returns the Pods in lists whose names are similar to text, for the end of a
 // sentence.
 func didYouMean(text string, lists []*indexFinder) string {
-	near := query.DidYouMean(text, func(yield func(string) bool) {
-		for _, list := range lists {
-			specs, _, _ := list.index.Find(nil, index.Query{})
-			for _, spec := range specs {
-				if !yield(spec.PodKey) {
-					return
-				}
-			}
+	keys := map[string]bool{} // the same Pods are in a list of Testcrs and in one of Pods
+	for _, list := range lists {
+		specs, _, _ := list.index.Find(nil, index.Query{})
+		for _, spec := range specs {
+			keys[spec.PodKey] = true
 		}
-	})
+	}
+	near := query.DidYouMean(text, maps.Keys(keys))
 	if len(near) == 0 {
 		return ""
 	}

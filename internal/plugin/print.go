@@ -148,7 +148,7 @@ func newTable(o *options) *table {
 
 // The columns of a table; those of priority 1 are for -o wide.
 var columns = []metav1.TableColumnDefinition{
-	{Name: "Namespace"}, {Name: "Name"}, {Name: "Ready"}, {Name: "Status"}, {Name: "Restarts"}, {Name: "IP"}, {Name: "Node"},
+	{Name: "Namespace"}, {Name: "Name"}, {Name: "Status"}, {Name: "Ready"}, {Name: "Restarts"}, {Name: "IP"}, {Name: "Node"},
 	{Name: "Workload"}, {Name: "Age"},
 	{Name: "Host-IP", Priority: 1}, {Name: "Service-Account", Priority: 1},
 	{Name: "UID", Priority: 1}, {Name: "Containers", Priority: 1},

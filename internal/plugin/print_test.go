@@ -76,41 +76,41 @@ func TestPrint(t *testing.T) {
 		want    string
 	}{
 		{"a table", options{}, shape{}, [][]row{rowsOf(a, b)}, `
-NAMESPACE   NAME        READY    STATUS    RESTARTS   IP         NODE       WORKLOAD         AGE
-shop        a           0/2      Running   0          10.0.0.7   worker-1   statefulset/db   <unknown>
-shop        long-name   <none>   Running   0          <none>     worker-1   <none>           <unknown>
+NAMESPACE   NAME        STATUS    READY    RESTARTS   IP         NODE       WORKLOAD         AGE
+shop        a           Running   0/2      0          10.0.0.7   worker-1   statefulset/db   <unknown>
+shop        long-name   Running   <none>   0          <none>     worker-1   <none>           <unknown>
 `},
 		{"without headers", options{noHeaders: true}, shape{}, [][]row{rowsOf(a)}, `
-shop   a     0/2   Running   0     10.0.0.7   worker-1   statefulset/db   <unknown>
+shop   a     Running   0/2   0     10.0.0.7   worker-1   statefulset/db   <unknown>
 `},
 		{"several queries", options{}, shape{several: true}, [][]row{rowsOf(b)}, `
-QUERY   NAMESPACE   NAME        READY    STATUS    RESTARTS   IP       NODE       WORKLOAD   AGE
-q       shop        long-name   <none>   Running   0          <none>   worker-1   <none>     <unknown>
+QUERY   NAMESPACE   NAME        STATUS    READY    RESTARTS   IP       NODE       WORKLOAD   AGE
+q       shop        long-name   Running   <none>   0          <none>   worker-1   <none>     <unknown>
 `},
 		{"the IP that was asked for", options{noHeaders: true}, shape{}, [][]row{byIPv6}, `
-shop   a     0/2   Running   0     fd00::7   worker-1   statefulset/db   <unknown>
+shop   a     Running   0/2   0     fd00::7   worker-1   statefulset/db   <unknown>
 `},
 		{"a reason for doubt", options{noHeaders: true}, shape{}, [][]row{rowsOf(gone)}, `
-shop   c     <none>   Succeeded   0     10.0.0.7   worker-1   <none>   <unknown>   completed (Succeeded): its IP may be another Pod's by now
+shop   c     Succeeded   <none>   0     10.0.0.7   worker-1   <none>   <unknown>   completed (Succeeded): its IP may be another Pod's by now
 `},
 		{"wide", options{output: "wide", noHeaders: true}, shape{}, [][]row{rowsOf(a)}, `
-shop   a     0/2   Running   0     10.0.0.7,fd00::7   worker-1   statefulset/db   <unknown>   192.0.2.1   sa    uid-a   x,y
+shop   a     Running   0/2   0     10.0.0.7,fd00::7   worker-1   statefulset/db   <unknown>   192.0.2.1   sa    uid-a   x,y
 `},
 		{"a watch that goes on aligned", options{watch: true}, shape{watch: true}, [][]row{rowsOf(b), rowsOf(a), deleted}, `
-NAMESPACE   NAME        READY    STATUS    RESTARTS   IP       NODE       WORKLOAD   AGE         NOTE
-shop        long-name   <none>   Running   0          <none>   worker-1   <none>     <unknown>   
-shop        a           0/2      Running   0          10.0.0.7   worker-1   statefulset/db   <unknown>   
-shop        a           0/2      Running   0          10.0.0.7   worker-1   statefulset/db   <unknown>   no longer found
+NAMESPACE   NAME        STATUS    READY    RESTARTS   IP       NODE       WORKLOAD   AGE         NOTE
+shop        long-name   Running   <none>   0          <none>   worker-1   <none>     <unknown>   
+shop        a           Running   0/2      0          10.0.0.7   worker-1   statefulset/db   <unknown>   
+shop        a           Running   0/2      0          10.0.0.7   worker-1   statefulset/db   <unknown>   no longer found
 `},
 		{"a watch with events", options{watch: true, events: true, noHeaders: true}, shape{watch: true}, [][]row{rowsOf(b), deleted}, `
-ADDED   shop   long-name   <none>   Running   0     <none>   worker-1   <none>   <unknown>   
-DELETED   shop   a           0/2      Running   0     10.0.0.7   worker-1   statefulset/db   <unknown>   no longer found
+ADDED   shop   long-name   Running   <none>   0     <none>   worker-1   <none>   <unknown>   
+DELETED   shop   a           Running   0/2      0     10.0.0.7   worker-1   statefulset/db   <unknown>   no longer found
 `},
 		{"color", options{by: "color"}, shape{}, [][]row{rowsOf(b, gone, testcr("d", nil, terminating))}, "\n" +
-			"\x1b[1mNAMESPACE   NAME        READY    STATUS        RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE\x1b[0m\n" +
-			"shop        long-name   <none>   Running       0          <none>     worker-1   <none>     <unknown>   \n" +
-			"\x1b[2mshop        c           <none>   Succeeded     0          10.0.0.7   worker-1   <none>     <unknown>   completed (Succeeded): its IP may be another Pod's by now\x1b[0m\n" +
-			"\x1b[33mshop        d           <none>   Terminating   0          <none>     worker-1   <none>     <unknown>   terminating\x1b[0m\n"},
+			"\x1b[1mNAMESPACE   NAME        STATUS        READY    RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE\x1b[0m\n" +
+			"shop        long-name   Running       <none>   0          <none>     worker-1   <none>     <unknown>   \n" +
+			"\x1b[2mshop        c           Succeeded     <none>   0          10.0.0.7   worker-1   <none>     <unknown>   completed (Succeeded): its IP may be another Pod's by now\x1b[0m\n" +
+			"\x1b[33mshop        d           Terminating   <none>   0          <none>     worker-1   <none>     <unknown>   terminating\x1b[0m\n"},
 		{"a name", options{output: "name"}, shape{single: true}, [][]row{rowsOf(a)}, "\ntestcr.stable.example.com/" + a.Name + "\n"},
 		{"names of a list", options{output: "name"}, shape{}, [][]row{rowsOf(a, b)}, "\ntestcr.stable.example.com/" + a.Name + "\ntestcr.stable.example.com/" + b.Name + "\n"},
 		{"JSONPath of one", options{output: "jsonpath={.spec.podkey}"}, shape{single: true}, [][]row{rowsOf(a)}, "\nshop/a"},

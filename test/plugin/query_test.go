@@ -125,19 +125,19 @@ func TestSharedIPsAreAllListed(t *testing.T) {
 	create(t, append(host, live, done, going)...)
 
 	got := run(t, env.Kubeconfig, "", "10.2.0.7")
-	want := result{Stdout: `NAMESPACE   NAME      STATUS        IP         NODE       WORKLOAD   AGE         NOTE
-shop        live      Running       10.2.0.7   worker-1   <none>     <unknown>   
-shop        a-going   Terminating   10.2.0.7   worker-1   <none>     <unknown>   terminating
-shop        done      Failed        10.2.0.7   worker-1   <none>     <unknown>   completed (Failed): its IP may be another Pod's by now
+	want := result{Stdout: `NAMESPACE   NAME      STATUS        READY   RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE
+shop        live      Running       0/1     0          10.2.0.7   worker-1   <none>     <unknown>   
+shop        a-going   Terminating   0/1     0          10.2.0.7   worker-1   <none>     <unknown>   terminating
+shop        done      Failed        0/1     0          10.2.0.7   worker-1   <none>     <unknown>   completed (Failed): its IP may be another Pod's by now
 `, Stderr: "note: \"10.2.0.7\" is an IP of 3 Pods, live ones first: see NOTE\n"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
 	got = run(t, env.Kubeconfig, "", "10.2.0.9")
-	want = result{Stdout: `NAMESPACE   NAME      STATUS    IP         NODE       WORKLOAD   AGE         NOTE
-shop        agent-a   Running   10.2.0.9   worker-1   <none>     <unknown>   host network: shares the IP of its node
-shop        agent-b   Running   10.2.0.9   worker-1   <none>     <unknown>   host network: shares the IP of its node
+	want = result{Stdout: `NAMESPACE   NAME      STATUS    READY   RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE
+shop        agent-a   Running   0/1     0          10.2.0.9   worker-1   <none>     <unknown>   host network: shares the IP of its node
+shop        agent-b   Running   0/1     0          10.2.0.9   worker-1   <none>     <unknown>   host network: shares the IP of its node
 `, Stderr: "note: \"10.2.0.9\" is an IP of 2 Pods, live ones first: see NOTE\n"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
