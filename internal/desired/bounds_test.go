@@ -204,3 +204,39 @@ func TestShorten(t *testing.T) {
 		})
 	}
 }
+
+// TestFromPod_Size holds the size of a usual Testcr, without what the API server adds.
+// docs/benchmarks.md has the figures.
+func TestFromPod_Size(t *testing.T) {
+	const digest = "4f5ca3b2d1e04f5ca3b2d1e04f5ca3b2d1e04f5ca3b2d1e04f5ca3b2d1e00a1b"
+	created := metav1.Unix(1_796_000_000, 0)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "cart-58f5469f5-96cdg", UID: "8b5c43ef-6b0e-4d0a-9a1c-0f1e2d3c4b5a", CreationTimestamp: created,
+			Labels:          map[string]string{"app": "cart", "pod-template-hash": "58f5469f5", "app.kubernetes.io/name": "cart", "app.kubernetes.io/instance": "cart"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "cart-58f5469f5", Controller: new(true)}},
+		},
+		Spec: corev1.PodSpec{NodeName: "worker-000017", ServiceAccountName: "cart"},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "10.12.34.56", PodIPs: []corev1.PodIP{{IP: "10.12.34.56"}},
+			HostIP: "192.168.12.34", HostIPs: []corev1.HostIP{{IP: "192.168.12.34"}}, StartTime: &created,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
+	}
+	for i, want := range []int{1466, 1665} { // 1.3 times the 1,128 and 1,281 bytes of before it had a status
+		name := fmt.Sprintf("registry.example.com/shop/cart-%d", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name[len(name)-6:], Image: name + ":1.29.3"})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+			Name: name[len(name)-6:], Ready: true, ContainerID: "containerd://" + digest, ImageID: name + "@sha256:" + digest,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: created}},
+		})
+		text, err := json.Marshal(FromPod(pod))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d containers: %d bytes", i+1, len(text))
+		if len(text) > want {
+			t.Errorf("%d containers: %d bytes, want at most %d", i+1, len(text), want)
+		}
+	}
+}
