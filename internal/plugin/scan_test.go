@@ -246,7 +246,8 @@ func TestAnnotateAllocatesNothing(t *testing.T) {
 			func(dst, src []byte) []byte { return annotateLines(dst, src, l, true) },
 		} {
 			src, dst := []byte("\n"+line), make([]byte, 0, 4*len(line)+1000)
-			if n := testing.AllocsPerRun(100, func() { dst = f(dst[:0], src) }); n > 0 {
+			// json.Valid keeps its scanner in a sync.Pool, which the race detector empties at random.
+			if n := testing.AllocsPerRun(100, func() { dst = f(dst[:0], src) }); n > 0 && (name != "JSON" || n > 1) {
 				t.Errorf("%s: %v allocations a line, want none", name, n)
 			}
 		}
@@ -261,7 +262,7 @@ func TestAnnotate_LongRuns(t *testing.T) {
 			in := strings.Repeat(part, blockSize/2/len(part)) + end
 			began := time.Now()
 			out := annotated(l, in)
-			if took := time.Since(began); took > time.Second {
+			if took := time.Since(began); took > 20*time.Second { // a quadratic search takes minutes
 				t.Errorf("%q..., %.5q: took %s", part, end, took)
 			}
 			if withoutLabels(out) != in {
