@@ -32,9 +32,9 @@ func TestTheHeartbeatIsRenewed(t *testing.T) {
 	t.Parallel()
 	namespace := env.Namespace(t, "")
 	heartbeat := func(ctx context.Context) (*coordinationv1.Lease, error) {
-		return env.Clients.CoordinationV1().Leases("podinfolookup").Get(ctx, "podinfolookup.heartbeat", metav1.GetOptions{})
+		return env.Clients.CoordinationV1().Leases("default").Get(ctx, "podinfolookup-"+namespace+".heartbeat", metav1.GetOptions{})
 	}
-	p := start(t, namespace, "--leader-elect-resource-namespace=podinfolookup", "--leader-elect-resource-name=podinfolookup")
+	p := start(t, namespace)
 	var first *coordinationv1.Lease
 	testenv.Eventually(t, func(ctx context.Context) (err error) {
 		first, err = heartbeat(ctx)
@@ -57,12 +57,11 @@ func TestTheHeartbeatIsRenewed(t *testing.T) {
 	}
 }
 
-// TestAHeartbeatThatIsRefusedEndsNothing: rights on Leases are for the namespace
-// podinfolookup, and this program takes that of its kubeconfig's context.
+// TestAHeartbeatThatIsRefusedEndsNothing keeps the heartbeat where there is no right to.
 func TestAHeartbeatThatIsRefusedEndsNothing(t *testing.T) {
 	t.Parallel()
 	namespace := env.Namespace(t, "")
-	p := start(t, namespace)
+	p := start(t, namespace, "--leader-elect-resource-namespace=kube-public")
 	testenv.Eventually(t, func(context.Context) error {
 		return p.Stderr.Has("Cannot renew the heartbeat, trying again")
 	})
