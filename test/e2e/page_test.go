@@ -24,7 +24,7 @@ func usePage(t *testing.T) {
 	page.UntilIs(t, `document.getElementById("live").innerText`, "Live")
 	page.UntilIs(t, nginx, "null")
 	kubectl(t, "apply", "-f", "yaml/pod.yaml")
-	page.UntilIs(t, nginx+`?.querySelector("[data-label=Phase]").textContent`, "Running")
+	page.UntilIs(t, nginx+`?.querySelector("[data-label=Status]").textContent`, "Running")
 	ip := page.Eval(t, nginx+`.querySelector("[data-label=IP]").firstChild.textContent`)
 	page.Type(t, "q", ip)
 	page.UntilIs(t, `document.getElementById("count").textContent`, "1 Pod")
