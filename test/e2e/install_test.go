@@ -25,7 +25,8 @@ const nginx = "29b36e2c6835dded8a115aee874d1ddc"
 // TestYAML_InstallAndUninstall runs the commands of README.md. The Pods are simulated;
 // the program runs beside them, as their service account.
 func TestYAML_InstallAndUninstall(t *testing.T) {
-	kubectl(t, "delete", "-k", "yaml/", "--ignore-not-found") // the demo leaves the CRD
+	kubectl(t, "delete", "-k", "yaml/", "--ignore-not-found") // the demo leaves the CRD, and its heartbeat
+	kubectl(t, "delete", "lease", "-n", "default", "-l", "app.kubernetes.io/managed-by=podinfolookup")
 	install(t)
 	isSpread(t)
 	// A rolling update gets along without a Pod less, and spreads the new ones.
