@@ -269,6 +269,10 @@ func TestWorkloadOf(t *testing.T) {
 			name: "ReplicationController that is no version of its label", owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Name: "web-b"},
 			labels: map[string]string{"deploymentconfig": "web"}, want: workload{"ReplicationController", "web-b", "owner"},
 		},
+		{
+			name: "ReplicationController without a name", owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Name: "-12"},
+			want: workload{"ReplicationController", "-12", "owner"},
+		},
 		{name: "CronJob", owner: job("backup-29933000"), created: scheduled.Add(2 * time.Second), want: workload{"CronJob", "backup", "name"}},
 		{name: "CronJob with a dash", owner: job("nightly-backup-29933000"), created: scheduled, want: workload{"CronJob", "nightly-backup", "name"}},
 		{name: "CronJob, clock behind", owner: job("backup-29933000"), created: scheduled.Add(-time.Minute), want: workload{"CronJob", "backup", "name"}},

@@ -254,7 +254,7 @@ func TestAnnotateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Whoever writes a log can write it without spaces.
+// A log may have long lines without spaces.
 func TestAnnotate_LongRuns(t *testing.T) {
 	l := knownLabels(t)
 	for _, part := range []string{"10.0.0.7:", "10.0.0.7.", "1.", "a", "::", "fd00::7:", "8b5c43ef-", uid + "-", uid + "_", id, id[:12] + ":", id[:12] + ".", `\u003e`, "\x1b[1;"} {

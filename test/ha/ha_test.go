@@ -123,7 +123,7 @@ func TestHA_StandbyTakesOver(t *testing.T) {
 		within   time.Duration
 		wantCode int // of the old leader
 	}{
-		{name: "at once when the leader is told to stop", signal: syscall.SIGTERM, within: 2 * time.Second},
+		{name: "at once when the leader gets SIGTERM", signal: syscall.SIGTERM, within: 2 * time.Second},
 		{name: "after the lease when the leader vanishes", signal: syscall.SIGKILL, within: lease + 44*retry/10 + slack, wantCode: -1},
 	}
 	for _, test := range tests {
