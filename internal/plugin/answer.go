@@ -140,8 +140,10 @@ func checkName(t query.Term) error {
 // it. It has neither if no reading matches.
 type result struct {
 	question
-	term    query.Term
+	term    query.Term // none if the Pods are those of a Service or a node
 	testcrs []*v1.Testcr
+	via     []string     // the Service or node of each of testcrs, if they are found by one
+	behind  []query.Term // the Pods of these
 }
 
 // row is one Pod of a result.
@@ -149,6 +151,7 @@ type row struct {
 	query  string
 	term   query.Term
 	testcr *v1.Testcr
+	via    string // the Service or node that the Pod is found by
 	event  string // the type of its last event: for --output-watch-events
 }
 
@@ -161,16 +164,16 @@ func (o *options) printResults(ctx context.Context, src source, printer printer,
 	var rows []row
 	missing := false
 	for i, q := range questions {
-		r, err := o.resolve(ctx, answers, q)
+		r, err := o.resolve(ctx, answers, src.book(), q)
 		if err != nil {
 			return err
 		}
 		isRepeated := slices.ContainsFunc(results[:i], func(other result) bool {
 			return q.list != "" && other.list == q.list && slices.EqualFunc(other.testcrs, r.testcrs, samePod)
 		})
-		for _, t := range r.testcrs {
+		for i, t := range r.testcrs {
 			if !isRepeated { // several facts of one Pod
-				rows = append(rows, row{query: shorten(q.text), term: r.term, testcr: t, event: eventAdded})
+				rows = append(rows, row{query: shorten(q.text), term: r.term, testcr: t, via: r.viaOf(i), event: eventAdded})
 			}
 		}
 		results[i] = r
@@ -192,7 +195,7 @@ func (o *options) printResults(ctx context.Context, src source, printer printer,
 
 // resolve returns the result of q for the first of its readings that matches a Pod. It
 // prints notes about the result to standard error.
-func (o *options) resolve(ctx context.Context, answers answerer, q question) (result, error) {
+func (o *options) resolve(ctx context.Context, answers answerer, book *addressBook, q question) (result, error) {
 	r := result{question: q}
 	if q.err != nil {
 		fmt.Fprintln(o.ErrOut, "error:", q.err)
@@ -203,10 +206,20 @@ func (o *options) resolve(ctx context.Context, answers answerer, q question) (re
 		return r, err
 	}
 	taken := slices.IndexFunc(found, answer.isFound)
-	if taken < 0 {
-		fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: looked for it as %s\n",
-			shorten(q.text), o.whereabouts(), readings(q.terms)+didYouMean(q.text, answers.listed()))
-		return r, nil
+	if taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs) {
+		sentences, err := o.resolveTargets(ctx, answers, book, &r)
+		switch {
+		case err != nil:
+			return r, err
+		case taken < 0 && len(r.testcrs) == 0:
+			o.printMissing(q, answers.listed(), sentences)
+			return r, nil
+		case len(sentences) > 0:
+			fmt.Fprintf(o.ErrOut, "note: %s\n", strings.Join(sentences, "; "))
+		}
+		if len(r.testcrs) > 0 {
+			return r, nil
+		}
 	}
 	r.term, r.testcrs = q.terms[taken], found[taken].testcrs
 	var also []string
@@ -232,6 +245,28 @@ func (o *options) resolve(ctx context.Context, answers answerer, q question) (re
 	}
 	o.printNote(r, also)
 	return r, nil
+}
+
+// isClaimed reports whether Pods have the fact t by annotations alone: others may have
+// it in truth.
+func isClaimed(t query.Term, testcrs []*v1.Testcr) bool {
+	return !slices.ContainsFunc(testcrs, func(pod *v1.Testcr) bool { return !t.IsAlias(&pod.Spec) })
+}
+
+// printMissing prints that no Pod matches q, what was looked for, and what is known
+// otherwise.
+func (o *options) printMissing(q question, lists []*indexFinder, sentences []string) {
+	looked := "looked for it as " + readings(q.terms) + didYouMean(q.text, lists)
+	fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: %s\n",
+		shorten(q.text), o.whereabouts(), strings.Join(append([]string{looked}, sentences...), "; "))
+}
+
+// viaOf returns the Service or node by which a Pod is found, or "".
+func (r *result) viaOf(i int) string {
+	if i < len(r.via) {
+		return r.via[i]
+	}
+	return ""
 }
 
 func (a answer) isFound() bool { return len(a.testcrs) > 0 }
@@ -319,8 +354,13 @@ func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 // reading and one Pod.
 func (o *options) printNote(r result, also []string) {
 	several := len(r.testcrs) > 1 && r.term.IsUnique()
-	if len(also) == 0 && !several && r.term.IsExact() {
+	node := r.node()
+	if len(also) == 0 && !several && r.term.IsExact() && node == "" {
 		return
+	}
+	what := noun(r.term) + " of " + pods(len(r.testcrs))
+	if node != "" {
+		what = fmt.Sprintf("an IP of node %s -> %s", node, pods(len(r.testcrs)))
 	}
 	verb, hint, rest := "is", "", ""
 	if several {
@@ -332,7 +372,19 @@ func (o *options) printNote(r result, also []string) {
 	if len(also) > 0 || !r.term.IsExact() {
 		verb = "was read as"
 	}
-	fmt.Fprintf(o.ErrOut, "note: %q %s %s of %s%s%s\n", shorten(r.text), verb, noun(r.term), pods(len(r.testcrs)), hint, rest)
+	fmt.Fprintf(o.ErrOut, "note: %q %s %s%s%s\n", shorten(r.text), verb, what, hint, rest)
+}
+
+// node returns the node whose IP the question is, or "".
+func (r *result) node() string {
+	if r.term.Kind != query.HostIP || !r.term.IsExact() {
+		return ""
+	}
+	node := r.testcrs[0].Spec.NodeName
+	if slices.ContainsFunc(r.testcrs, func(t *v1.Testcr) bool { return t.Spec.NodeName != node }) {
+		return "" // it was given to another node
+	}
+	return node
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }

@@ -33,6 +33,9 @@ const (
 	podPageSize = 500
 	// maxNamespaces bounds the reviews of rights.
 	maxNamespaces = 5000
+	// maxSelections bounds the lists with selectors that are requested at once. A text has
+	// fewer facts, but a Service may have more Pods.
+	maxSelections = 32
 	// reviewers is how many reviews are requested at once.
 	reviewers = 16
 )
@@ -46,6 +49,8 @@ type podSource struct {
 	watches   bool
 	errOut    io.Writer
 
+	addresses *addressBook
+
 	isOpen     bool
 	namespaces []string // to read, metav1.NamespaceAll for all
 	err        error    // why none can be read
@@ -53,6 +58,7 @@ type podSource struct {
 
 func (o *options) newPodSource(clients *clients, watches bool) *podSource {
 	s := &podSource{clients: clients, namespace: o.namespace(), watches: watches, errOut: o.ErrOut}
+	s.addresses = &addressBook{pods: s}
 	s.current, _, _ = o.config.ToRawKubeConfigLoader().Namespace() // an error was reported when the clients were made
 	return s
 }
@@ -167,6 +173,8 @@ func (s *podSource) answerer(ctx context.Context, isMany bool) (answerer, error)
 	}
 	return f, nil
 }
+
+func (s *podSource) book() *addressBook { return s.addresses }
 
 func (s *podSource) followed() source { return s }
 
@@ -307,6 +315,11 @@ func (f *podFinder) listed() []*indexFinder {
 }
 
 func (f *podFinder) find(ctx context.Context, terms []query.Term, isMatched bool) ([]answer, error) {
+	if f.all == nil && len(terms) > maxSelections {
+		if err := f.load(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if f.all != nil {
 		return f.all.find(ctx, terms, isMatched)
 	}

@@ -287,5 +287,11 @@ func note(r row) string {
 	if r.event == eventDeleted {
 		return "no longer found"
 	}
-	return query.NoteFor([]query.Term{r.term}, &r.testcr.Spec)
+	text := query.NoteFor([]query.Term{r.term}, &r.testcr.Spec)
+	if r.via != "" && text != "" {
+		return "of " + r.via + "; " + text
+	} else if r.via != "" {
+		return "of " + r.via
+	}
+	return text
 }

@@ -29,6 +29,8 @@ type source interface {
 	// answerer returns what answers questions; isMany reports that there are more than
 	// fewQueries.
 	answerer(ctx context.Context, isMany bool) (answerer, error)
+	// book returns the Services and nodes of the cluster.
+	book() *addressBook
 	// followed returns the source whose changes are to be followed after the answers.
 	followed() source
 	// selections returns what to watch for a term, or for all Pods if it is nil.
@@ -141,6 +143,8 @@ func (s *testcrSource) answerer(ctx context.Context, isMany bool) (answerer, err
 	}
 	return &checkedAnswerer{source: s, testcrs: testcrs, checks: maxChecks, pods: newPodFinder(s.pods, s.isKept)}, nil
 }
+
+func (s *testcrSource) book() *addressBook { return s.pods.book() }
 
 func (s *testcrSource) followed() source {
 	if s.isOutdated && s.pods.isOpen && s.pods.err == nil {

@@ -81,14 +81,17 @@ func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
 	if exact, _ := query.Exact(r.terms); len(exact) > 0 {
 		f.terms = exact // a Pod that is like the one that is waited for is not that
 	}
-	if len(r.testcrs) > 0 {
+	switch {
+	case len(r.behind) > 0:
+		f.terms = r.behind
+	case len(r.testcrs) > 0:
 		f.terms = []query.Term{r.term}
 	}
 	if r.err != nil {
 		f.terms = nil
 	}
-	for _, t := range r.testcrs {
-		f.shown[key(t)] = row{query: f.text, term: r.term, testcr: t}
+	for i, t := range r.testcrs {
+		f.shown[key(t)] = row{query: f.text, term: r.term, testcr: t, via: r.viaOf(i)}
 	}
 	return f
 }
@@ -154,7 +157,7 @@ func (o *options) printChanges(ctx context.Context, printer printer, all []*foll
 // printed.
 func (f *followedResult) change(key, namespace string) (row, bool) {
 	was, wasShown := f.shown[key]
-	now := row{query: f.text}
+	now := row{query: f.text, via: was.via}
 	for _, store := range f.informers {
 		obj, ok, err := store.GetByKey(key)
 		if err != nil || !ok {

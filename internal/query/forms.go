@@ -193,6 +193,9 @@ func (f *facts) addDomain(name string) {
 			host = labels[i-2]
 		case labels[i] == "svc" && i > 2:
 			host = labels[i-3]
+		case labels[i] == "svc" && isLabel(labels[0]) && isLabel(labels[1]):
+			f.add(ofKey, Term{Kind: Workload, OwnerKind: "service", Text: labels[1] + "/" + labels[0]})
+			return
 		default:
 			continue
 		}

@@ -67,6 +67,10 @@ type Term struct {
 // need a scan of all Pods.
 func (t Term) IsExact() bool { return !t.Partial && !t.Prefix.IsValid() }
 
+// IsService reports whether t names a Service: NAME or NAMESPACE/NAME. No Pod matches it,
+// because the endpoints of a Service are not in its Pods.
+func (t Term) IsService() bool { return t.Kind == Workload && t.OwnerKind == "service" }
+
 // IsUnique reports whether t should identify one Pod, so that several results are
 // ambiguous.
 func (t Term) IsUnique() bool { return t.IsExact() && t.Kind.IsUnique() }
