@@ -71,6 +71,19 @@ func (f *Finding) Describe(gaps Gaps) string {
 	return strings.Join(all, "; ")
 }
 
+// DescribeServices returns Services of one name, and that there are more of them, as a
+// phrase.
+func DescribeServices(services []ServiceIP, more int) string {
+	var names []string
+	for i := range services {
+		names = append(names, services[i].String())
+	}
+	if more > 0 {
+		names = append(names, plural(more, "more service")+" of that name")
+	}
+	return strings.Join(names, ", ")
+}
+
 // place returns where an IP is that nobody is known to have.
 func (f *Finding) place(gaps Gaps) string {
 	nobody := ""

@@ -144,3 +144,13 @@ func appendRanges(ranges []netip.Prefix, texts []string) []netip.Prefix {
 	}
 	return ranges
 }
+
+func (s *Service) isSame(other *Service) bool { return slices.Equal(s.uses, other.uses) }
+
+func (s *Slice) isSame(other *Slice) bool {
+	return s.service == other.service && slices.Equal(s.endpoints, other.endpoints)
+}
+
+func (n *Node) isSame(other *Node) bool {
+	return slices.Equal(n.uses, other.uses) && slices.Equal(n.ranges, other.ranges)
+}

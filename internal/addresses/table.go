@@ -190,27 +190,30 @@ func (t *Table) Lookup(addr netip.Addr, sees func(namespace string) bool) Findin
 	return f
 }
 
-// Services returns the Services of a name, in one namespace or, if that is "", in all.
-func (t *Table) Services(namespace, name string, sees func(namespace string) bool) []ServiceIP {
+// Services returns the first Services of a name, and how many more there are: in one
+// namespace or, if that is "", in all. For sees see Lookup.
+func (t *Table) Services(namespace, name string, sees func(namespace string) bool) (found []ServiceIP, more int) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	var found []ServiceIP
-	add := func(key cache.ObjectName) {
-		if s := t.services[key]; s != nil && (sees == nil || sees(s.namespace)) {
-			found = append(found, t.serviceIP(s, ""))
-		}
-	}
+	var keys []cache.ObjectName
 	if namespace != "" {
-		add(cache.NewObjectName(namespace, name))
-		return found
-	}
-	for key := range t.services {
-		if key.Name == name {
-			add(key)
+		keys = []cache.ObjectName{cache.NewObjectName(namespace, name)}
+	} else {
+		for key := range t.services {
+			if key.Name == name {
+				keys = append(keys, key)
+			}
 		}
 	}
-	slices.SortFunc(found, func(a, b ServiceIP) int { return strings.Compare(a.Namespace, b.Namespace) })
-	return found
+	keys = slices.DeleteFunc(keys, func(key cache.ObjectName) bool {
+		return t.services[key] == nil || sees != nil && !sees(key.Namespace)
+	})
+	slices.SortFunc(keys, func(a, b cache.ObjectName) int { return strings.Compare(a.Namespace, b.Namespace) })
+	keys, more = firstFew(keys)
+	for _, key := range keys {
+		found = append(found, t.serviceIP(t.services[key], ""))
+	}
+	return found, more
 }
 
 func (t *Table) serviceIP(s *Service, name string) ServiceIP {

@@ -187,6 +187,12 @@ func TestTable_Lookup_Bounds(t *testing.T) {
 	if len(f.Services) != maxHolders || !strings.Contains(got, "an IP of 5 more services") || !strings.Contains(got, "an IP of 5 more nodes") {
 		t.Errorf("got %d Services: %s", len(f.Services), got)
 	}
+	for i := range maxHolders + 5 {
+		table.PutService(newService(fmt.Sprintf("n%02d", i), "web", func(*corev1.Service) {}))
+	}
+	if found, more := table.Services("", "web", nil); len(found) != maxHolders || more != 5 || !strings.HasSuffix(DescribeServices(found, more), "5 more services of that name") {
+		t.Errorf("%d Services of one name, and %d more", len(found), more)
+	}
 	s := newService("shop", "many", func(s *corev1.Service) {
 		for i := range 3 * maxIPs {
 			s.Spec.ExternalIPs = append(s.Spec.ExternalIPs, fmt.Sprint("198.51.", i, ".1"))
@@ -214,16 +220,13 @@ func TestTable_Services(t *testing.T) {
 	table := filled()
 	table.PutService(newService("auth", "cart", func(*corev1.Service) {}))
 	for _, test := range []struct{ namespace, name, want string }{
-		{"", "cart", "[service auth/cart -> 0 Pods service shop/cart -> 3 Pods (1 not ready)]"},
-		{"shop", "cart", "[service shop/cart -> 3 Pods (1 not ready)]"},
-		{"shop", "none", "[]"},
+		{"", "cart", "service auth/cart -> 0 Pods, service shop/cart -> 3 Pods (1 not ready)"},
+		{"shop", "cart", "service shop/cart -> 3 Pods (1 not ready)"},
+		{"shop", "none", ""},
 	} {
-		var got []string
-		for _, s := range table.Services(test.namespace, test.name, nil) {
-			got = append(got, s.String())
-		}
-		if fmt.Sprint(got) != test.want {
-			t.Errorf("Services(%q, %q): got %v, want %s", test.namespace, test.name, got, test.want)
+		found, more := table.Services(test.namespace, test.name, nil)
+		if got := DescribeServices(found, more); got != test.want {
+			t.Errorf("Services(%q, %q): got %s, want %s", test.namespace, test.name, got, test.want)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	podinfolookup "github.com/weiyuanke/PodInfoLookup"
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/addresses"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
@@ -111,7 +112,10 @@ func start(signalled context.Context, o *options, c *clients, s *server.Server, 
 		if err := c.preflight(ctx, rulesFor(o, c.lease, s.RequiresLogin()), tryWrite); err != nil {
 			return err
 		}
-		return c.checkEvents(ctx)
+		if err := c.checkEvents(ctx); err != nil || !o.services {
+			return err
+		}
+		return c.checkRanges(ctx)
 	}, s.Announce)
 	if err == nil {
 		err = work(ctx, o, c, s, stdout)
@@ -155,6 +159,9 @@ func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout 
 	s.Announce()
 	running.Go(func() { p.testcrs.RunWithContext(background) })
 	running.Go(func() { p.pods.RunWithContext(background) })
+	if p.addresses != nil {
+		running.Go(func() { p.addresses.RunWithContext(background) })
+	}
 	running.Go(func() { limitGarbage(background, p.controller.Settled) })
 	if err := p.runController(ctx); err != nil {
 		return err
@@ -172,6 +179,7 @@ type parts struct {
 	heartbeat  *heartbeat.Heartbeat
 	election   *election.Election // nil without leader election
 	lookup     *lookup.Lookup     // nil without an address to serve it at
+	addresses  *addresses.Cache   // nil without --services and --nodes
 	writes     *writeRecorder
 	handler    http.Handler // of all paths but those of the probes
 }
@@ -218,14 +226,24 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 	if p.heartbeat, err = p.newHeartbeat(o, c); err != nil || o.server.Address == "" {
 		return p, err
 	}
-	return p, p.buildHandler(ctx, c, s)
+	return p, p.buildHandler(ctx, o, c, s)
 }
 
 // buildHandler makes the lookup, which keeps an index, and the metrics. A server
 // without an address needs neither.
-func (p *parts) buildHandler(ctx context.Context, c *clients, s *server.Server) error {
+func (p *parts) buildHandler(ctx context.Context, o *options, c *clients, s *server.Server) error {
+	config := lookup.Config{Pods: p.pods, Version: version.Version(), WritesFail: p.writes.fail}
 	var err error
-	p.lookup, err = lookup.New(ctx, lookup.Config{Pods: p.pods, Version: version.Version(), WritesFail: p.writes.fail})
+	if o.services || o.nodes {
+		p.addresses, err = addresses.NewCache(addresses.Config{
+			Client: c.pods, Services: o.services, Nodes: o.nodes, Namespaces: o.namespaces,
+		}, func() { p.lookup.Changed() })
+		if err != nil {
+			return err
+		}
+		config.Addresses = p.addresses
+	}
+	p.lookup, err = lookup.New(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ type options struct {
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
 	workers      int
+	services     bool
+	nodes        bool
 	printChanges bool
 	printList    bool
 
@@ -87,6 +89,11 @@ func (o *options) flags() cliflag.NamedFlagSets {
 			"Also turns on TLS and the login on a loopback address. "+
 			"Without it: a new self-signed certificate where TLS is needed, its fingerprint is in the log.")
 	fs.StringVar(&o.server.KeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
+
+	fs.BoolVar(&o.services, "services", false,
+		"Also answer the IPs of Services, by informers of Services and EndpointSlices. Takes the rights in yaml/rbac-services.yaml.")
+	fs.BoolVar(&o.nodes, "nodes", false,
+		"Also answer the IPs of nodes, by an informer of nodes. Takes the rights in yaml/rbac-nodes.yaml.")
 
 	fs = sections.FlagSet("Output")
 	fs.BoolVar(&o.printChanges, "print-changes", true,
@@ -231,6 +238,9 @@ func (o *options) validate() error {
 	if (o.server.CertFile == "") != (o.server.KeyFile == "") {
 		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither",
 			o.server.CertFile, o.server.KeyFile))
+	}
+	if o.server.Address == "" && (o.services || o.nodes) {
+		errs = append(errs, errors.New("--services and --nodes are answered over HTTP: they need --bind-address"))
 	}
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)

@@ -23,6 +23,9 @@ var (
 	eventRules = []kube.Rule{
 		{Resource: "events", Verbs: []string{"create", "patch"}, Manifest: "rbac.yaml", Namespace: metav1.NamespaceDefault},
 	}
+	// rangeRules are optional: the ranges of the IPs of Services.
+	rangeRules = []kube.Rule{{Group: "networking.k8s.io", Resource: "servicecidrs", Verbs: []string{"list"}, Manifest: "rbac-services.yaml"}}
+	nodeRules  = []kube.Rule{{Resource: "nodes", Verbs: []string{"list", "watch"}, Manifest: "rbac-nodes.yaml"}}
 	// loginRules are needed on a server with a login.
 	loginRules = []kube.Rule{
 		loginRule("authentication.k8s.io", "tokenreviews"),
@@ -43,6 +46,17 @@ func podRules(namespaces []string, verbs ...string) []kube.Rule {
 	return rules
 }
 
+// serviceRules are needed in each watched namespace, or everywhere.
+func serviceRules(namespaces []string) (rules []kube.Rule) {
+	for _, namespace := range orAll(namespaces) {
+		rule := kube.Rule{Resource: "services", Verbs: []string{"list", "watch"}, Manifest: "rbac-services.yaml", Namespace: namespace}
+		rules = append(rules, rule)
+		rule.Group, rule.Resource = "discovery.k8s.io", "endpointslices"
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
 func leaseRules(lease leaseKey, manifest string) []kube.Rule {
 	create := kube.Rule{
 		Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"},
@@ -58,6 +72,12 @@ func rulesFor(o *options, lease leaseKey, login bool) []kube.Rule {
 	rules := append(podRules(o.namespaces, "list", "watch"), testcrRules...)
 	if login {
 		rules = append(rules, loginRules...)
+	}
+	if o.services {
+		rules = append(rules, serviceRules(o.namespaces)...)
+	}
+	if o.nodes {
+		rules = append(rules, nodeRules...)
 	}
 	if o.election.LeaderElect {
 		manifest := "rbac-leader.yaml"
@@ -100,6 +120,12 @@ func (c *clients) explain(ctx context.Context, err error) error {
 func (c *clients) checkEvents(ctx context.Context) error {
 	return c.cluster.CheckOptional(ctx, eventRules,
 		"Events cannot be created, warnings are only in this log: yaml/rbac.yaml has the rule that is missing")
+}
+
+// checkRanges logs that the ranges of Services cannot be read.
+func (c *clients) checkRanges(ctx context.Context) error {
+	return c.cluster.CheckOptional(ctx, rangeRules,
+		"The ranges of Services cannot be read, answers report it: yaml/rbac-services.yaml has the rule that is missing")
 }
 
 // orAll returns namespaces, or the one that stands for all if there are none.

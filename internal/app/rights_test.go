@@ -32,6 +32,8 @@ func TestRulesFor_Manifests(t *testing.T) {
 			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup-default"}, ""),
 			leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup-default"}.heartbeat(), ""))},
 		{file: "rbac-lookup.yaml", rules: loginRules},
+		{file: "rbac-services.yaml", rules: append(serviceRules(nil), rangeRules...)},
+		{file: "rbac-nodes.yaml", rules: nodeRules},
 		{file: "rbac-leader.yaml", rules: leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup"}, "")},
 	}
 	for _, test := range tests {

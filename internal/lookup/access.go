@@ -52,12 +52,22 @@ func scopeOf(r *http.Request) *scope {
 func (s *scope) isRestricted() bool { return s.access != nil }
 
 // sees reports whether the caller may see a Pod that is in the answer otherwise.
-func (s *scope) sees(t *v1.TestcrSpec) bool {
-	mayList, reviewed := s.reviewed[t.Namespace]
+func (s *scope) sees(t *v1.TestcrSpec) bool { return s.seesIn(t.Namespace) }
+
+func (s *scope) seesIn(namespace string) bool {
+	mayList, reviewed := s.reviewed[namespace]
 	if !reviewed {
-		s.unknown[t.Namespace] = true
+		s.unknown[namespace] = true
 	}
 	return mayList
+}
+
+// namespaces returns what reports whether the caller may see a namespace, or nil for all.
+func (s *scope) namespaces() func(string) bool {
+	if s.isRestricted() {
+		return s.seesIn
+	}
+	return nil
 }
 
 // limit returns q for what the caller may see.

@@ -39,6 +39,8 @@ type Pods interface {
 type Config struct {
 	// Pods is the cache that is looked up. The caller runs it.
 	Pods Pods
+	// Addresses has the Services and nodes. It is nil if they are not looked at.
+	Addresses Addresses
 	// Version is that of the program.
 	Version string
 	// WritesFail returns since when no write of a Testcr has succeeded, and why. It
@@ -72,6 +74,9 @@ func New(ctx context.Context, config Config) (*Lookup, error) {
 	return l, nil
 }
 
+// Changed wakes the readers of events. It is called after a change of Addresses.
+func (l *Lookup) Changed() { l.changes.beat() }
+
 // Handler returns the handler of all paths of the API and the page.
 func (l *Lookup) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -97,7 +102,8 @@ func (l *Lookup) Handler() http.Handler {
 	return mux
 }
 
-// Synced returns nil once the index contains the Pods of the first lists.
+// Synced returns nil once the index contains the Pods of the first lists, and Addresses
+// what they have.
 func (l *Lookup) Synced() error {
 	for _, handler := range l.synced {
 		select {
@@ -105,6 +111,9 @@ func (l *Lookup) Synced() error {
 		default:
 			return errors.New("the caches are not synced yet: try again")
 		}
+	}
+	if l.config.Addresses != nil {
+		return l.config.Addresses.Synced()
 	}
 	return nil
 }
@@ -152,10 +161,13 @@ func (p Pod) shortened() Pod {
 type failure struct {
 	Error string `json:"error"`
 	*View        // of a search without results
+	// Address is what is known of an IP that no Pod has.
+	Address *Address `json:"address,omitempty"`
 }
 
 func (f failure) text(out *bytes.Buffer) {
 	fmt.Fprintln(out, printable.Text(f.Error))
+	f.Address.text(out)
 	if f.View != nil {
 		f.notes(out)
 	}

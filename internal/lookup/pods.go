@@ -43,6 +43,8 @@ type podList struct {
 	Total int `json:"total"`
 	// Ambiguous reports that several Pods match a fact that should identify one.
 	Ambiguous bool `json:"ambiguous"`
+	// Address is what is known of an IP that no Pod has, or Pods by annotations alone.
+	Address *Address `json:"address,omitempty"`
 
 	// found is encoded last, as "items" and "continue": see send.
 	found []*v1.TestcrSpec
@@ -73,12 +75,19 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var list podList
-	if !l.within(w, r, func(s *scope) { list = l.find(s, q) }) {
+	answer := func(s *scope) {
+		list = l.find(s, q)
+		if list.Total == 0 || len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0]) {
+			list.Address, _ = l.address(s, q.Terms)
+		}
+	}
+	if !l.within(w, r, answer) {
 		return
 	}
 	list.whole = true
 	if len(q.Terms) > 0 && list.Total == 0 {
-		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe(q.Terms, params.Get("phase")), View: &list.View})
+		missing := failure{Error: "no Pod with " + describe(q.Terms, params.Get("phase")), View: &list.View, Address: list.Address}
+		reply(w, r, http.StatusNotFound, missing)
 		return
 	}
 	reply(w, r, http.StatusOK, list)
@@ -331,6 +340,7 @@ func compareIP(a, b *v1.TestcrSpec) int {
 }
 
 func (l podList) text(out *bytes.Buffer) {
+	l.Address.text(out)
 	table(out, l.found, l.terms)
 	if l.Ambiguous {
 		fmt.Fprintf(out, "\nambiguous: %d Pods match\n", l.Total)

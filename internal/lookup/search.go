@@ -30,8 +30,8 @@ const (
 type searchResult struct {
 	podList
 	Q string `json:"q"`
-	// ReadAs is the kind of the reading of q, "text" for a part of a fact, or ""
-	// without q.
+	// ReadAs is the kind of the reading of q, "text" for a part of a fact, "service" for
+	// the IP or the name of a Service, or "" without q.
 	ReadAs string `json:"readAs"`
 	// Readings contains the kinds of q that match Pods, the most likely first.
 	Readings []reading `json:"readings"`
@@ -74,7 +74,19 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 		return searchResult{}, err
 	}
 	exact, others := query.Exact(terms)
+	filters := base
 	l.try(s, &result, &base, exact)
+	var address *Address
+	var pods *behind
+	if result.ReadAs == "" || by == "" && l.isClaimed(s, base) {
+		if address, pods = l.address(s, exact); pods != nil {
+			base, result.ReadAs = filters, pods.readAs
+			base.Terms = slices.Concat(filters.Terms, pods.terms)
+			if pods.filter != nil {
+				base.Filter = andFilter(base.Filter, pods.filter)
+			}
+		}
+	}
 	if result.ReadAs == "" && len(others) > 0 && (by != "" || !l.hasText(s, base, result.Q)) {
 		l.try(s, &result, &base, others)
 	}
@@ -86,6 +98,10 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 		base.Terms, result.ReadAs = append(base.Terms, terms...), by // none matches
 	}
 	result.podList = l.find(s, base)
+	result.Address = address
+	if pods != nil && pods.readAs == byNode && result.Total > 0 {
+		result.Readings = append([]reading{{byNode, pods.terms[0].Text, result.Total}}, result.Readings...)
+	}
 	result.whole = by == string(query.Key) // at most one Pod
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
@@ -187,6 +203,7 @@ func (s searchResult) text(out *bytes.Buffer) {
 		}
 	}
 	if s.Total == 0 {
+		s.Address.text(out)
 		fmt.Fprintln(out, "no Pod matches")
 		s.notes(out)
 		return

@@ -78,18 +78,17 @@ func (b *addressBook) find(ctx context.Context, terms []query.Term) (targets []t
 	if name == "" {
 		return targets, sentences, nil
 	}
-	services := b.table.Services(namespace, name, nil)
-	services = services[:min(len(services), maxAddrs)]
+	services, _ := b.table.Services(namespace, name, nil)
 	if err := b.loadEndpoints(ctx, services); err != nil {
 		return nil, nil, err
 	}
-	for _, s := range services {
-		for _, s := range b.table.Services(s.Namespace, s.Name, nil) {
-			targets = append(targets, serviceTarget(&s))
-			sentences = append(sentences, fmt.Sprintf("%q is %s", name, &s))
-		}
+	services, more := b.table.Services(namespace, name, nil)
+	for i := range services {
+		targets = append(targets, serviceTarget(&services[i]))
 	}
-	if len(services) == 0 && b.gaps.Services != "" {
+	if len(services) > 0 {
+		sentences = append(sentences, fmt.Sprintf("%q is %s", name, addresses.DescribeServices(services, more)))
+	} else if b.gaps.Services != "" {
 		sentences = append(sentences, b.gaps.Services)
 	}
 	return targets, sentences, nil

@@ -359,6 +359,18 @@ func TestStart_RightsBeyondLoopback(t *testing.T) {
 	}
 }
 
+func TestStart_RightsOfServicesAndNodes(t *testing.T) {
+	t.Parallel()
+	rules := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{"stable.example.com"}, Resources: []string{"testcrs"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
+	}
+	kubeconfig := userWith(t, "without-services", rules...)
+	(&failure{1, `forbidden: this user may not list services, watch services, list endpointslices\.discovery\.k8s\.io, ` +
+		`watch endpointslices\.discovery\.k8s\.io, list nodes, watch nodes: `, "kubectl apply -f yaml/rbac-services.yaml -f yaml/rbac-nodes.yaml and use"}).
+		check(t, command(t, "--kubeconfig="+kubeconfig, "--services", "--nodes").Start(t))
+}
+
 func TestAllMissingRightsAreNamedWithTheirNamespace(t *testing.T) {
 	t.Parallel()
 	kubeconfig := userWith(t, "without-anything")

@@ -37,6 +37,10 @@ func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 	}{
 		{"for one namespace", []string{"rbac-namespace.yaml"}, []string{"--namespace=default"}, "podinfolookup-default", false},
 		{"for all namespaces", []string{"rbac.yaml", "rbac-leader.yaml"}, nil, "podinfolookup", true},
+		{
+			"with Services and nodes", []string{"rbac.yaml", "rbac-leader.yaml", "rbac-services.yaml", "rbac-nodes.yaml"},
+			[]string{"--services", "--nodes"}, "podinfolookup", true,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -13,7 +13,7 @@ const KEYS = ["q", "by", "phase", "namespace", "node", "sort", "desc", "pod"];
 const FILTERS = ["phase", "namespace", "node"];
 const KINDS = {
   ip: "the IP", uid: "the UID", container: "the container ID", key: "namespace/name", name: "the name",
-  node: "the node", hostip: "the node's IP", workload: "the workload", image: "the image", label: "the label", namespace: "the namespace",
+  node: "the node", hostip: "the node's IP", workload: "the workload", service: "a Service", image: "the image", label: "the label", namespace: "the namespace",
   text: "a part of a name, IP, UID, container ID, node or workload",
 };
 
@@ -136,6 +136,7 @@ function drawReading(answer) {
   const parts = [];
   if (answer.q) {
     const none = answer.total ? "" : ": no Pod";
+    if (answer.address) parts.push(element("strong", {}, `${answer.address.text}.`));
     parts.push(element("span", {}, `Read as ${KINDS[answer.readAs] ?? answer.readAs}${none}.`));
     if (answer.ambiguous) {
       parts.push(element("strong", { className: "ambiguous" }, `Ambiguous: ${pods(answer.total)} fit, see their notes.`));
