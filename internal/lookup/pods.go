@@ -77,8 +77,12 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 	var list podList
 	answer := func(s *scope) {
 		list = l.find(s, q)
-		if list.Total == 0 || len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0]) {
-			list.Address, _ = l.address(s, q.Terms)
+		isClaimed := len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0])
+		if list.Total > 0 && !isClaimed {
+			return
+		}
+		if address, pods := l.address(s, q.Terms); pods != nil || !isClaimed {
+			list.Address = address
 		}
 	}
 	if !l.within(w, r, answer) {

@@ -79,7 +79,10 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	var address *Address
 	var pods *behind
 	if result.ReadAs == "" || by == "" && l.isClaimed(s, base) {
-		if address, pods = l.address(s, exact); pods != nil {
+		if address, pods = l.address(s, exact); pods == nil && result.ReadAs != "" {
+			address = nil // the Pod that claims the IP is the answer
+		}
+		if pods != nil {
 			base, result.ReadAs = filters, pods.readAs
 			base.Terms = slices.Concat(filters.Terms, pods.terms)
 			if pods.filter != nil {

@@ -212,12 +212,10 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 		case err != nil:
 			return r, err
 		case taken < 0 && len(r.testcrs) == 0:
-			o.printMissing(q, answers.listed(), sentences)
+			o.printMissing(q, book.pods.searched(), append(didYouMean(q.text, answers.listed()), sentences...))
 			return r, nil
-		case len(sentences) > 0:
+		case len(r.testcrs) > 0:
 			fmt.Fprintf(o.ErrOut, "note: %s\n", strings.Join(sentences, "; "))
-		}
-		if len(r.testcrs) > 0 {
 			return r, nil
 		}
 	}
@@ -253,12 +251,11 @@ func isClaimed(t query.Term, testcrs []*v1.Testcr) bool {
 	return !slices.ContainsFunc(testcrs, func(pod *v1.Testcr) bool { return !t.IsAlias(&pod.Spec) })
 }
 
-// printMissing prints that no Pod matches q, what was looked for, and what is known
-// otherwise.
-func (o *options) printMissing(q question, lists []*indexFinder, sentences []string) {
-	looked := "looked for it as " + readings(q.terms) + didYouMean(q.text, lists)
-	fmt.Fprintf(o.ErrOut, "Error from server (NotFound): pods %q not found%s: %s\n",
-		shorten(q.text), o.whereabouts(), strings.Join(append([]string{looked}, sentences...), "; "))
+// printMissing prints that no Pod matches q, what was looked for and where, and what is
+// known otherwise.
+func (o *options) printMissing(q question, where string, sentences []string) {
+	looked := fmt.Sprintf("no Pod matches %q: looked for it as %s in %s", shorten(q.text), readings(q.terms), where)
+	fmt.Fprintln(o.ErrOut, "error:", strings.Join(append([]string{looked}, sentences...), "; "))
 }
 
 // viaOf returns the Service or node by which a Pod is found, or "".
@@ -271,9 +268,9 @@ func (r *result) viaOf(i int) string {
 
 func (a answer) isFound() bool { return len(a.testcrs) > 0 }
 
-// didYouMean returns the Pods in lists whose names are similar to text, for the end of a
-// sentence.
-func didYouMean(text string, lists []*indexFinder) string {
+// didYouMean returns a sentence with the Pods in lists whose names are similar to text,
+// or nil.
+func didYouMean(text string, lists []*indexFinder) []string {
 	keys := map[string]bool{} // the same Pods are in a list of Testcrs and in one of Pods
 	for _, list := range lists {
 		specs, _, _ := list.index.Find(nil, index.Query{})
@@ -283,9 +280,9 @@ func didYouMean(text string, lists []*indexFinder) string {
 	}
 	near := query.DidYouMean(text, maps.Keys(keys))
 	if len(near) == 0 {
-		return ""
+		return nil
 	}
-	return "; did you mean " + strings.Join(near, ", ") + "?"
+	return []string{"did you mean " + strings.Join(near, ", ") + "?"}
 }
 
 // shorten cuts a pasted text for a message.
@@ -388,13 +385,6 @@ func (r *result) node() string {
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
-
-func (o *options) whereabouts() string {
-	if o.namespace() == "" {
-		return ""
-	}
-	return fmt.Sprintf(" in namespace %q", o.namespace())
-}
 
 // nouns are the kinds in a sentence.
 var nouns = map[query.Kind]string{

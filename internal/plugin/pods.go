@@ -51,6 +51,7 @@ type podSource struct {
 
 	addresses *addressBook
 
+	isAlone    bool // no Testcrs complete it
 	isOpen     bool
 	namespaces []string // to read, metav1.NamespaceAll for all
 	err        error    // why none can be read
@@ -87,10 +88,23 @@ func (s *podSource) open(ctx context.Context) error {
 // are left out.
 func (s *podSource) openAlone(ctx context.Context) error {
 	err := s.open(ctx)
+	s.isAlone = true
 	if err == nil && !slices.Contains(s.namespaces, s.namespace) {
 		fmt.Fprintf(s.errOut, "note: you may list the Pods of these namespaces alone, others are not searched: %s\n", few(s.namespaces))
 	}
 	return err
+}
+
+// searched returns the namespaces whose Pods were looked at. Those of Testcrs are more if
+// the user may list Testcrs, but not all Pods.
+func (s *podSource) searched() string {
+	switch {
+	case s.namespace != "":
+		return fmt.Sprintf("namespace %q", s.namespace)
+	case s.isAlone && s.err == nil && !slices.Contains(s.namespaces, metav1.NamespaceAll):
+		return "the namespaces " + few(s.namespaces) + " alone"
+	}
+	return "all namespaces"
 }
 
 // mayRead returns the error of a list, and of a watch if changes will be followed.

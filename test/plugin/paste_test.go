@@ -38,7 +38,8 @@ func TestQuery_Pasted(t *testing.T) {
 		{"a list", []string{"10.6.0.7,10.6.0.8"}, result{Stdout: one + two}},
 		{"a list of IPs of one Pod", []string{"10.6.0.7,fd06::7"}, result{Stdout: one}},
 		{"a list of which one is found", []string{"10.6.0.7 10.6.0.99"}, result{Code: 1, Stdout: one,
-			Stderr: "Error from server (NotFound): pods \"10.6.0.99\" not found: looked for it as ip, hostip, node, name\n"}},
+			Stderr: "error: no Pod matches \"10.6.0.99\": looked for it as ip, hostip, node, name in all namespaces; 10.6.0.99 is perhaps of this cluster, " +
+				"whose ranges are not known; services, nodes and servicecidrs were not looked at, because you may not list them\n"}},
 		{"a part of a name", []string{"6C8D-BC"}, result{Stdout: one, Stderr: "note: \"6C8D-BC\" was read as a part of the name of 1 Pod\n"}},
 		{"the beginning of a name", []string{"orders-*"}, result{Stdout: one + two, Stderr: "note: \"orders-*\" was read as a part of the name of 2 Pods\n"}},
 		{"the beginning of a name, by its kind", []string{"--by=name", "orders-6c8d-b*"},
@@ -49,7 +50,7 @@ func TestQuery_Pasted(t *testing.T) {
 		{"the beginning of a container ID", []string{pastedID[:8]}, result{Stdout: one, Stderr: "note: \"77aa88bb\" was read as the beginning of a container ID of 1 Pod\n"}},
 		{"a range", []string{"10.6.0.0/24"}, result{Stdout: one + two, Stderr: "note: \"10.6.0.0/24\" was read as a range with an IP of 2 Pods\n"}},
 		{"a near miss", []string{"pod/orders-6c8d-bcfdg"}, result{Code: 1,
-			Stderr: "Error from server (NotFound): pods \"pod/orders-6c8d-bcfdg\" not found: looked for it as name, key; did you mean paste/orders-6c8d-bcdfg?\n"}},
+			Stderr: "error: no Pod matches \"pod/orders-6c8d-bcfdg\": looked for it as name, key in all namespaces; did you mean paste/orders-6c8d-bcdfg?\n"}},
 		{"the UID in a line, by its kind", []string{"--by=uid", `pod="paste/orders-6c8d-hjklm" podUID="` + pastedUID + `"`}, result{Stdout: one}},
 		{"a sentence", []string{"the quick brown fox"}, result{Code: 2, Stderr: "error: \"the quick brown fox\" contains no fact of a Pod: looked for IPs, UIDs, container IDs, " +
 			"NAMESPACE/NAME, TYPE/NAME, DNS names, cgroups, paths on a node, and names of Pods\n"}},

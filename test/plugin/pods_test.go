@@ -268,7 +268,7 @@ func TestRightsInSomeNamespaces(t *testing.T) {
 	test("a name in both", user, []string{"--by=name", "web"}, result{Stdout: a + "/web\n" + b + "/web\n",
 		Stderr: both + "note: \"web\" is the name of 2 Pods in different namespaces: -n NAMESPACE chooses\n"})
 	test("a key elsewhere", user, []string{"--by=key", c + "/web"}, result{Code: 1,
-		Stderr: both + "Error from server (NotFound): pods \"scoped-c/web\" not found: looked for it as key\n"})
+		Stderr: both + "error: no Pod matches \"scoped-c/web\": looked for it as key in the namespaces scoped-a, scoped-b alone\n"})
 	r := start(t, user, append([]string{"10.25.0.2"}, events...)...)
 	r.shows(t, "ADDED scoped-b web Running")
 	createPods(t, pod(a+"/late", "10.25.0.2"))
@@ -317,10 +317,11 @@ func TestHeartbeat(t *testing.T) {
 	const (
 		isGone  = "note: the Testcr of stale/gone is outdated: that Pod is gone\n"
 		isAnew  = "note: the Testcr of stale/again is outdated: another Pod has that name now\n"
-		missing = "Error from server (NotFound): pods %q not found: looked for it as %s\n"
+		missing = "error: no Pod matches %[1]q: looked for it as ip, hostip, node, name in all namespaces; %[1]s is in no Service range of this cluster, " +
+			"and no service and no node has it; its Pod ranges are not known, because no node names one\n"
 	)
 	stopped := "warning: no controller has kept the Testcrs since " + at.Format("15:04") + " (12 min)\n"
-	notFound := func(ip string) string { return fmt.Sprintf(missing, ip, "ip, hostip, node, name") }
+	notFound := func(ip string) string { return fmt.Sprintf(missing, ip) }
 	isLate := "note: no Testcr has \"10.26.0.4\": the answer comes from the Pods\n"
 	tests := []struct {
 		name  string

@@ -206,14 +206,15 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"all found", append([]string{"shop/web"}, keys...), "", result{Stdout: "shop/web\n"}},
 		{"one of two found", append([]string{"shop/web", "10.1.9.9"}, keys...), "", result{Code: 1, Stdout: "shop/web\n",
-			Stderr: "Error from server (NotFound): pods \"10.1.9.9\" not found: looked for it as ip, hostip, node, name\n"}},
+			Stderr: "error: no Pod matches \"10.1.9.9\": looked for it as ip, hostip, node, name in all namespaces; 10.1.9.9 is perhaps of this cluster, " +
+				"whose ranges are not known; services, nodes and servicecidrs were not looked at, because you may not list them\n"}},
 		{"not in that namespace", append([]string{"deploy/cart", "-n", "other"}, keys...), "", result{Code: 1,
-			Stderr: "Error from server (NotFound): pods \"deploy/cart\" not found in namespace \"other\": looked for it as workload, key\n"}},
+			Stderr: "error: no Pod matches \"deploy/cart\": looked for it as workload, key in namespace \"other\"\n"}},
 		{"a line that says nothing", append([]string{"-"}, keys...), "shop/web\n?\n", result{Code: 1, Stdout: "shop/web\n",
 			Stderr: "error: line 2: \"?\" is neither an IP, a UID, a container ID nor a name: say what it is with --by or another parameter\n"}},
 		{"no line", []string{"-"}, "\n# nothing\n", result{}},
 		{"an object that is not there", []string{"nobody", "-o", "json"}, "", result{Code: 1,
-			Stderr: "Error from server (NotFound): pods \"nobody\" not found: looked for it as name, node, workload\n"}},
+			Stderr: "error: no Pod matches \"nobody\": looked for it as name, node, workload in all namespaces\n"}},
 		{"no query", nil, "", result{Code: 2, Stderr: "error: nothing to look for: give an IP, a UID, a container ID or a name, or - for standard input\n"}},
 		{"an empty query", []string{""}, "", result{Code: 2, Stderr: "error: nothing to look for: give an IP, a UID, a container ID or a name\n"}},
 		{"standard input twice", []string{"-", "-"}, "", result{Code: 2, Stderr: "error: standard input can be read only once: - is there twice\n"}},

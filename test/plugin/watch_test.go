@@ -135,7 +135,7 @@ func TestWatchShowsEachChange(t *testing.T) {
 
 func TestWatchWaitsForWhatIsNotThere(t *testing.T) {
 	r := start(t, env.Kubeconfig, "late", "-w", "-o", "jsonpath={.spec.podkey},")
-	testenv.Eventually(t, func(context.Context) error { return r.Stderr.Has(`pods "late" not found`) })
+	testenv.Eventually(t, func(context.Context) error { return r.Stderr.Has(`no Pod matches "late"`) })
 	create(t, pod("shop/late", "10.4.1.7"))
 	r.has(t, "shop/late,")
 	if code := r.end(); code != 0 {
