@@ -101,7 +101,7 @@ func TestOptions_clusters(t *testing.T) {
 			var got []string
 			for _, c := range clusters {
 				got = append(got, *c.config.Context)
-				if *c.config.KubeConfig != path || *c.config.Namespace != *clusters[0].options.config.Namespace {
+				if *c.config.KubeConfig != path || *c.config.Namespace != *clusters[0].config.Namespace {
 					t.Errorf("%s has other flags", c.context)
 				}
 			}

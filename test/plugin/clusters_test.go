@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -29,6 +31,7 @@ import (
 // otherCluster starts an API server with an etcd of its own, without Testcrs.
 func otherCluster(t *testing.T) (testenv.Login, kubernetes.Interface) {
 	t.Helper()
+	log.SetLogger(logr.Discard()) // envtest's
 	other := &envtest.Environment{BinaryAssetsDirectory: filepath.Join(testenv.Root(), ".cluster", "bin")}
 	t.Cleanup(func() {
 		if err := other.Stop(); err != nil {
@@ -132,7 +135,7 @@ func TestSeveralClusters(t *testing.T) {
 	}
 	const (
 		note      = "note: cluster west: there are no Testcrs in this cluster: reading the Pods\n"
-		notFound  = "Error from server (NotFound): pods %q not found in %s: looked for it as ip, hostip, node, name%s\n"
+		notFound  = "Error from server (NotFound): pods %q not found in %s: looked for it as name, node, workload%s\n"
 		isSilent  = "warning: cluster silent: no answer within 1s: check that it can be reached, or give it longer, such as --request-timeout=30s\n"
 		isRefused = "warning: cluster refused: You must be logged in to the server (Unauthorized)\n"
 	)
@@ -156,16 +159,16 @@ east      10.31.0.8   default     twin    Running   0/1     0          10.31.0.8
 		{name: "one context", args: []string{"--contexts=east", "10.31.0.7"}, want: result{Stdout: "east   default/here\n"}},
 		{name: "the same cluster twice", args: []string{"--contexts=east,again", "10.31.0.7"},
 			want: result{Stdout: "east    default/here\nagain   default/here\n"}},
-		{name: "in none", args: []string{"--contexts=east,west", "10.31.9.9"},
-			want: result{Code: 1, Stderr: note + fmt.Sprintf(notFound, "10.31.9.9", "clusters east, west", "")}},
-		{name: "one of two questions in none", args: []string{"--contexts=east,west", "10.31.9.9", "10.31.0.7"},
-			want: result{Code: 1, Stderr: note + fmt.Sprintf(notFound, "10.31.9.9", "clusters east, west", ""), Stdout: "east   default/here\nwest   default/there\n"}},
-		{name: "in a namespace", args: []string{"--contexts=east,west", "-n", "shop", "10.31.0.7"},
-			want: result{Code: 1, Stderr: note + fmt.Sprintf(notFound, "10.31.0.7", `namespace "shop" in clusters east, west`, "")}},
+		{name: "in none", args: []string{"--contexts=east,west", "nobody"},
+			want: result{Code: 1, Stderr: note + fmt.Sprintf(notFound, "nobody", "clusters east, west", "")}},
+		{name: "one of two questions in none", args: []string{"--contexts=east,west", "nobody", "10.31.0.7"},
+			want: result{Code: 1, Stderr: note + fmt.Sprintf(notFound, "nobody", "clusters east, west", ""), Stdout: "east   default/here\nwest   default/there\n"}},
+		{name: "in a namespace", args: []string{"--contexts=east,west", "-n", "shop", "--by=name", "here"},
+			want: result{Code: 1, Stderr: note + fmt.Sprintf(strings.Replace(notFound, ", node, workload", "", 1), "here", `namespace "shop" in clusters east, west`, "")}},
 		{name: "found, and one is dead", args: []string{"--contexts=dead,east", "10.31.0.7"},
 			want: result{Stderr: isDead, Stdout: "east   default/here\n"}},
-		{name: "not found, and one is dead", args: []string{"--contexts=dead,east", "10.31.9.9"},
-			want: result{Code: 1, Stderr: isDead + fmt.Sprintf(notFound, "10.31.9.9", "cluster east", "; not searched: dead")}},
+		{name: "not found, and one is dead", args: []string{"--contexts=dead,east", "nobody"},
+			want: result{Code: 1, Stderr: isDead + fmt.Sprintf(notFound, "nobody", "cluster east", "; not searched: dead")}},
 		{name: "all are dead", args: []string{"--contexts=dead,refused", "10.31.0.7"},
 			want: result{Code: 1, Stderr: isDead + isRefused + "error: no cluster has answered: nothing was searched\n"}},
 		{name: "all contexts", args: []string{"--all-contexts", "--request-timeout=1s", "10.31.0.7"},
@@ -209,7 +212,19 @@ east      10.31.0.8   default     twin    Running   0/1     0          10.31.0.8
 			}
 		})
 	}
-	t.Run("JSON", func(t *testing.T) { isListOf(t, run(t, file, "", "--contexts=east,west", "10.31.0.7", "-o", "json"), "east", "west") })
+	t.Run("JSON", func(t *testing.T) {
+		isListOf(t, run(t, file, "", "--contexts=east,west", "10.31.0.7", "-o", "json"), "east", "west")
+	})
+	t.Run("a Service", func(t *testing.T) {
+		got := run(t, file, "", "--contexts=east,west", "10.96.0.1")
+		for _, want := range []string{
+			" not found in clusters east, west: ", "; cluster east: 10.96.0.1 is the cluster IP of service default/kubernetes -> 0 Pods", "; cluster west: 10.96.0.1 is ",
+		} {
+			if got.Code != 1 || !strings.Contains(got.Stderr, want) {
+				t.Errorf("%+v, want %q", got, want)
+			}
+		}
+	})
 	t.Run("changes", func(t *testing.T) { followsClusters(t, file, inWest) })
 }
 
@@ -286,10 +301,10 @@ func TestClusterName(t *testing.T) {
 		want result
 	}{
 		{name: "found", args: []string{"--contexts=a", "10.32.0.7"}, want: result{Stdout: "prod-eu   market/named\n"}},
-		{name: "not found", args: []string{"--contexts=a", "10.32.9.9"}, want: result{Code: 1,
-			Stderr: "Error from server (NotFound): pods \"10.32.9.9\" not found in cluster prod-eu: looked for it as ip, hostip, node, name\n"}},
-		{name: "not found in the only one", args: []string{"--context=a", "-n=market", "10.32.9.9"}, want: result{Code: 1,
-			Stderr: "Error from server (NotFound): pods \"10.32.9.9\" not found in namespace \"market\" in cluster prod-eu: looked for it as ip, hostip, node, name\n"}},
+		{name: "not found", args: []string{"--contexts=a", "nobody"}, want: result{Code: 1,
+			Stderr: "Error from server (NotFound): pods \"nobody\" not found in cluster prod-eu: looked for it as name, node, workload\n"}},
+		{name: "not found in the only one", args: []string{"--context=a", "-n=market", "nobody"}, want: result{Code: 1,
+			Stderr: "Error from server (NotFound): pods \"nobody\" not found in namespace \"market\" in cluster prod-eu: looked for it as name, node, workload\n"}},
 		{name: "found in the only one", args: []string{"--context=a", "10.32.0.7"}, want: result{Stdout: printable.None + "   market/named\n"}},
 		{name: "one that may not be read", args: []string{"--contexts=a,c", "10.32.0.7"},
 			want: result{Stdout: "prod-eu   market/named\nc         market/named\n", Stderr: noRight}},
