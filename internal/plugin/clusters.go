@@ -29,6 +29,10 @@ const (
 	// --request-timeout is given. A cluster that takes longer is left out.
 	clusterTimeout = 3 * time.Second
 
+	// maxHeld bounds the notes and warnings of one cluster before they are printed, in
+	// bytes: API servers may send warnings at will.
+	maxHeld = 64 << 10
+
 	// clusterAnnotation contains the cluster of an object that is printed.
 	clusterAnnotation = v1.GroupName + "/cluster"
 )
@@ -288,6 +292,8 @@ type labeledLines struct {
 	out  io.Writer
 	name string // "" until release
 	held bytes.Buffer
+
+	isFull bool // lines were left out
 }
 
 // Write takes whole lines.
@@ -295,6 +301,9 @@ func (l *labeledLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.name == "" {
+		if l.isFull = l.isFull || l.held.Len()+len(p) > maxHeld; l.isFull {
+			return len(p), nil
+		}
 		return l.held.Write(p)
 	}
 	return len(p), l.print(string(p))
@@ -307,6 +316,9 @@ func (l *labeledLines) release(name string) {
 	l.name = printable.Text(name)
 	_ = l.print(l.held.String())
 	l.held.Reset()
+	if l.isFull {
+		_ = l.print("warning: it had more notes than are shown\n")
+	}
 }
 
 func (l *labeledLines) print(text string) error {

@@ -223,6 +223,22 @@ func TestLabeledLines(t *testing.T) {
 	}
 }
 
+func TestLabeledLines_Bound(t *testing.T) {
+	var out bytes.Buffer
+	l := &labeledLines{mu: &sync.Mutex{}, out: &out}
+	line := "note: " + strings.Repeat("x", 999) + "\n"
+	for range 100 {
+		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	l.release("a")
+	text := out.String()
+	if n := strings.Count(text, "\n"); n != maxHeld/len(line)+1 || !strings.HasSuffix(text, "\nwarning: cluster a: it had more notes than are shown\n") {
+		t.Errorf("%d lines, the end %q", n, text[len(text)-100:])
+	}
+}
+
 // TestOptions_askAll_Bound has 20 clusters. Each request waits until there are as many as
 // may be asked at once.
 func TestOptions_askAll_Bound(t *testing.T) {
