@@ -24,7 +24,8 @@ func (p *parts) newHeartbeat(o *options, c *clients) (*heartbeat.Heartbeat, erro
 	}
 	key := c.lease.heartbeat()
 	return heartbeat.New(heartbeat.Config{
-		Leases: client.CoordinationV1().Leases(key.namespace), Name: key.name, Holder: host, Namespaces: o.namespaces, Check: p.keepsTestcrs,
+		Leases: client.CoordinationV1().Leases(key.namespace), Name: key.name, Holder: host, Namespaces: o.namespaces,
+		ClusterName: o.clusterName, Check: p.keepsTestcrs,
 	}), nil
 }
 

@@ -25,6 +25,7 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
+	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
@@ -38,6 +39,7 @@ type options struct {
 	server       server.Config
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
+	clusterName  string
 	workers      int
 	services     bool
 	nodes        bool
@@ -89,7 +91,8 @@ func (o *options) flags() cliflag.NamedFlagSets {
 			"Also turns on TLS and the login on a loopback address. "+
 			"Without it: a new self-signed certificate where TLS is needed, its fingerprint is in the log.")
 	fs.StringVar(&o.server.KeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
-
+	fs.StringVar(&o.clusterName, "cluster-name", "", "Name of this cluster in the answers of the lookup, on its page, and in kubectl podinfo, "+
+		"which reads it from the heartbeat: up to 63 letters, digits and -._ between. Without it: none.")
 	fs.BoolVar(&o.services, "services", false,
 		"Also answer the IPs of Services, by informers of Services and EndpointSlices. Takes the rights in yaml/rbac-services.yaml.")
 	fs.BoolVar(&o.nodes, "nodes", false,
@@ -241,6 +244,9 @@ func (o *options) validate() error {
 	}
 	if o.server.Address == "" && (o.services || o.nodes) {
 		errs = append(errs, errors.New("--services and --nodes are answered over HTTP: they need --bind-address"))
+	}
+	if err := heartbeat.CheckClusterName(o.clusterName); err != nil {
+		errs = append(errs, fmt.Errorf("--cluster-name=%q: %w", o.clusterName, err))
 	}
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)

@@ -37,6 +37,10 @@ func TestParse(t *testing.T) {
 		}, ""},
 		{"one namespace and a name for the lease", []string{"--namespace=a", "--leader-elect-resource-name=podinfolookup"},
 			func(o *options) { o.namespaces = []string{"a"} }, ""},
+		{"a name of the cluster", []string{"--cluster-name=prod_eu.1"}, func(o *options) { o.clusterName = "prod_eu.1" }, ""},
+		{"a name of the cluster with a space", []string{"--cluster-name=prod eu"}, nil, `--cluster-name="prod eu": a valid label must be`},
+		{"a name of the cluster that is too long", []string{"--cluster-name=" + strings.Repeat("a", 64)}, nil,
+			`--cluster-name="` + strings.Repeat("a", 64) + `": must be no more than 63`},
 		{"leader election", []string{"--leader-elect", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s",
 			"--leader-elect-retry-period=100ms", "--leader-elect-resource-name=n", "--leader-elect-resource-namespace=ns"}, func(o *options) {
 			o.election = componentbaseconfig.LeaderElectionConfiguration{

@@ -34,6 +34,8 @@ const (
 	suffix = ".heartbeat"
 	// annotation contains the namespaces whose Testcrs are kept. Without it: all.
 	annotation = v1.GroupName + "/namespaces"
+	// nameAnnotation contains the name of the cluster.
+	nameAnnotation = v1.GroupName + "/cluster-name"
 )
 
 // Name returns the name of the Lease of a controller whose lease for leader election
@@ -46,6 +48,8 @@ type Config struct {
 	Name       string
 	Holder     string   // the name of this process
 	Namespaces []string // none is all
+	// ClusterName is the name of the cluster for readers of the Lease. "" is none.
+	ClusterName string
 	// Check returns why Testcrs are not being kept, or nil.
 	Check func() error
 }
@@ -125,6 +129,10 @@ func (h *Heartbeat) next(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	delete(lease.Annotations, annotation)
 	if len(h.config.Namespaces) > 0 {
 		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, annotation, strings.Join(h.config.Namespaces, ","))
+	}
+	delete(lease.Annotations, nameAnnotation)
+	if h.config.ClusterName != "" {
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, nameAnnotation, h.config.ClusterName)
 	}
 	now := metav1.NowMicro()
 	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != h.config.Holder {

@@ -3,8 +3,10 @@ package heartbeat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +127,40 @@ func TestHeartbeat_Verdict(t *testing.T) {
 					t.Errorf("namespaces (-want +got):\n%s", diff)
 				}
 			})
+		})
+	}
+}
+
+// TestClusterName writes Leases with names, and some by hand.
+func TestClusterName(t *testing.T) {
+	tests := []struct {
+		name  string
+		given []string // of each controller
+		byHand,
+		want string
+	}{
+		{name: "no heartbeat"},
+		{name: "none is given", given: []string{""}},
+		{name: "of one controller", given: []string{"prod-eu"}, want: "prod-eu"},
+		{name: "of one of two", given: []string{"", "prod-eu"}, want: "prod-eu"},
+		{name: "the same of two", given: []string{"prod-eu", "prod-eu"}, want: "prod-eu"},
+		{name: "two names", given: []string{"prod-eu", "prod-us"}},
+		{name: "a terminal's escape sequence", given: []string{"prod-eu"}, byHand: "\x1b[2Jprod-eu"},
+		{name: "too long", given: []string{"prod-eu"}, byHand: strings.Repeat("a", 64)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var leases []coordinationv1.Lease
+			for i, name := range test.given {
+				old := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{nameAnnotation: "of the last run"}}}
+				leases = append(leases, *New(Config{Name: Name(fmt.Sprint(i)), Holder: "me", ClusterName: name}).next(old))
+			}
+			if test.byHand != "" {
+				leases[0].Annotations[nameAnnotation] = test.byHand
+			}
+			if got := ClusterName(leases); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
 		})
 	}
 }

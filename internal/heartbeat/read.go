@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -104,4 +106,29 @@ func Namespaces(leases []coordinationv1.Lease) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// ClusterName returns the name of the cluster, or "" if leases contain none, or several.
+// A name that no controller accepts is none, because anybody may have edited a Lease.
+func ClusterName(leases []coordinationv1.Lease) string {
+	found := ""
+	for i := range leases {
+		switch name := leases[i].Annotations[nameAnnotation]; {
+		case name == "" || CheckClusterName(name) != nil:
+		case found != "" && name != found:
+			return ""
+		default:
+			found = name
+		}
+	}
+	return found
+}
+
+// CheckClusterName returns why name cannot be that of a cluster, or nil. The rule is that
+// of a label's value.
+func CheckClusterName(name string) error {
+	if problems := validation.IsValidLabelValue(name); len(problems) > 0 {
+		return errors.New(problems[0])
+	}
+	return nil
 }

@@ -253,3 +253,32 @@ func TestView_WritesFail(t *testing.T) {
 		}
 	})
 }
+
+func TestView_Cluster(t *testing.T) {
+	i := &informer{synced: make(chan struct{})}
+	i.setAsOf(time.Now())
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: i, ClusterName: "prod-eu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.add(shop()...)
+	close(i.synced)
+	_, unnamed := serve(t, shop()...)
+	some := &restricted{next: l.Handler(), allowed: []string{"shop"}}
+	for _, path := range []string{"/", "/v1/pods", "/v1/pods?ip=10.9.9.9", "/v1/pods/shop/web-1", "/v1/search?q=web", "/v1/search?q=nobody", "/v1/summary"} {
+		for _, h := range []http.Handler{l.Handler(), some} {
+			if text := get(t, h, path, "text/plain").Body.String(); !strings.Contains(text, "\ncluster: prod-eu\n") {
+				t.Errorf("%s:\n%s", path, text)
+			}
+			if path == "/" {
+				continue // is always text
+			}
+			if _, got := ask(t, h, path); got.Cluster != "prod-eu" {
+				t.Errorf("%s: %+v", path, got.View)
+			}
+		}
+		if text := get(t, unnamed, path, "text/plain").Body.String(); strings.Contains(text, "cluster:") {
+			t.Errorf("%s of a cluster without a name:\n%s", path, text)
+		}
+	}
+}

@@ -43,6 +43,8 @@ type Config struct {
 	Addresses Addresses
 	// Version is that of the program.
 	Version string
+	// ClusterName is shown in the answers and on the page, unless it is "".
+	ClusterName string
 	// WritesFail returns since when no write of a Testcr has succeeded, and why. It
 	// returns the zero time if writes succeed, or if that is not known. It may be nil.
 	WritesFail func() (since time.Time, reason string)
@@ -85,7 +87,7 @@ func (l *Lookup) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/search", l.whenReady(l.search))
 	mux.HandleFunc("GET /v1/summary", l.whenReady(l.summary))
 	mux.HandleFunc("GET "+EventsPath, l.events)
-	page := pageHandler(l.config.Version)
+	page := pageHandler(l.config)
 	mux.Handle("GET /assets/", page)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")

@@ -31,13 +31,13 @@ var assets = map[string]string{
 
 // pageData is the data of the template.
 type pageData struct {
-	Version, Query string
-	Address        string // of the page, for readers without JavaScript
+	Version, Cluster, Query string
+	Address                 string // of the page, for readers without JavaScript
 }
 
 // pageHandler serves the page at / and its files under /assets/. Its addresses are
 // relative, so that it works below a path of a proxy.
-func pageHandler(version string) http.Handler {
+func pageHandler(config Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		scheme := "http"
@@ -45,7 +45,9 @@ func pageHandler(version string) http.Handler {
 			scheme = "https"
 		}
 		var out bytes.Buffer
-		data := pageData{Version: version, Query: r.URL.Query().Get("q"), Address: scheme + "://" + r.Host + "/"}
+		data := pageData{
+			Version: config.Version, Cluster: config.ClusterName, Query: r.URL.Query().Get("q"), Address: scheme + "://" + r.Host + "/",
+		}
 		if err := pageTemplate.Execute(&out, data); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return

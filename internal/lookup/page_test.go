@@ -18,7 +18,7 @@ func getPage(t *testing.T, target string, header http.Header) *httptest.Response
 		request.Header.Set(name, header.Get(name))
 	}
 	recorder := httptest.NewRecorder()
-	pageHandler("v1.2.3").ServeHTTP(recorder, request)
+	pageHandler(Config{Version: "v1.2.3", ClusterName: "prod-eu"}).ServeHTTP(recorder, request)
 	return recorder
 }
 
@@ -71,6 +71,8 @@ func TestPageHasTheQuery(t *testing.T) {
 		`value="&#34;&gt;&lt;script&gt;hurt()&lt;/script&gt;"`,
 		`curl -G http://example.com/ --data-urlencode`,
 		`podinfolookup v1.2.3`,
+		`<title>prod-eu · PodInfoLookup</title>`,
+		` PodInfoLookup <span id="cluster">prod-eu</span></h1>`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)

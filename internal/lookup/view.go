@@ -15,6 +15,8 @@ const oldSeconds = 20
 
 // View is the state of the index that an answer is based on.
 type View struct {
+	// Cluster is the name that the program was given for its cluster.
+	Cluster string `json:"cluster,omitempty"`
 	// ResourceVersion of the newest Pod event in the view. It is empty for a caller who
 	// may see only some namespaces, because it changes with the Pods of the others.
 	ResourceVersion string `json:"resourceVersion"`
@@ -36,7 +38,7 @@ type View struct {
 
 func (l *Lookup) view(v index.View, s *scope) View {
 	age := max(0, time.Since(l.config.Pods.AsOf()).Milliseconds())
-	view := View{AgeSeconds: float64(age) / 1000}
+	view := View{Cluster: l.config.ClusterName, AgeSeconds: float64(age) / 1000}
 	since, reason := l.config.WritesFail()
 	if !since.IsZero() {
 		view.WritesFailSince = since.UTC().Truncate(time.Second)
@@ -51,6 +53,9 @@ func (l *Lookup) view(v index.View, s *scope) View {
 
 // notes writes what a reader of the answer must know.
 func (v *View) notes(out *bytes.Buffer) {
+	if v.Cluster != "" {
+		fmt.Fprintf(out, "\ncluster: %s\n", v.Cluster)
+	}
 	if v.Restricted {
 		fmt.Fprint(out, "\nnote: only namespaces in which you may list pods")
 		if v.Unchecked {

@@ -248,6 +248,7 @@ func (o *options) resolveTargets(ctx context.Context, answers answerer, book *ad
 	if err != nil {
 		return nil, err
 	}
+	r.isAddress = len(targets) > 0
 	for _, h := range targets {
 		if len(h.terms) == 0 {
 			continue

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 )
 
 // blockSize is the size of a read in bytes. A longer line is annotated in parts.
@@ -51,6 +53,9 @@ func newAnnotateCommand(o *options) *cobra.Command {
 			if err := o.checkNamespace(); err != nil {
 				return err
 			}
+			if o.asksSeveral() {
+				return cli.Usagef("annotate labels from one cluster, because several may have the same IP: choose it by --context")
+			}
 			return o.annotate(cmd.Context())
 		},
 	}
@@ -60,7 +65,7 @@ func newAnnotateCommand(o *options) *cobra.Command {
 }
 
 func (o *options) annotate(ctx context.Context) error {
-	src, err := o.source(ctx, true)
+	src, err := o.newSource(ctx, true)
 	if err != nil {
 		return err
 	}

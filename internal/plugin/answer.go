@@ -13,6 +13,7 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -144,48 +145,42 @@ type result struct {
 	testcrs []*v1.Testcr
 	via     []string     // the Service or node of each of testcrs, if they are found by one
 	behind  []query.Term // the Pods of these
+
+	isAddress bool     // of a Service or a node, which may have no Pods
+	sentences []string // about the IPs in the question, if no Pod has them
+	also      []string // what other readings match
+	similar   []string // Pods with similar names, if no reading matches
 }
 
 // row is one Pod of a result.
 type row struct {
-	query  string
-	term   query.Term
-	testcr *v1.Testcr
-	via    string // the Service or node that the Pod is found by
-	event  string // the type of its last event: for --output-watch-events
+	cluster string // if several are asked
+	query   string
+	term    query.Term
+	testcr  *v1.Testcr
+	via     string // the Service or node that the Pod is found by
+	event   string // the type of its last event: for --output-watch-events
 }
 
-func (o *options) printResults(ctx context.Context, src source, printer printer, questions []question) error {
-	answers, err := src.answerer(ctx, len(questions) > fewQueries)
-	if err != nil {
-		return err
-	}
-	results := make([]result, len(questions))
+// printResults prints the answers of the clusters: those of the first question first, and
+// of each question those of the first cluster.
+func (o *options) printResults(ctx context.Context, clusters []*cluster, printer printer, questions []question) error {
 	var rows []row
 	missing := false
 	for i, q := range questions {
-		r, err := o.resolve(ctx, answers, src.book(), q)
-		if err != nil {
-			return err
+		missing = !o.printNotes(clusters, i, q) || missing
+		for _, c := range answered(clusters) {
+			rows = append(rows, c.rows(i)...)
 		}
-		isRepeated := slices.ContainsFunc(results[:i], func(other result) bool {
-			return q.list != "" && other.list == q.list && slices.EqualFunc(other.testcrs, r.testcrs, samePod)
-		})
-		for i, t := range r.testcrs {
-			if !isRepeated { // several facts of one Pod
-				rows = append(rows, row{query: shorten(q.text), term: r.term, testcr: t, via: r.viaOf(i), event: eventAdded})
-			}
-		}
-		results[i] = r
-		missing = missing || len(r.testcrs) == 0
 	}
 	// The question decides whether an object or a list is printed, as with kubectl get.
-	single := len(results) == 1 && len(rows) <= 1 && (len(rows) == 0 || results[0].term.IsUnique())
-	if err := printer.print(rows, shape{several: len(results) > 1, single: single, watch: o.watch}); err != nil {
+	// Several clusters may have an answer to each question.
+	single := !o.asksSeveral() && len(questions) == 1 && len(rows) <= 1 && (len(rows) == 0 || rows[0].term.IsUnique())
+	if err := printer.print(rows, shape{several: len(questions) > 1, single: single, watch: o.watch}); err != nil {
 		return err
 	}
 	if o.watch {
-		return o.follow(ctx, src.followed(), printer, results)
+		return o.follow(ctx, answered(clusters), printer)
 	}
 	if missing {
 		return errMissing
@@ -193,13 +188,84 @@ func (o *options) printResults(ctx context.Context, src source, printer printer,
 	return nil
 }
 
-// resolve returns the result of q for the first of its readings that matches a Pod. It
-// prints notes about the result to standard error.
+// printNotes prints how the question i was read, or that nothing was found. As in one
+// cluster, parts of names and IDs count only if nothing else matches.
+func (o *options) printNotes(clusters []*cluster, i int, q question) (isFound bool) {
+	if q.err != nil {
+		fmt.Fprintln(o.ErrOut, "error:", q.err)
+		return false
+	}
+	isExact := false
+	for _, c := range answered(clusters) {
+		r := &c.results[i]
+		isFound = isFound || len(r.testcrs) > 0
+		isExact = isExact || len(r.testcrs) > 0 && r.term.IsExact()
+	}
+	if !isFound {
+		o.printMissing(clusters, i, q)
+		return false
+	}
+	var kinds, read []string
+	for _, c := range answered(clusters) {
+		r := &c.results[i]
+		if isExact && !r.term.IsExact() {
+			r.testcrs = nil
+		}
+		if len(r.sentences) > 0 && (len(r.testcrs) > 0 || r.isAddress) {
+			fmt.Fprintf(c.ErrOut, "note: %s\n", strings.Join(r.sentences, "; "))
+		}
+		if len(r.testcrs) == 0 {
+			continue
+		}
+		kind := noun(r.term)
+		if len(r.via) > 0 {
+			kind = "that of " + r.via[0]
+		} else {
+			c.printNote(*r, r.also)
+		}
+		kinds = append(kinds, kind)
+		read = append(read, kind+" in cluster "+printable.Text(c.name))
+	}
+	if slices.Sort(kinds); len(slices.Compact(kinds)) > 1 {
+		fmt.Fprintf(o.ErrOut, "note: %q was read as %s\n", shorten(q.text), strings.Join(read, ", as "))
+	}
+	return true
+}
+
+// printMissing prints that no cluster has a Pod for the question i, what was looked for,
+// and what is known otherwise.
+func (o *options) printMissing(clusters []*cluster, i int, q question) {
+	searched, in, of := answered(clusters), "", ""
+	var similar, sentences []string
+	for _, c := range searched {
+		if o.asksSeveral() {
+			in = " in cluster " + printable.Text(c.name)
+			of = "cluster " + printable.Text(c.name) + ": "
+		}
+		for _, key := range c.results[i].similar {
+			similar = append(similar, key+in)
+		}
+		for _, sentence := range c.results[i].sentences {
+			sentences = append(sentences, of+sentence)
+		}
+	}
+	parts := []string{fmt.Sprintf("no Pod matches %q: looked for it as %s in %s", shorten(q.text), readings(q.terms), o.whereabouts(searched))}
+	if len(similar) > 0 {
+		parts = append(parts, "did you mean "+few(similar)+"?")
+	}
+	parts = append(parts, sentences...)
+	if len(searched) < len(clusters) {
+		failed := slices.DeleteFunc(slices.Clone(clusters), func(c *cluster) bool { return c.err == nil })
+		parts = append(parts, "not searched: "+namesOf(failed))
+	}
+	fmt.Fprintln(o.ErrOut, "error:", strings.Join(parts, "; "))
+}
+
+// resolve returns the result of q for the first of its readings that matches a Pod.
 func (o *options) resolve(ctx context.Context, answers answerer, book *addressBook, q question) (result, error) {
 	r := result{question: q}
 	if q.err != nil {
-		fmt.Fprintln(o.ErrOut, "error:", q.err)
-		return r, nil //nolint:nilerr // it is printed, and the other lines are answered
+		return r, nil //nolint:nilerr // the other lines are answered
 	}
 	found, err := answers.answer(ctx, q)
 	if err != nil {
@@ -207,20 +273,18 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 	}
 	taken := slices.IndexFunc(found, answer.isFound)
 	if taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs) {
-		sentences, err := o.resolveTargets(ctx, answers, book, &r)
-		switch {
-		case err != nil:
+		if r.sentences, err = o.resolveTargets(ctx, answers, book, &r); err != nil {
 			return r, err
-		case taken < 0 && len(r.testcrs) == 0:
-			o.printMissing(q, book.pods.searched(), append(didYouMean(q.text, answers.listed()), sentences...))
-			return r, nil
-		case len(r.testcrs) > 0:
-			fmt.Fprintf(o.ErrOut, "note: %s\n", strings.Join(sentences, "; "))
+		}
+		if taken < 0 && len(r.testcrs) == 0 {
+			r.similar = didYouMean(q.text, answers.listed())
+		}
+		if taken < 0 || len(r.testcrs) > 0 {
 			return r, nil
 		}
+		r.sentences = nil // the Pods that claim the IP are the answer
 	}
 	r.term, r.testcrs = q.terms[taken], found[taken].testcrs
-	var also []string
 	for i := taken + 1; i < len(found); i++ {
 		if !found[i].isSkipped && (!found[i].isFound() || slices.EqualFunc(found[i].testcrs, r.testcrs, samePod)) {
 			continue
@@ -231,7 +295,7 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 		}
 		if found[i].isSkipped {
 			if r.term.Kind != query.Key {
-				also = append(also, fmt.Sprintf("perhaps %s of others, which takes --by %s", noun(t), t.Kind))
+				r.also = append(r.also, fmt.Sprintf("perhaps %s of others, which takes --by %s", noun(t), t.Kind))
 			}
 			continue
 		}
@@ -239,9 +303,8 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 		if t.Kind == r.term.Kind {
 			by = fmt.Sprintf(": %s", t) // another fact in the text
 		}
-		also = append(also, noun(t)+" of "+pods(len(found[i].testcrs))+by)
+		r.also = append(r.also, noun(t)+" of "+pods(len(found[i].testcrs))+by)
 	}
-	o.printNote(r, also)
 	return r, nil
 }
 
@@ -249,13 +312,6 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 // it in truth.
 func isClaimed(t query.Term, testcrs []*v1.Testcr) bool {
 	return !slices.ContainsFunc(testcrs, func(pod *v1.Testcr) bool { return !t.IsAlias(&pod.Spec) })
-}
-
-// printMissing prints that no Pod matches q, what was looked for and where, and what is
-// known otherwise.
-func (o *options) printMissing(q question, where string, sentences []string) {
-	looked := fmt.Sprintf("no Pod matches %q: looked for it as %s in %s", shorten(q.text), readings(q.terms), where)
-	fmt.Fprintln(o.ErrOut, "error:", strings.Join(append([]string{looked}, sentences...), "; "))
 }
 
 // viaOf returns the Service or node by which a Pod is found, or "".
@@ -268,8 +324,7 @@ func (r *result) viaOf(i int) string {
 
 func (a answer) isFound() bool { return len(a.testcrs) > 0 }
 
-// didYouMean returns a sentence with the Pods in lists whose names are similar to text,
-// or nil.
+// didYouMean returns the Pods in lists whose names are similar to text.
 func didYouMean(text string, lists []*indexFinder) []string {
 	keys := map[string]bool{} // the same Pods are in a list of Testcrs and in one of Pods
 	for _, list := range lists {
@@ -278,11 +333,7 @@ func didYouMean(text string, lists []*indexFinder) []string {
 			keys[spec.PodKey] = true
 		}
 	}
-	near := query.DidYouMean(text, maps.Keys(keys))
-	if len(near) == 0 {
-		return nil
-	}
-	return []string{"did you mean " + strings.Join(near, ", ") + "?"}
+	return query.DidYouMean(text, maps.Keys(keys))
 }
 
 // shorten cuts a pasted text for a message.
@@ -385,6 +436,25 @@ func (r *result) node() string {
 }
 
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
+
+// whereabouts returns where was searched, for the end of a sentence.
+func (o *options) whereabouts(clusters []*cluster) string {
+	text := "all namespaces"
+	switch {
+	case len(clusters) == 1:
+		text = clusters[0].source.book().pods.searched()
+	case o.namespace() != "":
+		text = fmt.Sprintf("namespace %q", o.namespace())
+	}
+	switch of := namesOf(clusters); {
+	case of == "":
+		return text
+	case len(clusters) == 1:
+		return text + " of cluster " + of
+	default:
+		return text + " of clusters " + of
+	}
+}
 
 // nouns are the kinds in a sentence.
 var nouns = map[query.Kind]string{

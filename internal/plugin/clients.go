@@ -35,7 +35,10 @@ type clients struct {
 	metadata metadata.Interface
 	config   *rest.Config
 	clock    *serverClock
+	name     string // of the cluster
 }
+
+func (c *clients) clusterName() string { return c.name }
 
 func (o *options) newClients() (*clients, error) {
 	config, err := o.config.ToRESTConfig()
@@ -45,6 +48,10 @@ func (o *options) newClients() (*clients, error) {
 	config.UserAgent = "kubectl-podinfo/" + version.Version()
 	config.QPS = -1 // the API server's priority and fairness limits requests
 	config.WarningHandler = rest.NewWarningWriter(o.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	if o.asksSeveral() && config.ExecProvider != nil { // questions of several programs would mix
+		config.ExecProvider.StdinUnavailable = true
+		config.ExecProvider.StdinUnavailableMessage = "log in with --context first, several clusters are asked at once"
+	}
 	c := &clients{config: config, clock: &serverClock{}}
 	config.Wrap(c.clock.wrap)
 	if c.Interface, err = dynamic.NewForConfig(config); err != nil {

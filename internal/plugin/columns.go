@@ -86,7 +86,7 @@ func (c *customColumns) print(rows []row, _ shape) error {
 		c.headers = nil
 	}
 	for i := range rows {
-		u, err := object(rows[i].testcr)
+		u, err := object(rows[i])
 		if err != nil {
 			return err
 		}

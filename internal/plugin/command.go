@@ -2,11 +2,13 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -42,10 +44,15 @@ Pods. Without Testcrs, or without the right to list them, it reads the Pods that
 may list, and gives the same answers: at once for an IP, for the name of a Pod and of a
 node, and after a list of all Pods for anything else.
 
-Exit code: 0 all is found, 1 something is not, 2 the command line is wrong.`
+With --contexts or --all-contexts it asks several clusters, each on its own. One that
+does not answer is left out with a warning.
+
+Exit code: 0 all is found, in one of several clusters; 1 something is not; 2 the command
+line is wrong.`
 
 const examples = `  kubectl podinfo 10.0.0.7
   kubectl podinfo deploy/web -n shop -o wide
+  kubectl podinfo 10.0.0.7 --all-contexts
   kubectl podinfo 10.0.0.7 -o jsonpath='{.spec.podkey}'
   cut -d' ' -f1 access.log | sort -u | kubectl podinfo -
   tail -f access.log | kubectl podinfo annotate`
@@ -54,6 +61,10 @@ const examples = `  kubectl podinfo 10.0.0.7
 type options struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
+	flags  *pflag.FlagSet // those of config
+
+	contextNames []string // nil without --contexts
+	allContexts  bool
 
 	by        string
 	output    string
@@ -127,7 +138,11 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	o.config.CacheDir = nil // nothing is discovered
 	o.config.AddFlags(cmd.PersistentFlags())
 	cluster := cmd.PersistentFlags()
+	o.flags = cluster
 	cluster.SortFlags = false
+	cluster.StringSliceVar(&o.contextNames, "contexts", nil, "Ask the clusters of these contexts at once, such as a,b: a column CLUSTER shows "+
+		"where an answer is from. "+fmt.Sprintf("Each has %d s, or --request-timeout, for all of its answers.", clusterTimeout/time.Second))
+	cluster.BoolVar(&o.allContexts, "all-contexts", false, "The same for all contexts of the kubeconfig.")
 	for _, name := range rareFlags {
 		_ = cluster.MarkHidden(name) // a test checks that each exists
 	}
@@ -144,6 +159,7 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	complete("output", func(context.Context) []string { return formats() })
 	complete("namespace", o.namespaces)
 	complete("context", func(context.Context) []string { return o.contexts() })
+	_ = cmd.RegisterFlagCompletionFunc("contexts", o.completeContexts)
 }
 
 // contexts returns the contexts of the kubeconfig for completion.
@@ -209,13 +225,16 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	clusters, err := o.clusters()
+	if err != nil {
+		return err
+	}
 	questions, err := o.queries(ctx, args)
 	if err != nil {
 		return err
 	}
-	src, err := o.source(ctx, o.watch)
-	if err != nil {
+	if err := o.askAll(ctx, clusters, questions); err != nil {
 		return err
 	}
-	return o.printResults(ctx, src, printer, questions)
+	return o.printResults(ctx, clusters, printer, questions)
 }

@@ -11,15 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
-// object returns the object that is printed for t. JSON and YAML have escape sequences.
+// object returns the object that is printed for r. JSON and YAML have escape sequences.
 // In every other format the values are escaped, because line feeds and colors of the
 // user's template must stay.
-func (p *objects) object(t *v1.Testcr) (*unstructured.Unstructured, error) {
-	u, err := object(t)
+func (p *objects) object(r row) (*unstructured.Unstructured, error) {
+	u, err := object(r)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -54,6 +55,10 @@ func (o *options) newPrinter() (printer, error) {
 	if o.events && format != "json" && format != "yaml" {
 		return nil, cli.Usagef("--output-watch-events takes tables, -o json and -o yaml, not -o %s", format)
 	}
+	if format == "name" && o.asksSeveral() {
+		return nil, cli.Usagef("-o name has no place for the cluster: use -o json, -o jsonpath or -o custom-columns, " +
+			"with .metadata.annotations.stable\\.example\\.com/cluster")
+	}
 	if format == columnsFormat || format == columnsFileFormat {
 		return o.newColumns()
 	}
@@ -81,7 +86,7 @@ func (p *objects) print(rows []row, s shape) error {
 			"apiVersion": "v1", "kind": "List", "metadata": map[string]any{"resourceVersion": ""},
 		}}
 		for i := range rows {
-			u, err := p.object(rows[i].testcr)
+			u, err := p.object(rows[i])
 			if err != nil {
 				return err
 			}
@@ -90,7 +95,7 @@ func (p *objects) print(rows []row, s shape) error {
 		return p.write(list)
 	}
 	for i := range rows {
-		u, err := p.object(rows[i].testcr)
+		u, err := p.object(rows[i])
 		if err != nil {
 			return err
 		}
@@ -105,18 +110,26 @@ func (p *objects) print(rows []row, s shape) error {
 	return nil
 }
 
-// object returns t as kubectl get prints it, without managed fields. A Testcr that is
-// made from a Pod has no UID, and the resource version of the Pod, which is not its own.
-func object(t *v1.Testcr) (*unstructured.Unstructured, error) {
-	u, err := wire.ToUnstructured(t)
-	if err == nil {
-		u.SetManagedFields(nil)
-		u.SetGeneration(0)
-		if t.UID == "" {
-			u.SetResourceVersion("")
-		}
+// object returns a Testcr as kubectl get prints it, without managed fields. A Testcr that
+// is made from a Pod has no UID, and the resource version of the Pod, which is not its own.
+// One of several clusters has the cluster in an annotation.
+func object(r row) (*unstructured.Unstructured, error) {
+	u, err := wire.ToUnstructured(r.testcr)
+	if err != nil {
+		return nil, err
 	}
-	return u, err
+	u.SetManagedFields(nil)
+	u.SetGeneration(0)
+	if r.testcr.UID == "" {
+		u.SetResourceVersion("")
+	}
+	if r.cluster != "" {
+		annotations := map[string]string{}
+		maps.Copy(annotations, u.GetAnnotations())
+		annotations[clusterAnnotation] = r.cluster
+		u.SetAnnotations(annotations)
+	}
+	return u, nil
 }
 
 // table prints Testcrs for people.
@@ -127,6 +140,7 @@ type table struct {
 	aligned *tabwriter.Writer // keeps the widths of columns for later rows
 	wide    bool
 	events  bool
+	cluster bool // there is a column for it
 	color   bool
 	columns []metav1.TableColumnDefinition
 }
@@ -139,7 +153,7 @@ func newTable(o *options) *table {
 	}
 	t := &table{
 		ResourcePrinter: printers.NewTablePrinter(printers.PrintOptions{Wide: wide, NoHeaders: o.noHeaders}),
-		out:             o.Out, wide: wide, events: o.events,
+		out:             o.Out, wide: wide, events: o.events, cluster: o.asksSeveral(),
 		color: printers.AllowsColorOutput(out),
 	}
 	t.aligned = printers.GetNewTabWriter(&t.rows)
@@ -162,6 +176,9 @@ func (p *table) print(rows []row, s shape) error {
 		}
 		if p.events {
 			p.columns = slices.Insert(p.columns, 0, metav1.TableColumnDefinition{Name: "Event"})
+		}
+		if p.cluster {
+			p.columns = slices.Insert(p.columns, 0, metav1.TableColumnDefinition{Name: "Cluster"})
 		}
 		if s.watch || slices.ContainsFunc(rows, func(r row) bool { return note(r) != "" }) {
 			p.columns = append(p.columns, metav1.TableColumnDefinition{Name: "Note"})
@@ -217,6 +234,8 @@ func cell(column string, r row, wide bool) string {
 	s := &r.testcr.Spec
 	value := ""
 	switch column {
+	case "Cluster":
+		value = r.cluster
 	case "Event":
 		value = r.event
 	case "Query":

@@ -39,6 +39,8 @@ type source interface {
 	informer(selection) (cache.SharedIndexInformer, error)
 	// key returns the key of t in the informers.
 	key(t *v1.Testcr) string
+	// clusterName returns the name that the controller of the cluster was given, or "".
+	clusterName() string
 	// monitor warns, until ctx ends, once the informers may be outdated.
 	monitor(ctx context.Context)
 }
@@ -50,9 +52,9 @@ type answerer interface {
 	listed() []*indexFinder
 }
 
-// source chooses the source: the Testcrs if they can be read and their controller is not
+// newSource chooses the source: the Testcrs if they can be read and their controller is not
 // known to have stopped, else the Pods. watches reports that changes will be followed.
-func (o *options) source(ctx context.Context, watches bool) (source, error) {
+func (o *options) newSource(ctx context.Context, watches bool) (source, error) {
 	clients, err := o.newClients()
 	if err != nil {
 		return nil, err
@@ -63,6 +65,7 @@ func (o *options) source(ctx context.Context, watches bool) (source, error) {
 	reading.Go(func() { leases, _ = heartbeat.List(ctx, clients.kube.CoordinationV1()) }) // none is no proof: see checkedAnswerer
 	verb, err := clients.mayRead(ctx, watches)
 	reading.Wait()
+	clients.name = heartbeat.ClusterName(leases)
 	switch {
 	case errors.Is(err, errNoTestcrs):
 		fmt.Fprintln(o.ErrOut, "note: there are no Testcrs in this cluster: reading the Pods")

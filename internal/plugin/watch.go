@@ -31,15 +31,50 @@ type followedResult struct {
 	shown     map[string]row // by the key in the informers
 }
 
-// follow prints each change of results until ctx ends. A question without a result waits
-// for one of any of its readings.
-func (o *options) follow(ctx context.Context, src source, printer printer, results []result) error {
-	background, stop := withWarnings(ctx, o.ErrOut)
+// followedCluster has the results of a cluster.
+type followedCluster struct {
+	*cluster
+	followed []*followedResult
+}
+
+// change is a Pod that may have changed in a cluster.
+type change struct {
+	cluster *followedCluster
+	key     string // in the informers
+}
+
+// follow prints each change of the results of clusters until ctx ends. A question without
+// a result waits for one of any of its readings.
+func (o *options) follow(ctx context.Context, clusters []*cluster, printer printer) error {
+	background, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
+	changed := make(chan change)
+	for _, c := range clusters {
+		if err := c.follow(background, &running, changed); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-changed:
+			if err := c.print(printer); err != nil {
+				return err
+			}
+		}
+	}
+}
 
-	changed := make(chan string) // keys of what the informers have
+// follow starts the informers of a cluster, which send their changes once all of them are
+// synced.
+func (c *cluster) follow(ctx context.Context, running *sync.WaitGroup, changed chan<- change) error {
+	background, stop := withWarnings(ctx, c.ErrOut)
+	context.AfterFunc(ctx, stop)
+	src, followed := c.source.followed(), &followedCluster{cluster: c}
+	ready := make(chan struct{})
 	stores := map[selection]cache.Store{}
 	var synced []cache.InformerSynced
 	start := func(s selection) (cache.Store, error) {
@@ -50,30 +85,38 @@ func (o *options) follow(ctx context.Context, src source, printer printer, resul
 		if err != nil {
 			return nil, err
 		}
-		if _, err := pods.AddEventHandler(sendKeys(background, changed)); err != nil {
+		if _, err := pods.AddEventHandler(followed.sendKeys(background, ready, changed)); err != nil {
 			return nil, err
 		}
 		running.Go(func() { pods.RunWithContext(background) })
 		stores[s], synced = pods.GetStore(), append(synced, pods.HasSynced)
 		return pods.GetStore(), nil
 	}
-	var all []*followedResult
-	for i := range results {
-		f := newFollowedResult(&results[i], src.key)
-		for _, s := range selectionsFor(src, f.terms, len(results)) {
+	var shown []string
+	for i := range c.results {
+		f := newFollowedResult(&c.results[i], src.key)
+		for _, s := range selectionsFor(src, f.terms, len(c.results)) {
 			store, err := start(s)
 			if err != nil {
 				return err
 			}
 			f.informers = append(f.informers, store)
 		}
-		all = append(all, f)
+		followed.followed = append(followed.followed, f)
+		shown = slices.AppendSeq(shown, maps.Keys(f.shown))
 	}
+	slices.Sort(shown)
 	running.Go(func() { src.monitor(background) })
-	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
-		return nil
-	}
-	return o.printChanges(ctx, printer, all, changed)
+	running.Go(func() {
+		if !cache.WaitForCacheSync(background.Done(), synced...) {
+			return
+		}
+		for _, key := range slices.Compact(shown) { // deletions before the watch began
+			followed.send(background, changed, key)
+		}
+		close(ready)
+	})
+	return nil
 }
 
 func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
@@ -109,48 +152,43 @@ func selectionsFor(src source, terms []query.Term, questions int) []selection {
 	return all
 }
 
-// sendKeys returns a handler that sends the key of each object that changes.
-func sendKeys(ctx context.Context, changed chan<- string) cache.ResourceEventHandler {
+// sendKeys returns a handler that sends the key of each object that changes, after ready.
+func (f *followedCluster) sendKeys(ctx context.Context, ready <-chan struct{}, changed chan<- change) cache.ResourceEventHandler {
 	send := func(obj any) {
 		key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
 		if err != nil {
 			return // no object
 		}
 		select {
-		case changed <- key:
+		case <-ready:
+			f.send(ctx, changed, key)
 		case <-ctx.Done():
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{AddFunc: send, UpdateFunc: func(_, obj any) { send(obj) }, DeleteFunc: send}
 }
 
-func (o *options) printChanges(ctx context.Context, printer printer, all []*followedResult, changed <-chan string) error {
-	show := func(f *followedResult, key string) error {
-		r, ok := f.change(key, o.namespace())
+func (f *followedCluster) send(ctx context.Context, changed chan<- change, key string) {
+	select {
+	case changed <- change{f, key}:
+	case <-ctx.Done():
+	}
+}
+
+// print prints the rows of the Pod, unless its state has been printed.
+func (c change) print(printer printer) error {
+	all := c.cluster.followed
+	for _, f := range all {
+		r, ok := f.change(c.key, c.cluster.namespace())
 		if !ok {
-			return nil
+			continue
 		}
-		return printer.print([]row{r}, shape{several: len(all) > 1, watch: true})
-	}
-	for _, f := range all { // deletions before the watch began
-		for _, key := range slices.Sorted(maps.Keys(f.shown)) {
-			if err := show(f, key); err != nil {
-				return err
-			}
+		r.cluster = c.cluster.label()
+		if err := printer.print([]row{r}, shape{several: len(all) > 1, watch: true}); err != nil {
+			return err
 		}
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case key := <-changed:
-			for _, f := range all {
-				if err := show(f, key); err != nil {
-					return err
-				}
-			}
-		}
-	}
+	return nil
 }
 
 // change returns the row of a Pod that has changed, or false if its state has been

@@ -34,13 +34,14 @@ func TestTheHeartbeatIsRenewed(t *testing.T) {
 	heartbeat := func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return env.Clients.CoordinationV1().Leases("default").Get(ctx, "podinfolookup-"+namespace+".heartbeat", metav1.GetOptions{})
 	}
-	p := start(t, namespace)
+	p := start(t, namespace, "--cluster-name=prod-eu")
 	var first *coordinationv1.Lease
 	testenv.Eventually(t, func(ctx context.Context) (err error) {
 		first, err = heartbeat(ctx)
 		return err
 	})
 	if first.Labels["app.kubernetes.io/managed-by"] != "podinfolookup" || first.Annotations["stable.example.com/namespaces"] != namespace ||
+		first.Annotations["stable.example.com/cluster-name"] != "prod-eu" ||
 		time.Since(first.Spec.RenewTime.Time) > time.Minute || *first.Spec.LeaseDurationSeconds != 30 {
 		t.Errorf("the heartbeat is %+v", first)
 	}

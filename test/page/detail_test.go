@@ -27,6 +27,8 @@ func TestPage_DetailFields(t *testing.T) {
 	p := chromium.Open(t, show(t, of)+"/?namespace="+elsewhere+"&pod="+elsewhere+"/"+of.Name) // an address that was shared
 	p.Allow(t, "clipboard-read", "clipboard-write")
 	p.UntilIs(t, focus, "title")
+	p.UntilIs(t, `document.title`, elsewhere+"/"+of.Name+" · prod-eu · PodInfoLookup")
+	p.UntilIs(t, text("cluster"), "prod-eu")
 	p.Until(t, `document.querySelector("#facts dl")`)
 	var got [][2]string
 	fields := `JSON.stringify([...document.querySelectorAll("#facts dl > div")].flatMap((div) =>

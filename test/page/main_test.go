@@ -147,7 +147,7 @@ func remove(t *testing.T, namespace, name string) {
 func show(t *testing.T, pods ...*corev1.Pod) (address string) {
 	t.Helper()
 	shown := &shownPods{}
-	l, err := lookup.New(t.Context(), lookup.Config{Pods: shown, Version: "v1.2.3"})
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: shown, Version: "v1.2.3", ClusterName: "prod-eu"})
 	if err != nil {
 		t.Fatal(err)
 	}

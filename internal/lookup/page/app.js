@@ -54,7 +54,7 @@ function toAddress(push, opened = false) {
 }
 
 function title() {
-  document.title = [state.pod || state.q, "PodInfoLookup"].filter(Boolean).join(" · ");
+  document.title = [state.pod || state.q, $("cluster")?.textContent, "PodInfoLookup"].filter(Boolean).join(" · ");
 }
 
 // A change of what is searched for; whatever is typed in one go is one step back.
