@@ -38,6 +38,7 @@ type options struct {
 	server       server.Config
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
+	owners       bool
 	workers      int
 	printChanges bool
 	printList    bool
@@ -65,6 +66,9 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs := sections.FlagSet("Controller")
 	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
+	fs.BoolVar(&o.owners, "owners", false,
+		"Watch ReplicaSets and Jobs, metadata only, so that their owner references prove the workload of a Pod instead of labels and names. "+
+			"Needs yaml/rbac-owners.yaml.")
 
 	fs = sections.FlagSet("Leader election")
 	electionoptions.BindLeaderElectionFlags(&o.election, fs)

@@ -33,6 +33,8 @@ type fake struct {
 	change func(i int, after time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured)
 	began  time.Time
 	fails  error // of reads by name
+	// owner returns the owner of all Pods; nil if owners are not read.
+	owner func(after time.Duration) *metav1.PartialObjectMetadata
 
 	lists, reads atomic.Int32
 	made         sync.Map // Testcrs by the number of the Pod
@@ -67,6 +69,21 @@ func (f *fake) eachTestcr(_ context.Context, visit func(*unstructured.Unstructur
 		}
 	}
 	return nil
+}
+
+func (f *fake) owners(context.Context, []string) (oracle.Owners, error) { return f.ownersAt(), nil }
+
+func (f *fake) ownerOf(context.Context, *corev1.Pod) (oracle.Owners, error) { return f.ownersAt(), nil }
+
+func (f *fake) ownersAt() oracle.Owners {
+	if f.owner == nil {
+		return nil
+	}
+	owners := oracle.Owners{}
+	if owner := f.owner(time.Since(f.began)); owner != nil {
+		owners.Add("ReplicaSet", owner)
+	}
+	return owners
 }
 
 func (f *fake) pod(_ context.Context, podkey string) (*corev1.Pod, error) {
