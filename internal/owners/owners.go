@@ -39,6 +39,7 @@ func IsCached(owner *metav1.OwnerReference) bool {
 type Cache struct {
 	informers map[source]*informer.Informer
 	pool      dedup.Pool
+	synced    []cache.DoneChecker
 	onChange  []func(types.UID)
 
 	mu   sync.RWMutex
@@ -79,12 +80,16 @@ func (c *Cache) newInformer(client metadata.Interface, resource schema.GroupVers
 	if err != nil {
 		return nil, err
 	}
-	_, err = i.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	registration, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { c.changed(nil, unwrap(obj)) },
 		UpdateFunc: func(old, obj any) { c.changed(unwrap(old), unwrap(obj)) },
 		DeleteFunc: func(obj any) { c.changed(unwrap(obj), nil) },
 	})
-	return i, err
+	if err != nil {
+		return nil, err
+	}
+	c.synced = append(c.synced, registration.HasSyncedChecker())
+	return i, nil
 }
 
 // OnChange registers f, which is called with the UID of an owner after it has appeared
@@ -101,14 +106,10 @@ func (c *Cache) RunWithContext(ctx context.Context) {
 	running.Wait()
 }
 
-// WaitForSync returns true once the cache contains the first lists, and false if ctx
-// ends before.
+// WaitForSync returns true once the cache contains the first lists and OnChange has
+// passed them, and false if ctx ends before.
 func (c *Cache) WaitForSync(ctx context.Context) bool {
-	synced := make([]cache.DoneChecker, 0, len(c.informers))
-	for _, i := range c.informers {
-		synced = append(synced, i.HasSyncedChecker())
-	}
-	return cache.WaitFor(klog.NewContext(ctx, klog.FromContext(ctx).V(2)), "owners", synced...)
+	return cache.WaitFor(klog.NewContext(ctx, klog.FromContext(ctx).V(2)), "owners", c.synced...)
 }
 
 // Workload is the kind and name of what controls an owner.

@@ -242,8 +242,7 @@ func TestCache_AsOf(t *testing.T) {
 		}
 		client := newClient(t)
 		client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
-			objects, err := list("7")
-			return true, objects, err
+			return true, &metav1.List{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}, nil
 		})
 		c := newCache(t, client, "a", "b")
 		if got := c.AsOf(); !got.IsZero() {

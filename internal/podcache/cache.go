@@ -41,13 +41,13 @@ func NewWithOwners(client kubernetes.Interface, o *owners.Cache, namespaces ...s
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	c := &Cache{informers: map[string]*namespaceInformer{}}
-	newPod := NewPod
+	newPod, indexers := NewPod, cache.Indexers(nil)
 	if o != nil {
 		c.owned = &owned{owners: o, pods: c}
-		newPod = c.owned.newPod
+		newPod, indexers = c.owned.newPod, cache.Indexers{byOwner: ownerOf}
 	}
 	for _, namespace := range namespaces {
-		i, err := newNamespaceInformer(client, namespace, &c.pool, newPod)
+		i, err := newNamespaceInformer(client, namespace, &c.pool, newPod, indexers)
 		if err != nil {
 			return nil, err
 		}

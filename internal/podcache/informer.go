@@ -38,13 +38,13 @@ type namespaceInformer struct {
 }
 
 func newNamespaceInformer(
-	client kubernetes.Interface, namespace string, pool *dedup.Pool, newPod func(*corev1.Pod) *Pod,
+	client kubernetes.Interface, namespace string, pool *dedup.Pool, newPod func(*corev1.Pod) *Pod, indexers cache.Indexers,
 ) (*namespaceInformer, error) {
 	pods := client.CoreV1().Pods(namespace)
 	i := &namespaceInformer{client: client.CoreV1(), namespace: namespace, newPod: newPod, minVersions: map[cache.ObjectName]string{}}
 	var err error
 	i.Informer, err = informer.New(informer.Config{
-		Resource: resource, Object: &corev1.Pod{}, Client: client, Transform: transform(pool, newPod),
+		Resource: resource, Object: &corev1.Pod{}, Client: client, Transform: transform(pool, newPod), Indexers: indexers,
 		List: i.list, Watch: pods.Watch,
 	})
 	if err == nil {

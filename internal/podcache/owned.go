@@ -25,17 +25,18 @@ type owned struct {
 	handlers []*ownedHandler
 }
 
-// register registers the handlers and the index. The caller does so before anything
-// runs.
+// ownerOf is the index function of byOwner.
+func ownerOf(obj any) ([]string, error) {
+	if pod, ok := obj.(*Pod); ok && pod.owner != "" {
+		return []string{string(pod.owner)}, nil
+	}
+	return nil, nil
+}
+
+// register registers the handlers. The caller does so before anything runs.
 func (o *owned) register() error {
 	var errs []error
 	for _, i := range o.pods.informers {
-		errs = append(errs, i.AddIndexers(cache.Indexers{byOwner: func(obj any) ([]string, error) {
-			if pod, ok := obj.(*Pod); ok && pod.owner != "" {
-				return []string{string(pod.owner)}, nil
-			}
-			return nil, nil
-		}}))
 		_, err := i.AddEventHandler(Handler(func(old, pod *Pod) {
 			if old != nil && (pod == nil || pod.owner != old.owner) {
 				o.forgetUnused(old.owner)

@@ -271,7 +271,7 @@ func TestCache_Owners_AreListedFirst(t *testing.T) {
 // TestCache_Owners_NeverGoBack changes a Pod and its owner at the same time. What the
 // handler sees must never be older than before, and at the end be the newest of both.
 func TestCache_Owners_NeverGoBack(t *testing.T) {
-	const changes = 300
+	const changes = 80 // the watches of the fakes hold 100 events
 	synctest.Test(t, func(t *testing.T) {
 		c := newOwnedCache(t, replicaSet("shop"))
 		c.must(c.pods.Tracker().Create(podResource, podOf("o", "1"), "shop"))
