@@ -251,6 +251,64 @@ func TestRun_CountsAndScope(t *testing.T) {
 	})
 }
 
+// TestRun_Owners compares Testcrs whose workload a Rollout is, by the owner reference of
+// their ReplicaSet.
+func TestRun_Owners(t *testing.T) {
+	const after = 3 * time.Second
+	owner := func(uid types.UID) *metav1.PartialObjectMetadata {
+		m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "cart-5d9f", UID: uid}}
+		m.OwnerReferences = []metav1.OwnerReference{{Kind: "Rollout", Name: "shop", Controller: new(true)}}
+		return m
+	}
+	tests := []struct {
+		name  string
+		owner func(time.Duration) *metav1.PartialObjectMetadata
+		proof string // of the Testcr
+		kinds []Kind
+	}{
+		{name: "the owner proves it", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("") }, proof: "owner"},
+		{name: "the owner proves another", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("") }, proof: "label", kinds: []Kind{Differs}},
+		{name: "the owner is gone, and was seen", owner: func(time.Duration) *metav1.PartialObjectMetadata { return nil }, proof: "owner"},
+		{name: "the owner is gone, and another has its name", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("other") }, proof: "owner"},
+		{name: "the owner appears", owner: func(at time.Duration) *metav1.PartialObjectMetadata {
+			if at < after {
+				return nil
+			}
+			return owner("")
+		}, proof: "owner"},
+		{name: "owners are not read", proof: "owner", kinds: []Kind{Differs}},
+	}
+	for _, test := range tests {
+		for _, pods := range []int{few, few + 1} { // read one by one, and through lists
+			t.Run(fmt.Sprintf("%s, %d Pods", test.name, pods), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := &fake{t: t, pods: pods, owner: test.owner, began: time.Now()}
+					f.change = func(_ int, _ time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
+						if test.proof == "owner" {
+							setSpec(u, "workloadkind", "Rollout")
+							setSpec(u, "workloadname", "shop")
+							setSpec(u, "workloadproof", "owner")
+							setLabel(u, oracle.LabelWorkload, new("shop"))
+						}
+						return pod, u
+					}
+					result, err := run(t.Context(), f, &Config{Settle: settle})
+					if err != nil {
+						t.Fatal(err)
+					}
+					kinds := map[Kind]bool{}
+					for _, d := range result.Differences {
+						kinds[d.Kind] = true
+					}
+					if len(result.Unclear) > 0 || len(test.kinds) == 0 && len(kinds) > 0 || len(test.kinds) > 0 && !kinds[test.kinds[0]] {
+						t.Errorf("differences %v, want %v; unclear %v", result.Differences, test.kinds, result.Unclear)
+					}
+				})
+			})
+		}
+	}
+}
+
 func inNamespace(t *testing.T, pod *corev1.Pod, namespace string) *unstructured.Unstructured {
 	t.Helper()
 	pod.Namespace = namespace
