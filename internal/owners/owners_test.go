@@ -157,8 +157,10 @@ func TestCache_OnChange(t *testing.T) {
 			want        map[types.UID]Workload // after the step
 		}{
 			{
-				name:        "it appears",
-				do:          func() error { return client.Tracker().Create(resource, owner("ReplicaSet", "a", "1", "Deployment/shop"), "a") },
+				name: "it appears",
+				do: func() error {
+					return client.Tracker().Create(resource, owner("ReplicaSet", "a", "1", "Deployment/shop"), "a")
+				},
 				wantChanged: []types.UID{"1"}, want: map[types.UID]Workload{"1": {"Deployment", "shop"}},
 			},
 			{
@@ -176,13 +178,17 @@ func TestCache_OnChange(t *testing.T) {
 				wantChanged: []types.UID{"1"}, want: map[types.UID]Workload{"1": {"ReplicaSet", "web"}},
 			},
 			{
-				name:        "another one adopts it",
-				do:          func() error { return client.Tracker().Update(resource, owner("ReplicaSet", "a", "1", "Rollout/new"), "a") },
+				name: "another one adopts it",
+				do: func() error {
+					return client.Tracker().Update(resource, owner("ReplicaSet", "a", "1", "Rollout/new"), "a")
+				},
 				wantChanged: []types.UID{"1"}, want: map[types.UID]Workload{"1": {"Rollout", "new"}},
 			},
 			{
-				name:        "another one of its name replaces it",
-				do:          func() error { return client.Tracker().Update(resource, owner("ReplicaSet", "a", "2", "Deployment/shop"), "a") },
+				name: "another one of its name replaces it",
+				do: func() error {
+					return client.Tracker().Update(resource, owner("ReplicaSet", "a", "2", "Deployment/shop"), "a")
+				},
 				wantChanged: []types.UID{"1", "2"}, want: map[types.UID]Workload{"1": {"Rollout", "new"}, "2": {"Deployment", "shop"}},
 			},
 			{
@@ -196,8 +202,10 @@ func TestCache_OnChange(t *testing.T) {
 				want: map[types.UID]Workload{"1": {"Rollout", "new"}},
 			},
 			{
-				name:        "the first is restored",
-				do:          func() error { return client.Tracker().Create(resource, owner("ReplicaSet", "a", "1", "Deployment/shop"), "a") },
+				name: "the first is restored",
+				do: func() error {
+					return client.Tracker().Create(resource, owner("ReplicaSet", "a", "1", "Deployment/shop"), "a")
+				},
 				wantChanged: []types.UID{"1"}, want: map[types.UID]Workload{"1": {"Deployment", "shop"}},
 			},
 		}

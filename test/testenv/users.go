@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"testing"
 	"strings"
+	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
