@@ -304,6 +304,47 @@ func TestCache_Owners_NeverGoBack(t *testing.T) {
 	})
 }
 
+func TestOwnedHandler(t *testing.T) {
+	c := newOwnedCache(t)
+	store := c.informers[metav1.NamespaceAll].GetStore()
+	older, newer := c.owned.newPod(podOf("o", "1")), c.owned.newPod(podOf("o", "2"))
+	var got []string
+	h := c.owned.handler(Handler(func(_, pod *Pod) {
+		if pod == nil {
+			got = append(got, "delete")
+			return
+		}
+		got = append(got, pod.ResourceVersion())
+	})).(*ownedHandler)
+	tests := []struct {
+		name    string
+		isEmpty bool // the store; otherwise it has the newer Pod
+		do      func()
+		want    []string
+	}{
+		{name: "the event of an older Pod, first", do: func() { h.OnAdd(older, false) }, want: []string{"2"}},
+		{name: "the event of an older Pod", do: func() { h.OnUpdate(older, older) }, want: []string{"2"}},
+		{name: "a change of the owner", do: func() { h.ownerChanged(older.Key()) }, want: []string{"2"}},
+		{name: "a deletion", do: func() { h.OnDelete(older) }, want: []string{"delete"}},
+		{name: "an event of a Pod that is gone", isEmpty: true, do: func() { h.OnUpdate(older, older) }, want: []string{"1"}},
+		{name: "a change of the owner of a Pod that is gone", isEmpty: true, do: func() { h.ownerChanged(older.Key()) }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got = nil
+			stored := []any{newer}
+			if test.isEmpty {
+				stored = nil
+			}
+			c.must(store.Replace(stored, "2"))
+			test.do()
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestPod_Size holds that owners cost nothing without --owners: the allocator rounds
 // 496 bytes, the size without the field, up to 512.
 func TestPod_Size(t *testing.T) {
