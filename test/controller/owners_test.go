@@ -220,3 +220,29 @@ func TestOwnersTakeNoWriteOfTheirOwn(t *testing.T) {
 		t.Errorf("%d of %d Testcrs were written twice", twice, each)
 	}
 }
+
+// The lookup confirms its age by one request. The watches of owners share its
+// connection, so they count as current, too.
+func TestOwnersAreConfirmed(t *testing.T) {
+	o := startWithOwners(t)
+	begin := time.Now()
+	const idle = 8 * time.Second // longer than an answer may be unconfirmed
+	var age float64
+	testenv.Eventually(t, func(ctx context.Context) error {
+		_, body, err := o.Get(ctx, t, "/v1/summary")
+		if err != nil {
+			return err
+		}
+		var view struct{ AgeSeconds float64 }
+		if err := json.Unmarshal([]byte(body), &view); err != nil {
+			return err
+		}
+		if age = view.AgeSeconds; time.Since(begin) < idle {
+			return fmt.Errorf("idle for %s only", time.Since(begin))
+		}
+		return nil
+	})
+	if age > 5 {
+		t.Errorf("the view of an idle namespace is %.1f s old", age)
+	}
+}
