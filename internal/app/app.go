@@ -30,6 +30,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
+	"github.com/weiyuanke/PodInfoLookup/internal/owners"
 	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/server"
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
@@ -197,7 +198,7 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 	}
 	p.testcrs.OnCRDLost(p.writes.lost)
 	p.testcrs.OnCRDReturned(p.writes.returned)
-	if p.pods, err = podcache.New(c.pods, o.namespaces...); err != nil {
+	if p.pods, err = newPodCache(o, c); err != nil {
 		return nil, err
 	}
 	p.feed, err = feed.New(feed.Config{
@@ -227,6 +228,17 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 		return p, err
 	}
 	return p, p.buildHandler(ctx, o, c, s)
+}
+
+func newPodCache(o *options, c *clients) (*podcache.Cache, error) {
+	if !o.owners {
+		return podcache.New(c.pods, o.namespaces...)
+	}
+	of, err := owners.New(c.owners, o.namespaces...)
+	if err != nil {
+		return nil, err
+	}
+	return podcache.NewWithOwners(c.pods, of, o.namespaces...)
 }
 
 // buildHandler makes the lookup, which keeps an index, and the metrics. A server

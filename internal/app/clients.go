@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
@@ -22,6 +23,7 @@ type clients struct {
 	testcrs dynamic.Interface // with leader election it writes only while leading
 	dryRuns dynamic.Interface // writes nothing, so it needs no lease
 	reader  wire.TestcrReader
+	owners  metadata.Interface // nil without --owners
 	// election is nil without leader election.
 	election *election.Election
 	// lease is that of leader election, or would be.
@@ -52,6 +54,11 @@ func newClients(o *options) (*clients, error) {
 	}
 	if c.reader, err = wire.NewTestcrReader(config); err != nil {
 		return nil, kube.ExplainConfig(err)
+	}
+	if o.owners {
+		if c.owners, err = metadata.NewForConfig(config); err != nil {
+			return nil, kube.ExplainConfig(err)
+		}
 	}
 	if c.dryRuns, err = dynamic.NewForConfig(cluster.UnlimitedConfig()); err != nil {
 		return nil, kube.ExplainConfig(err)

@@ -40,6 +40,7 @@ type options struct {
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
 	clusterName  string
+	owners       bool
 	workers      int
 	services     bool
 	nodes        bool
@@ -69,6 +70,9 @@ func (o *options) flags() cliflag.NamedFlagSets {
 
 	fs := sections.FlagSet("Controller")
 	fs.IntVar(&o.workers, "workers", defaultWorkers, "Pods synced at once, at least 1.")
+	fs.BoolVar(&o.owners, "owners", false,
+		"Watch ReplicaSets and Jobs, metadata only, so that their owner references prove the workload of a Pod instead of labels and names. "+
+			"Needs yaml/rbac-owners.yaml.")
 
 	fs = sections.FlagSet("Leader election")
 	electionoptions.BindLeaderElectionFlags(&o.election, fs)

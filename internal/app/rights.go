@@ -57,6 +57,17 @@ func serviceRules(namespaces []string) (rules []kube.Rule) {
 	return rules
 }
 
+// ownerRules are needed for --owners, where Pods are watched.
+func ownerRules(namespaces []string, verbs ...string) []kube.Rule {
+	var rules []kube.Rule
+	for _, namespace := range orAll(namespaces) {
+		rules = append(rules,
+			kube.Rule{Group: "apps", Resource: "replicasets", Verbs: verbs, Manifest: "rbac-owners.yaml", Namespace: namespace},
+			kube.Rule{Group: "batch", Resource: "jobs", Verbs: verbs, Manifest: "rbac-owners.yaml", Namespace: namespace})
+	}
+	return rules
+}
+
 func leaseRules(lease leaseKey, manifest string) []kube.Rule {
 	create := kube.Rule{
 		Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"},
@@ -70,6 +81,9 @@ func leaseRules(lease leaseKey, manifest string) []kube.Rule {
 // rulesFor returns the rights that the options require.
 func rulesFor(o *options, lease leaseKey, login bool) []kube.Rule {
 	rules := append(podRules(o.namespaces, "list", "watch"), testcrRules...)
+	if o.owners {
+		rules = append(rules, ownerRules(o.namespaces, "list", "watch")...)
+	}
 	if login {
 		rules = append(rules, loginRules...)
 	}

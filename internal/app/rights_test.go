@@ -34,6 +34,7 @@ func TestRulesFor_Manifests(t *testing.T) {
 		{file: "rbac-lookup.yaml", rules: loginRules},
 		{file: "rbac-services.yaml", rules: append(serviceRules(nil), rangeRules...)},
 		{file: "rbac-nodes.yaml", rules: nodeRules},
+		{file: "rbac-owners.yaml", rules: ownerRules(nil, "list", "watch")},
 		{file: "rbac-leader.yaml", rules: leaseRules(leaseKey{namespace: "podinfolookup", name: "podinfolookup"}, "")},
 	}
 	for _, test := range tests {
@@ -85,4 +86,27 @@ func rightsOf(t *testing.T, file string) (rights []right) {
 		}
 	}
 	return rights
+}
+
+func TestOwnerRules(t *testing.T) {
+	rulesOf := func(o *options) (of []string) {
+		for _, rules := range [][]kube.Rule{rulesFor(o, leaseKey{}, false), verifyRules(o)} {
+			for _, r := range rules {
+				if r.Manifest == "rbac-owners.yaml" {
+					of = append(of, fmt.Sprint(r.Namespace, " ", r.Resource, ".", r.Group, " ", r.Verbs))
+				}
+			}
+		}
+		return of
+	}
+	want := []string{
+		"a replicasets.apps [list watch]", "a jobs.batch [list watch]", "b replicasets.apps [list watch]", "b jobs.batch [list watch]",
+		"a replicasets.apps [list]", "a jobs.batch [list]", "b replicasets.apps [list]", "b jobs.batch [list]",
+	}
+	if diff := cmp.Diff(want, rulesOf(&options{namespaces: []string{"a", "b"}, owners: true})); diff != "" {
+		t.Errorf("with --owners in two namespaces (-want +got):\n%s", diff)
+	}
+	if got := rulesOf(&options{}); got != nil {
+		t.Errorf("without --owners: %v", got)
+	}
 }

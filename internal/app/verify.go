@@ -51,10 +51,14 @@ type verifyOptions struct {
 var verifyOutputs = []string{"text", "json"}
 
 // verifyRules returns the rights that verify needs, a part of the program's own.
-func verifyRules(namespaces []string) []kube.Rule {
+func verifyRules(o *options) []kube.Rule {
 	testcrs := v1.GroupVersionResource
-	return append(podRules(namespaces, "list"),
+	rules := append(podRules(o.namespaces, "list"),
 		kube.Rule{Group: testcrs.Group, Resource: testcrs.Resource, Verbs: []string{"list"}, Manifest: "rbac.yaml"})
+	if o.owners {
+		rules = append(rules, ownerRules(o.namespaces, "list")...)
+	}
+	return rules
 }
 
 // verifyMain runs the command and returns its exit code.
@@ -75,6 +79,8 @@ func (o *verifyOptions) flags() cliflag.NamedFlagSets {
 	fs.Lookup("namespace").Usage = "Namespace whose Pods and Testcrs are compared; may be repeated. Without it: all."
 
 	fs = sections.FlagSet("Verify")
+	fs.BoolVar(&o.owners, "owners", false,
+		"List ReplicaSets and Jobs, too, and expect the workloads of a controller with --owners. It must be the same as there.")
 	fs.DurationVar(&o.settle, "settle", 10*time.Second,
 		"Minimum time a difference must persist to be reported. A Pod that keeps changing for six times as long is reported "+
 			"as unclear.")
@@ -146,14 +152,14 @@ func runVerify(ctx context.Context, args []string, stdout io.Writer) (int, error
 func readsOnly(context.Context) error { return nil }
 
 func compareAll(ctx context.Context, c *clients, o *verifyOptions) (*verify.Result, error) {
-	if err := c.preflight(ctx, verifyRules(o.namespaces), readsOnly); err != nil {
+	if err := c.preflight(ctx, verifyRules(&o.options), readsOnly); err != nil {
 		return nil, err
 	}
 	if err := c.checkCRD(ctx); err != nil { // preflight accepts a missing one
 		return nil, err
 	}
 	result, err := verify.Run(ctx, verify.Config{
-		Pods: c.pods.CoreV1(), Testcrs: c.testcrs, Namespaces: o.namespaces, Settle: o.settle,
+		Pods: c.pods.CoreV1(), Testcrs: c.testcrs, Owners: c.owners, Namespaces: o.namespaces, Settle: o.settle,
 	})
 	if apierrors.IsNotFound(err) { // of a list: the resource is gone
 		err = testcrcache.ErrCRDMissing

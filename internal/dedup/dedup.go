@@ -93,6 +93,13 @@ func (p *Pool) Spec(spec *v1.TestcrSpec) {
 	spec.Labels = p.sameLabels(spec.Labels)
 }
 
+// String returns the shared copy of s.
+func (p *Pool) String(s string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.same(s)
+}
+
 func (p *Pool) same(s string) string {
 	if len(s) > maxStringBytes || s == "" {
 		return s

@@ -3,6 +3,7 @@ package desired
 import (
 	"encoding/json"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -528,4 +529,33 @@ func storedTestcr(t *testing.T, written *v1.Testcr) (stored *wire.Testcr, body [
 		t.Fatal(err)
 	}
 	return stored, body
+}
+
+func TestSetWorkload(t *testing.T) {
+	long := strings.Repeat("n", 1<<20)
+	tests := []struct {
+		name     string
+		of, want string
+		wantCut  bool
+	}{
+		{name: "a short one", of: "shop", want: "shop"},
+		{name: "the longest one", of: long[:maxStringBytes], want: long[:maxStringBytes]},
+		{name: "one that is too long", of: long[:maxStringBytes+1], want: long[:maxStringBytes-len(cutMarker)] + cutMarker, wantCut: true},
+		{name: "one that is far too long", of: long, want: long[:maxStringBytes-len(cutMarker)] + cutMarker, wantCut: true},
+		{name: "one that is not UTF-8", of: "\xff", want: "\ufffd"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spec := v1.TestcrSpec{WorkloadKind: "Deployment", WorkloadName: "web", WorkloadProof: v1.ProofLabel}
+			clipped := ClipWorkload(test.of)
+			SetWorkload(&spec, "Rollout", clipped)
+			want := v1.TestcrSpec{WorkloadKind: "Rollout", WorkloadName: test.want, WorkloadProof: v1.ProofOwner, Truncated: test.wantCut}
+			if len(clipped) > maxStringBytes+1 {
+				t.Errorf("%d bytes are kept", len(clipped))
+			}
+			if diff := cmp.Diff(want, spec); diff != "" {
+				t.Errorf("spec (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -74,3 +74,20 @@ func cronJobOf(job string, created time.Time) (name string, ok bool) {
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// SetWorkload sets the workload that owner references prove.
+func SetWorkload(spec *v1.TestcrSpec, kind, name string) {
+	spec.WorkloadKind, spec.WorkloadName, spec.WorkloadProof = kind, name, v1.ProofOwner
+	boundString(spec, &spec.WorkloadKind)
+	boundString(spec, &spec.WorkloadName)
+}
+
+// ClipWorkload returns the part of a kind or name that SetWorkload reads: enough to
+// see that the rest is cut. It bounds what is kept of an owner reference, whose
+// length the API server does not limit.
+func ClipWorkload(s string) string {
+	if len(s) <= maxStringBytes+1 {
+		return s
+	}
+	return strings.Clone(s[:maxStringBytes+1])
+}

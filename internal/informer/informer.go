@@ -25,6 +25,7 @@ type Config struct {
 	Object    runtime.Object      // the type that lists and watches return
 	Client    any                 // reports whether lists may be streamed, as client-go's reflector asks
 	Transform cache.TransformFunc // turns such an object into the cached one
+	Indexers  cache.Indexers      // of the cached objects; may be nil
 
 	List  func(context.Context, metav1.ListOptions) (runtime.Object, error)
 	Watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
@@ -51,7 +52,7 @@ func New(config Config) (*Informer, error) {
 	i := &Informer{config: config, silence: silentFor()}
 	lw := &cache.ListWatch{ListWithContextFunc: i.list, WatchFuncWithContext: i.watch}
 	i.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, config.Client), config.Object,
-		cache.SharedIndexInformerOptions{ObjectDescription: config.Resource})
+		cache.SharedIndexInformerOptions{ObjectDescription: config.Resource, Indexers: config.Indexers})
 	return i, errors.Join(i.SetWatchErrorHandlerWithContext(i.watchFailed), i.SetTransform(config.Transform))
 }
 

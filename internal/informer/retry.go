@@ -2,6 +2,7 @@ package informer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -76,5 +77,11 @@ func WithRemedy(err error) error {
 	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "AdmissionPolicy") || strings.Contains(err.Error(), "is terminating") {
 		return err
 	}
-	return fmt.Errorf("%w: yaml/rbac.yaml has the rule that is missing", err)
+	manifest := "rbac.yaml"
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		if details := status.ErrStatus.Details; details != nil && (details.Group == "apps" || details.Group == "batch") {
+			manifest = "rbac-owners.yaml"
+		}
+	}
+	return fmt.Errorf("%w: yaml/%s has the rule that is missing", err, manifest)
 }

@@ -158,14 +158,18 @@ func TestOutage_EndsWithAnotherRequest(t *testing.T) {
 }
 
 func TestWithRemedy(t *testing.T) {
-	const remedy = "yaml/rbac.yaml has the rule that is missing"
+	const remedy = ": yaml/rbac.yaml has the rule that is missing"
+	const ownersRemedy = ": yaml/rbac-owners.yaml has the rule that is missing"
+	jobs, replicaSets := schema.GroupResource{Group: "batch", Resource: "jobs"}, schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	tests := []struct {
 		name string
 		err  error
-		want bool
+		want string
 	}{
-		{name: "a missing right", err: apierrors.NewForbidden(pods, "x", nil), want: true},
-		{name: "a wrapped missing right", err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "x", nil)), want: true},
+		{name: "a missing right", err: apierrors.NewForbidden(pods, "x", nil), want: remedy},
+		{name: "a wrapped missing right", err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "x", nil)), want: remedy},
+		{name: "a missing right to ReplicaSets", err: apierrors.NewForbidden(replicaSets, "", nil), want: ownersRemedy},
+		{name: "a wrapped missing right to Jobs", err: fmt.Errorf("listing: %w", apierrors.NewForbidden(jobs, "", nil)), want: ownersRemedy},
 		{name: "no error"},
 		{name: "an outage", err: errors.New("connection refused")},
 		{name: "an admission policy", err: apierrors.NewForbidden(pods, "x", errors.New("ValidatingAdmissionPolicy 'p' denied request"))},
@@ -180,8 +184,11 @@ func TestWithRemedy(t *testing.T) {
 			if !errors.Is(got, test.err) {
 				t.Errorf("%v does not wrap %v", got, test.err)
 			}
-			if has := got != nil && strings.Contains(got.Error(), remedy); has != test.want {
-				t.Errorf("%v has a remedy: %t, want %t", got, has, test.want)
+			if test.err == nil {
+				return
+			}
+			if diff := cmp.Diff(test.err.Error()+test.want, got.Error()); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
 			}
 		})
 	}

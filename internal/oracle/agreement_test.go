@@ -50,6 +50,122 @@ func TestFactsFor_AgreesWithTheController(t *testing.T) {
 	}
 }
 
+// withOwner returns the Testcr that the controller writes for a Pod with --owners, when
+// its owner has this controller.
+func withOwner(t *testing.T, pod *corev1.Pod, kind, name string) *Stored {
+	t.Helper()
+	testcr := desired.FromPod(pod)
+	desired.SetWorkload(&testcr.Spec, kind, name)
+	encoded, err := wire.Encode(desired.FromSpec(&testcr.Spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := encoded.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(text); err != nil {
+		t.Fatal(err)
+	}
+	spec, _ := u.Object["spec"].(map[string]any)
+	return Read(u, spec)
+}
+
+func TestFactsWith_AgreesWithTheController(t *testing.T) {
+	long := strings.Repeat("é", 2000)
+	source := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // G404: any numbers do
+	cached := 0
+	for i := range 600 {
+		pod := randomPod(source)
+		object := &metav1.ObjectMeta{Namespace: pod.Namespace, UID: "of the owner"}
+		for n := range pod.OwnerReferences {
+			pod.OwnerReferences[n].UID = object.UID
+		}
+		ref, ok := ReadableOwner(pod)
+		object.Name = ref.Name
+		if i%4 > 0 {
+			object.OwnerReferences = []metav1.OwnerReference{
+				{Kind: "Other", Name: "no-controller"}, {Kind: "Top", Name: []string{"", "top", "t\xff", long}[i%4], Controller: new(true)},
+			}
+		}
+		owners := Owners{}
+		owners.Add(ref.Kind, object)
+		want := written(t, pod)
+		switch {
+		case owners.Lack(pod):
+			t.Fatalf("Pod %d lacks an owner", i)
+		case ok && i%4 == 0:
+			want = withOwner(t, pod, ref.Kind, ref.Name)
+		case ok:
+			want = withOwner(t, pod, "Top", object.OwnerReferences[1].Name)
+		}
+		if ok {
+			cached++
+		}
+		if diff := cmp.Diff(FactsWith(owners, pod), &want.Facts); diff != "" {
+			text, _ := yaml.Marshal(pod)
+			t.Fatalf("Pod %d (-oracle +controller):\n%s\n%s", i, diff, text)
+		}
+	}
+	if cached < 30 {
+		t.Errorf("only %d Pods have an owner that is read", cached)
+	}
+}
+
+func TestOwners_Lack(t *testing.T) {
+	pod := fullPod()
+	ref := &pod.OwnerReferences[0]
+	ref.UID = "o"
+	tests := []struct {
+		name   string
+		object *metav1.ObjectMeta // nil without Owners
+		kind   string
+		want   bool
+	}{
+		{name: "owners are not read"},
+		{name: "the owner", object: &metav1.ObjectMeta{Namespace: pod.Namespace, Name: ref.Name, UID: "o"}, kind: ref.Kind},
+		{name: "another UID", object: &metav1.ObjectMeta{Namespace: pod.Namespace, Name: ref.Name, UID: "p"}, kind: ref.Kind, want: true},
+		{name: "another name", object: &metav1.ObjectMeta{Namespace: pod.Namespace, Name: "x", UID: "o"}, kind: ref.Kind, want: true},
+		{name: "another namespace", object: &metav1.ObjectMeta{Namespace: "x", Name: ref.Name, UID: "o"}, kind: ref.Kind, want: true},
+		{name: "another kind", object: &metav1.ObjectMeta{Namespace: pod.Namespace, Name: ref.Name, UID: "o"}, kind: "Job", want: true},
+	}
+	for _, test := range tests {
+		var owners Owners
+		if test.object != nil {
+			owners = Owners{}
+			owners.Add(test.kind, test.object)
+		}
+		if got := owners.Lack(pod); got != test.want {
+			t.Errorf("%s: Lack = %t, want %t", test.name, got, test.want)
+		}
+	}
+	ref.APIVersion = "example.com/v1"
+	if (Owners{}).Lack(pod) {
+		t.Error("an owner that is not read is lacking")
+	}
+}
+
+func TestFacts_KeepProof(t *testing.T) {
+	pod := fullPod()
+	want := FactsFor(pod)
+	proven := withOwner(t, pod, "Rollout", "other")
+	tests := []struct {
+		name string
+		have *Stored
+		want *Facts
+	}{
+		{name: "no Testcr", want: want},
+		{name: "a workload by a label", have: written(t, pod), want: want},
+		{name: "a workload by an owner", have: proven, want: &proven.Facts},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, want.KeepProof(test.have)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
 func TestFactsFor_BoundsAgreeWithTheController(t *testing.T) {
 	fills := []string{"i", "<", `"`, "\x00", "\xff", "é", "\u2028", "\U0001d11e", "\x7f", "ab\xc3<"}
 	sizes := []struct{ bytes, containers int }{

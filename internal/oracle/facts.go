@@ -26,12 +26,34 @@ type Facts struct {
 
 // FactsFor returns what the Testcr of a Pod must contain. The rules are those of the
 // README's sections "Fields" and "Bounds" and of its table of labels.
-func FactsFor(pod *corev1.Pod) *Facts {
+func FactsFor(pod *corev1.Pod) *Facts { return FactsWith(nil, pod) }
+
+// FactsWith returns what the Testcr of a Pod must contain if the controller has the
+// flag --owners. Without the owner of the Pod that is the same.
+func FactsWith(owners Owners, pod *corev1.Pod) *Facts {
 	spec := make(map[string]any, len(fields))
 	for i := range fields {
 		spec[fields[i].name] = fields[i].value(pod)
 	}
+	if top, ok := owners.top(pod); ok {
+		spec["workloadkind"], spec["workloadname"], spec["workloadproof"] = top.kind, top.name, top.proof
+	}
 	applyBounds(spec)
+	dropEmpty(spec)
+	return &Facts{Spec: spec, Labels: labelsFor(spec)}
+}
+
+// KeepProof returns f, or f with the workload that an owner had proved before it was
+// gone: have contains it. Nothing can prove another one then, and a controller that
+// saw the owner keeps it.
+func (f *Facts) KeepProof(have *Stored) *Facts {
+	if have == nil || have.Text("workloadproof") != "owner" {
+		return f
+	}
+	spec := maps.Clone(f.Spec)
+	for _, name := range []string{"workloadkind", "workloadname", "workloadproof"} {
+		spec[name] = have.Spec[name]
+	}
 	dropEmpty(spec)
 	return &Facts{Spec: spec, Labels: labelsFor(spec)}
 }

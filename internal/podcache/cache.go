@@ -16,6 +16,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
+	"github.com/weiyuanke/PodInfoLookup/internal/owners"
 )
 
 // Cache contains the Pods of all namespaces, or of some. It has an informer for each
@@ -23,37 +24,64 @@ import (
 type Cache struct {
 	informers map[string]*namespaceInformer // by namespace; one under metav1.NamespaceAll for all
 	pool      dedup.Pool
+	owned     *owned // nil without owners
 }
 
 // New returns a cache of the Pods in these namespaces, or in all without any. The
 // caller runs it.
 func New(client kubernetes.Interface, namespaces ...string) (*Cache, error) {
+	return NewWithOwners(client, nil, namespaces...)
+}
+
+// NewWithOwners returns a cache whose Pods have the workload that their owners prove.
+// It runs the cache of the owners, too, which must be of the same namespaces. It may
+// be nil.
+func NewWithOwners(client kubernetes.Interface, o *owners.Cache, namespaces ...string) (*Cache, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	c := &Cache{informers: map[string]*namespaceInformer{}}
+	newPod, indexers := NewPod, cache.Indexers(nil)
+	if o != nil {
+		c.owned = &owned{owners: o, pods: c}
+		newPod, indexers = c.owned.newPod, cache.Indexers{byOwner: ownerOf}
+	}
 	for _, namespace := range namespaces {
-		i, err := newNamespaceInformer(client, namespace, transform(&c.pool))
+		i, err := newNamespaceInformer(client, namespace, &c.pool, newPod, indexers)
 		if err != nil {
 			return nil, err
 		}
 		c.informers[namespace] = i
 	}
+	if c.owned != nil {
+		return c, c.owned.register()
+	}
 	return c, nil
 }
 
-// RunWithContext runs the informers until ctx ends.
+// RunWithContext runs the informers until ctx ends. Pods are listed after their owners.
+// Otherwise each of them would first have the workload that its labels show, and its
+// Testcr would be written twice.
 func (c *Cache) RunWithContext(ctx context.Context) {
 	var running sync.WaitGroup
+	defer running.Wait()
+	if c.owned != nil {
+		running.Go(func() { c.owned.owners.RunWithContext(ctx) })
+		if !c.owned.owners.WaitForSync(ctx) {
+			return
+		}
+	}
 	for _, i := range c.informers {
 		running.Go(func() { i.RunWithContext(ctx) })
 	}
-	running.Wait()
 }
 
 // AddEventHandler registers a handler of *Pod with each informer, and returns what
 // reports that it has handled the first lists.
 func (c *Cache) AddEventHandler(handler cache.ResourceEventHandler, options cache.HandlerOptions) ([]cache.DoneChecker, error) {
+	if c.owned != nil {
+		handler = c.owned.handler(handler)
+	}
 	var synced []cache.DoneChecker
 	for _, i := range c.informers {
 		registration, err := i.AddEventHandlerWithOptions(handler, options)
@@ -86,7 +114,7 @@ func (c *Cache) informerFor(namespace string) *namespaceInformer {
 // Pod returns a cached Pod, or nil.
 func (c *Cache) Pod(key cache.ObjectName) *Pod {
 	if i := c.informerFor(key.Namespace); i != nil {
-		return i.cached(key)
+		return c.owned.resolve(i.cached(key))
 	}
 	return nil
 }
@@ -95,7 +123,7 @@ func (c *Cache) Pod(key cache.ObjectName) *Pod {
 func (c *Cache) Pods(yield func(*Pod) bool) {
 	for _, i := range c.informers {
 		for _, obj := range i.GetStore().List() {
-			if !yield(obj.(*Pod)) {
+			if !yield(c.owned.resolve(obj.(*Pod))) {
 				return
 			}
 		}
@@ -111,7 +139,7 @@ func (c *Cache) Get(key cache.ObjectName) (want *v1.Testcr, isFresh bool) {
 		return nil, true
 	}
 	isFresh = i.reached(key) // before the read, which then includes what was reached
-	return testcrOf(i.cached(key)), isFresh
+	return testcrOf(c.owned.resolve(i.cached(key))), isFresh
 }
 
 // Live returns the Testcr that the Pod calls for, or nil without the Pod, as the API
@@ -164,6 +192,9 @@ func (c *Cache) Confirm(ctx context.Context) error {
 			err = ErrUnproven
 		}
 	}
+	if c.owned != nil && !c.owned.owners.Confirm(proof) {
+		err = ErrUnproven
+	}
 	return err
 }
 
@@ -171,6 +202,9 @@ func (c *Cache) Confirm(ctx context.Context) error {
 // informer.AsOf.
 func (c *Cache) AsOf() time.Time {
 	oldest := time.Now()
+	if c.owned != nil {
+		oldest = c.owned.owners.AsOf()
+	}
 	for _, i := range c.informers {
 		if asOf := i.AsOf(); asOf.Before(oldest) {
 			oldest = asOf

@@ -13,6 +13,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/dedup"
 	"github.com/weiyuanke/PodInfoLookup/internal/informer"
 )
 
@@ -29,18 +30,21 @@ type namespaceInformer struct {
 
 	client    typedcorev1.PodsGetter
 	namespace string
+	newPod    func(*corev1.Pod) *Pod
 
 	mu          sync.Mutex
 	minVersion  string                      // from which version on the cache is fresh; "" after it was reached
 	minVersions map[cache.ObjectName]string // the same for Pods that were read live
 }
 
-func newNamespaceInformer(client kubernetes.Interface, namespace string, transform cache.TransformFunc) (*namespaceInformer, error) {
+func newNamespaceInformer(
+	client kubernetes.Interface, namespace string, pool *dedup.Pool, newPod func(*corev1.Pod) *Pod, indexers cache.Indexers,
+) (*namespaceInformer, error) {
 	pods := client.CoreV1().Pods(namespace)
-	i := &namespaceInformer{client: client.CoreV1(), namespace: namespace, minVersions: map[cache.ObjectName]string{}}
+	i := &namespaceInformer{client: client.CoreV1(), namespace: namespace, newPod: newPod, minVersions: map[cache.ObjectName]string{}}
 	var err error
 	i.Informer, err = informer.New(informer.Config{
-		Resource: resource, Object: &corev1.Pod{}, Client: client, Transform: transform,
+		Resource: resource, Object: &corev1.Pod{}, Client: client, Transform: transform(pool, newPod), Indexers: indexers,
 		List: i.list, Watch: pods.Watch,
 	})
 	if err == nil {
@@ -114,7 +118,7 @@ func (i *namespaceInformer) live(ctx context.Context, key cache.ObjectName) (*Po
 	version := list.ResourceVersion
 	for n := range list.Items {
 		if p := &list.Items[n]; p.Name == key.Name {
-			pod, version = NewPod(p), p.ResourceVersion
+			pod, version = i.newPod(p), p.ResourceVersion
 		}
 	}
 	i.mu.Lock()

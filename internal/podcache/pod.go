@@ -15,7 +15,9 @@ import (
 // size of the whole Pod. It must not be changed.
 type Pod struct {
 	resourceVersion string
-	spec            v1.TestcrSpec
+	// owner is the UID of an owner that package owners caches; only with --owners.
+	owner types.UID
+	spec  v1.TestcrSpec
 }
 
 // Spec returns the spec that the Testcr of the Pod must have. It must not be changed.
@@ -27,9 +29,12 @@ func (p *Pod) ResourceVersion() string { return p.resourceVersion }
 // Key returns the namespace and name of the Pod.
 func (p *Pod) Key() cache.ObjectName { return cache.NewObjectName(p.spec.Namespace, p.spec.PodName) }
 
-// IsTransient reports a state that rarely lasts: a Pod without a node gets one, and
-// one that is terminating goes.
-func (p *Pod) IsTransient() bool { return p.spec.NodeName == "" || p.spec.Terminating }
+// IsTransient reports a state that rarely lasts: a Pod without a node gets one, one
+// that is terminating goes, and an owner that is not cached yet arrives. An owner is
+// created before its Pods, but its watch may be behind that of the Pods.
+func (p *Pod) IsTransient() bool {
+	return p.spec.NodeName == "" || p.spec.Terminating || p.owner != "" && p.spec.WorkloadProof != v1.ProofOwner
+}
 
 // GetObjectMeta returns the metadata that an informer reads.
 func (p *Pod) GetObjectMeta() metav1.Object {
@@ -45,13 +50,13 @@ func NewPod(pod *corev1.Pod) *Pod {
 
 // transform returns a cache.TransformFunc that turns a *corev1.Pod into a *Pod whose
 // strings are shared. A *Pod passes unchanged.
-func transform(pool *dedup.Pool) cache.TransformFunc {
+func transform(pool *dedup.Pool, newPod func(*corev1.Pod) *Pod) cache.TransformFunc {
 	return func(obj any) (any, error) {
 		pod, ok := obj.(*corev1.Pod)
 		if !ok {
 			return obj, nil
 		}
-		p := NewPod(pod)
+		p := newPod(pod)
 		pool.Spec(&p.spec)
 		return p, nil
 	}

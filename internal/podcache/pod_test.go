@@ -52,7 +52,7 @@ func TestTransform(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			apply := transform(&dedup.Pool{})
+			apply := transform(&dedup.Pool{}, NewPod)
 			want := desired.FromPod(test.pod.DeepCopy())
 			once, err := apply(test.pod)
 			if err != nil {
@@ -68,12 +68,12 @@ func TestTransform(t *testing.T) {
 	}
 	t.Run("a tombstone passes unchanged", func(t *testing.T) {
 		tombstone := cache.DeletedFinalStateUnknown{Key: "a/b"}
-		if got, err := transform(&dedup.Pool{})(tombstone); got != any(tombstone) || err != nil {
+		if got, err := transform(&dedup.Pool{}, NewPod)(tombstone); got != any(tombstone) || err != nil {
 			t.Errorf("it becomes %v, %v", got, err)
 		}
 	})
 	t.Run("Pods share strings", func(t *testing.T) {
-		apply := transform(&dedup.Pool{})
+		apply := transform(&dedup.Pool{}, NewPod)
 		var names [2]*byte
 		for i := range names {
 			pod := fullPod()

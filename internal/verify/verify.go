@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
@@ -40,6 +41,9 @@ const (
 type Config struct {
 	Pods    typedcorev1.PodsGetter
 	Testcrs dynamic.Interface
+	// Owners reads ReplicaSets and Jobs, as a controller with --owners does. It may be
+	// nil.
+	Owners metadata.Interface
 	// Namespaces whose Pods are compared. Without any, all Pods are.
 	Namespaces []string
 	// Settle is the minimum time that a difference must last, while the Pod does not
@@ -60,7 +64,8 @@ type Result struct {
 // Run compares the Pods with the Testcrs. It returns a ReadError or the error of ctx if
 // it could not.
 func Run(ctx context.Context, config Config) (*Result, error) {
-	c := newComparison(&apiServer{pods: config.Pods, testcrs: config.Testcrs.Resource(testcrs)}, &config)
+	source := &apiServer{pods: config.Pods, testcrs: config.Testcrs.Resource(testcrs), metadata: config.Owners}
+	c := newComparison(source, &config)
 	return c.run(ctx)
 }
 
@@ -119,9 +124,13 @@ func (c *comparison) first(ctx context.Context) error {
 		pod  string
 		want digest
 	}
+	owners, err := c.owners(ctx, c.scope)
+	if err != nil {
+		return err
+	}
 	pods := map[string]summary{} // by the name of the Testcr
-	err := c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
-		want := oracle.FactsFor(pod)
+	err = c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
+		want := oracle.FactsWith(owners, pod)
 		pods[oracle.NameFor(want.PodKey())] = summary{want.PodKey(), digestOf(want)}
 	})
 	if err != nil {
@@ -215,13 +224,18 @@ func (c *comparison) lookAtEach(ctx context.Context) error {
 func (c *comparison) lookAt(ctx context.Context, s *suspect) error {
 	asked := time.Now()
 	var want *oracle.Facts
+	var isGone bool // the owner
 	if s.pod != "" {
 		pod, err := c.pod(ctx, s.pod)
 		if err != nil {
 			return err
 		}
 		if pod != nil {
-			want = oracle.FactsFor(pod)
+			owners, err := c.ownerOf(ctx, pod)
+			if err != nil {
+				return err
+			}
+			want, isGone = oracle.FactsWith(owners, pod), owners.Lack(pod)
 		}
 	}
 	u, err := c.testcr(ctx, s.name)
@@ -231,6 +245,9 @@ func (c *comparison) lookAt(ctx context.Context, s *suspect) error {
 	var have *oracle.Stored
 	if u != nil {
 		have = read(u)
+	}
+	if isGone {
+		want = want.KeepProof(have)
 	}
 	s.judge(c.scope, want, have, asked, time.Now())
 	return nil
@@ -244,12 +261,17 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 	for _, s := range c.suspects {
 		suspects[s.name] = s
 	}
-	wants := map[string][]byte{}
-	err := c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
-		want := oracle.FactsFor(pod)
+	owners, err := c.owners(ctx, c.scope)
+	if err != nil {
+		return err
+	}
+	wants, isGone := map[string][]byte{}, map[string]bool{}
+	err = c.eachPod(ctx, c.scope, func(pod *corev1.Pod) {
+		want := oracle.FactsWith(owners, pod)
 		if s := suspects[oracle.NameFor(want.PodKey())]; s != nil {
 			s.pod = want.PodKey()
 			wants[s.name] = want.JSON()
+			isGone[s.name] = owners.Lack(pod)
 		}
 	})
 	if err != nil {
@@ -262,6 +284,9 @@ func (c *comparison) lookAtAll(ctx context.Context) error {
 			if err := json.Unmarshal(text, want); err != nil { // integers are decoded to int64, as in have
 				return err
 			}
+		}
+		if isGone[s.name] {
+			want = want.KeepProof(have)
 		}
 		s.judge(c.scope, want, have, asked, time.Now())
 		delete(suspects, s.name)

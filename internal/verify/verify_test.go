@@ -33,6 +33,8 @@ type fake struct {
 	change func(i int, after time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured)
 	began  time.Time
 	fails  error // of reads by name
+	// owner returns the owner of all Pods; nil if owners are not read.
+	owner func(after time.Duration) *metav1.PartialObjectMetadata
 
 	lists, reads atomic.Int32
 	made         sync.Map // Testcrs by the number of the Pod
@@ -67,6 +69,21 @@ func (f *fake) eachTestcr(_ context.Context, visit func(*unstructured.Unstructur
 		}
 	}
 	return nil
+}
+
+func (f *fake) owners(context.Context, []string) (oracle.Owners, error) { return f.ownersAt(), nil }
+
+func (f *fake) ownerOf(context.Context, *corev1.Pod) (oracle.Owners, error) { return f.ownersAt(), nil }
+
+func (f *fake) ownersAt() oracle.Owners {
+	if f.owner == nil {
+		return nil
+	}
+	owners := oracle.Owners{}
+	if owner := f.owner(time.Since(f.began)); owner != nil {
+		owners.Add("ReplicaSet", owner)
+	}
+	return owners
 }
 
 func (f *fake) pod(_ context.Context, podkey string) (*corev1.Pod, error) {
@@ -232,6 +249,64 @@ func TestRun_CountsAndScope(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRun_Owners compares Testcrs whose workload a Rollout is, by the owner reference of
+// their ReplicaSet.
+func TestRun_Owners(t *testing.T) {
+	const after = 3 * time.Second
+	owner := func(uid types.UID) *metav1.PartialObjectMetadata {
+		m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "cart-5d9f", UID: uid}}
+		m.OwnerReferences = []metav1.OwnerReference{{Kind: "Rollout", Name: "shop", Controller: new(true)}}
+		return m
+	}
+	tests := []struct {
+		name  string
+		owner func(time.Duration) *metav1.PartialObjectMetadata
+		proof string // of the Testcr
+		kinds []Kind
+	}{
+		{name: "the owner proves it", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("") }, proof: "owner"},
+		{name: "the owner proves another", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("") }, proof: "label", kinds: []Kind{Differs}},
+		{name: "the owner is gone, and was seen", owner: func(time.Duration) *metav1.PartialObjectMetadata { return nil }, proof: "owner"},
+		{name: "the owner is gone, and another has its name", owner: func(time.Duration) *metav1.PartialObjectMetadata { return owner("other") }, proof: "owner"},
+		{name: "the owner appears", owner: func(at time.Duration) *metav1.PartialObjectMetadata {
+			if at < after {
+				return nil
+			}
+			return owner("")
+		}, proof: "owner"},
+		{name: "owners are not read", proof: "owner", kinds: []Kind{Differs}},
+	}
+	for _, test := range tests {
+		for _, pods := range []int{few, few + 1} { // read one by one, and through lists
+			t.Run(fmt.Sprintf("%s, %d Pods", test.name, pods), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := &fake{t: t, pods: pods, owner: test.owner, began: time.Now()}
+					f.change = func(_ int, _ time.Duration, pod *corev1.Pod, u *unstructured.Unstructured) (*corev1.Pod, *unstructured.Unstructured) {
+						if test.proof == "owner" {
+							setSpec(u, "workloadkind", "Rollout")
+							setSpec(u, "workloadname", "shop")
+							setSpec(u, "workloadproof", "owner")
+							setLabel(u, oracle.LabelWorkload, new("shop"))
+						}
+						return pod, u
+					}
+					result, err := run(t.Context(), f, &Config{Settle: settle})
+					if err != nil {
+						t.Fatal(err)
+					}
+					kinds := map[Kind]bool{}
+					for _, d := range result.Differences {
+						kinds[d.Kind] = true
+					}
+					if len(result.Unclear) > 0 || len(test.kinds) == 0 && len(kinds) > 0 || len(test.kinds) > 0 && !kinds[test.kinds[0]] {
+						t.Errorf("differences %v, want %v; unclear %v", result.Differences, test.kinds, result.Unclear)
+					}
+				})
+			})
+		}
+	}
 }
 
 func inNamespace(t *testing.T, pod *corev1.Pod, namespace string) *unstructured.Unstructured {

@@ -39,7 +39,7 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 			}
 			want := map[string][]string{
 				"Cluster":    {"context", "kube-api-burst", "kube-api-qps", "kubeconfig", "namespace"},
-				"Controller": {"workers"},
+				"Controller": {"owners", "workers"},
 				"Leader election": {"leader-elect", "leader-elect-lease-duration", "leader-elect-renew-deadline",
 					"leader-elect-resource-name", "leader-elect-resource-namespace", "leader-elect-retry-period"},
 				"Serving": {"bind-address", "tls-cert-file", "tls-private-key-file"},

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,9 +65,10 @@ func stop(t *testing.T, p *testenv.Program, told map[string]int) {
 }
 
 // verified has the program's own comparison find nothing in a namespace, or in all.
-func verified(t *testing.T, namespace string) {
+func verified(t *testing.T, namespace string, flags ...string) {
 	t.Helper()
-	p := testenv.Command(t, binary, append([]string{"verify", "--kubeconfig=" + env.Kubeconfig, "--settle=1s"}, scope(namespace)...)...).Start(t)
+	args := slices.Concat([]string{"verify", "--kubeconfig=" + env.Kubeconfig, "--settle=1s"}, scope(namespace), flags)
+	p := testenv.Command(t, binary, args...).Start(t)
 	if code := p.Wait(t, verifyWithin); code != 0 {
 		t.Errorf("verify: exit code %d, standard output:\n%s\nstandard error:\n%s", code, p.Stdout, p.Stderr)
 	}

@@ -4,12 +4,15 @@ package rbac_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -38,8 +41,8 @@ func TestEachRightIsUsedAndNoneIsMissing(t *testing.T) {
 		{"for one namespace", []string{"rbac-namespace.yaml"}, []string{"--namespace=default"}, "podinfolookup-default", false},
 		{"for all namespaces", []string{"rbac.yaml", "rbac-leader.yaml"}, nil, "podinfolookup", true},
 		{
-			"with Services and nodes", []string{"rbac.yaml", "rbac-leader.yaml", "rbac-services.yaml", "rbac-nodes.yaml"},
-			[]string{"--services", "--nodes"}, "podinfolookup", true,
+			"with owners, Services and nodes", []string{"rbac.yaml", "rbac-leader.yaml", "rbac-owners.yaml", "rbac-services.yaml", "rbac-nodes.yaml"},
+			[]string{"--owners", "--services", "--nodes"}, "podinfolookup", true,
 		},
 	}
 	for _, test := range tests {
@@ -71,6 +74,7 @@ func grantOnly(t *testing.T, files []string, everywhere bool) {
 	for _, err := range []error{
 		rbac.ClusterRoleBindings().Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{}),
 		rbac.ClusterRoleBindings().Delete(t.Context(), "podinfolookup-testcrs", metav1.DeleteOptions{}),
+		rbac.ClusterRoleBindings().Delete(t.Context(), "podinfolookup-owners", metav1.DeleteOptions{}),
 		rbac.RoleBindings("default").Delete(t.Context(), "podinfolookup", metav1.DeleteOptions{}),
 	} {
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -97,6 +101,50 @@ func grantOnly(t *testing.T, files []string, everywhere bool) {
 	}
 	inForce(true, "default")
 	inForce(everywhere, metav1.NamespaceAll)
+	jobs := kubernetes.NewForConfigOrDie(env.Config).BatchV1().Jobs(metav1.NamespaceAll)
+	testenv.Eventually(t, func(ctx context.Context) error {
+		_, err := jobs.List(ctx, metav1.ListOptions{})
+		if slices.Contains(files, "rbac-owners.yaml") || err != nil && !apierrors.IsForbidden(err) {
+			return err
+		}
+		if err == nil {
+			return errors.New("it may still list Jobs")
+		}
+		return nil
+	})
+}
+
+// Without yaml/rbac-owners.yaml the flag --owners ends the program at its start.
+func TestOwnersWithoutTheirRights(t *testing.T) {
+	grantOnly(t, []string{"rbac.yaml", "rbac-leader.yaml"}, true)
+	const rights = "list replicasets.apps, watch replicasets.apps, list jobs.batch, watch jobs.batch"
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{
+			name: "the program", args: []string{"--bind-address="},
+			want: "podinfolookup: forbidden: this user may not " + rights +
+				": kubectl apply -f yaml/rbac-owners.yaml and use its service account, or grant these rules\n",
+		},
+		{
+			name: "verify", args: []string{"verify"},
+			want: "podinfolookup verify: forbidden: this user may not list replicasets.apps, list jobs.batch" +
+				": kubectl apply -f yaml/rbac-owners.yaml and use its service account, or grant these rules\n",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := testenv.Command(t, binary, append(test.args, "--kubeconfig="+env.Kubeconfig, "--owners")...).Start(t)
+			if code := p.Wait(t, testenv.StopWithin); code == 0 {
+				t.Error("exit code 0")
+			}
+			if diff := cmp.Diff(test.want, p.Stderr.String()); diff != "" {
+				t.Errorf("standard error (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 // withoutLease deletes the lease of an earlier run, so that there is one to create.

@@ -2,10 +2,12 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -84,6 +86,20 @@ func (e *Env) allowHeartbeats(ctx context.Context) error {
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account}},
 	}, metav1.CreateOptions{})
 	return err
+}
+
+// AllowOwners grants the program what --owners takes.
+func (e *Env) AllowOwners(t *testing.T) {
+	t.Helper()
+	if err := e.apply(t.Context(), "rbac-owners.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	clients := kubernetes.NewForConfigOrDie(e.Config)
+	Eventually(t, func(ctx context.Context) error {
+		_, ofReplicaSets := clients.AppsV1().ReplicaSets("").List(ctx, metav1.ListOptions{})
+		_, ofJobs := clients.BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
+		return errors.Join(ofReplicaSets, ofJobs)
+	})
 }
 
 // apply applies a manifest of yaml/ as a user does.
