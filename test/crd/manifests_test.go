@@ -74,8 +74,8 @@ func TestManifests_AcceptedStrictly(t *testing.T) {
 func TestManifests_Kustomization(t *testing.T) {
 	var want []string
 	for _, file := range files(t) {
-		// A Pod to try it with, the rights for one namespace alone, and those of a flag.
-		if !slices.Contains([]string{"pod.yaml", "rbac-namespace.yaml", "rbac-owners.yaml"}, filepath.Base(file)) {
+		// A Pod to try it with, the rights for one namespace alone, and those of flags.
+		if !slices.Contains([]string{"pod.yaml", "rbac-namespace.yaml", "rbac-owners.yaml", "rbac-services.yaml", "rbac-nodes.yaml"}, filepath.Base(file)) {
 			want = append(want, objects(t, mustKubectl(t, "create", "--dry-run=client", "-o=json", "-f", file))...)
 		}
 	}

@@ -169,9 +169,8 @@ func formAnswer(t *testing.T, args []string) string {
 		append([]string{"--kubeconfig=" + env.AdminKubeconfig, `-o=jsonpath={range .items[*]}{.spec.podkey} {end}{.spec.podkey}`}, args...)...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if _, isExit := err.(*exec.ExitError); err != nil && !isExit {
-		t.Fatal(err)
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err) // it did not start
 	}
 	var cells []string
 	if keys := strings.Fields(stdout.String()); len(keys) > 0 {
