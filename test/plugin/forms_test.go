@@ -128,6 +128,13 @@ func forms() [][]string {
 func TestForms(t *testing.T) {
 	mall(t)
 	create(t, formPods()...)
+	// The race detector would take most of the time of so many short runs.
+	binary := filepath.Join(t.TempDir(), "kubectl-podinfo")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	build.Dir = filepath.Join(testenv.Root(), "cmd", "kubectl-podinfo")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 	var out strings.Builder
 	fmt.Fprint(&out, `# Forms of a query
 
@@ -139,7 +146,7 @@ of them, and writes this page (`+"`go -C test test ./plugin -run TestForms -upda
 			fmt.Fprintf(&out, "\n## %s\n\n| what | query | answer |\n|---|---|---|\n", form[0])
 			continue
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s |\n", form[0], code(form[1:]), formAnswer(t, form[1:]))
+		fmt.Fprintf(&out, "| %s | %s | %s |\n", form[0], code(form[1:]), formAnswer(t, binary, form[1:]))
 	}
 	path := filepath.Join(testenv.Root(), "docs", "forms.md")
 	if *updateForms {
@@ -163,9 +170,9 @@ func code(args []string) string {
 
 // formAnswer returns the answer of the built plugin: the keys of Pods, and what it
 // prints to standard error.
-func formAnswer(t *testing.T, args []string) string {
+func formAnswer(t *testing.T, binary string, args []string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(programs, "kubectl-podinfo"),
+	cmd := exec.CommandContext(t.Context(), binary,
 		append([]string{"--kubeconfig=" + env.AdminKubeconfig, `-o=jsonpath={range .items[*]}{.spec.podkey} {end}{.spec.podkey}`}, args...)...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -34,8 +34,8 @@ func AuditFrom(clusterDir string) (*Audit, error) {
 const refused = "refused"
 
 // Writes returns the number of writes to Testcrs, by verb, of the clients whose
-// user agent begins with agent. A request that the API server refused also
-// counts as "refused".
+// user agent begins with agent, but those with dryRun. A request that the API server
+// refused also counts as "refused".
 func (a *Audit) Writes(agent string) (map[string]int, error) {
 	log, err := os.Open(a.path)
 	if err != nil {
@@ -62,6 +62,7 @@ func (a *Audit) Writes(agent string) (map[string]int, error) {
 		var event struct {
 			Verb           string `json:"verb"`
 			UserAgent      string `json:"userAgent"`
+			RequestURI     string `json:"requestURI"`
 			ResponseStatus struct {
 				Code int `json:"code"`
 			} `json:"responseStatus"`
@@ -69,7 +70,7 @@ func (a *Audit) Writes(agent string) (map[string]int, error) {
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
-		if strings.HasPrefix(event.UserAgent, agent) {
+		if strings.HasPrefix(event.UserAgent, agent) && !strings.Contains(event.RequestURI, "dryRun=") {
 			verbs[event.Verb]++
 			if event.ResponseStatus.Code >= http.StatusBadRequest {
 				verbs[refused]++

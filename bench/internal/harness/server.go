@@ -60,9 +60,10 @@ func StartServer(ctx context.Context, root string) (s *Server, err error) {
 	if s.Dir, err = os.MkdirTemp("", UserAgent); err != nil {
 		return nil, err
 	}
+	started := s // a return of nil sets s before the function below runs
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Stop())
+			err = errors.Join(err, started.Stop())
 		}
 	}()
 	for _, folder := range []string{"logs", "pids"} {
