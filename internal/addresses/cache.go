@@ -3,6 +3,7 @@ package addresses
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,13 +43,13 @@ type Cache struct {
 	config    Config
 	informers []*informer.Informer
 	synced    []cache.DoneChecker
-	changed   func()
+	changed   func([]netip.Addr)
 	rangesGap atomic.Pointer[string] // why the Service ranges are not known, "" if they are
 }
 
 // NewCache returns a cache that the caller runs. changed is called after each change,
-// from several goroutines.
-func NewCache(config Config, changed func()) (*Cache, error) {
+// from several goroutines, with the IPs whose Services or nodes may have changed.
+func NewCache(config Config, changed func([]netip.Addr)) (*Cache, error) {
 	c := &Cache{Table: NewTable(), config: config, changed: changed}
 	namespaces := config.Namespaces
 	if len(namespaces) == 0 {
@@ -59,15 +60,14 @@ func NewCache(config Config, changed func()) (*Cache, error) {
 		for _, namespace := range namespaces {
 			services, slices := config.Client.CoreV1().Services(namespace), config.Client.DiscoveryV1().EndpointSlices(namespace)
 			errs = append(errs,
-				add(c, "services", &corev1.Service{}, NewService, lister(services.List), services.Watch, (*Service).isSame,
+				add(c, "services", &corev1.Service{}, NewService, lister(services.List), services.Watch,
 					func(_, s *Service) { c.PutService(s) }, c.RemoveService),
-				add(c, "endpointslices", &discoveryv1.EndpointSlice{}, NewSlice, lister(slices.List), slices.Watch, (*Slice).isSame, c.PutSlice, c.RemoveSlice))
+				add(c, "endpointslices", &discoveryv1.EndpointSlice{}, NewSlice, lister(slices.List), slices.Watch, c.PutSlice, c.RemoveSlice))
 		}
 	}
 	if config.Nodes {
 		nodes := config.Client.CoreV1().Nodes()
-		errs = append(errs, add(c, "nodes", &corev1.Node{}, NewNode, lister(nodes.List), nodes.Watch, (*Node).isSame,
-			func(_, n *Node) { c.PutNode(n) }, c.RemoveNode))
+		errs = append(errs, add(c, "nodes", &corev1.Node{}, NewNode, lister(nodes.List), nodes.Watch, func(_, n *Node) { c.PutNode(n) }, c.RemoveNode))
 	}
 	return c, errors.Join(errs...)
 }
@@ -79,12 +79,19 @@ func lister[L runtime.Object](list func(context.Context, metav1.ListOptions) (L,
 	}
 }
 
+// trimmed is a pointer to a part of an object.
+type trimmed[T any] interface {
+	*T
+	addrs() []netip.Addr
+	isSame(other *T) bool
+}
+
 // add adds an informer of objects that trim makes smaller.
-func add[Whole runtime.Object, Trimmed any](
-	c *Cache, resource string, object Whole, trim func(Whole) *Trimmed,
+func add[Whole runtime.Object, T any, P trimmed[T]](
+	c *Cache, resource string, object Whole, trim func(Whole) P,
 	list func(context.Context, metav1.ListOptions) (runtime.Object, error),
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
-	isSame func(a, b *Trimmed) bool, put func(old, now *Trimmed), remove func(*Trimmed),
+	put func(old, now P), remove func(P),
 ) error {
 	i, err := informer.New(informer.Config{
 		Resource: resource, Object: object, Client: c.config.Client, List: list, Watch: watches,
@@ -100,29 +107,31 @@ func add[Whole runtime.Object, Trimmed any](
 	}
 	registration, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) {
-			if now, ok := obj.(*Trimmed); ok {
+			if now, ok := obj.(P); ok {
 				put(nil, now)
-				c.changed()
+				c.changed(now.addrs())
 			}
 		},
 		UpdateFunc: func(was, obj any) {
-			old, _ := was.(*Trimmed)
-			now, ok := obj.(*Trimmed)
+			old, hadOld := was.(P)
+			now, ok := obj.(P)
 			if !ok {
 				return
 			}
 			put(old, now)
-			if old == nil || !isSame(old, now) { // nodes report their state all the time
-				c.changed()
+			if !hadOld {
+				c.changed(now.addrs())
+			} else if !old.isSame(now) { // nodes report their state all the time
+				c.changed(append(old.addrs(), now.addrs()...))
 			}
 		},
 		DeleteFunc: func(obj any) {
 			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 				obj = tombstone.Obj
 			}
-			if old, ok := obj.(*Trimmed); ok {
+			if old, ok := obj.(P); ok {
 				remove(old)
-				c.changed()
+				c.changed(old.addrs())
 			}
 		},
 	})

@@ -145,6 +145,20 @@ func appendRanges(ranges []netip.Prefix, texts []string) []netip.Prefix {
 	return ranges
 }
 
+func addrsOf(uses []use) []netip.Addr {
+	addrs := make([]netip.Addr, len(uses))
+	for i := range uses {
+		addrs[i] = uses[i].addr
+	}
+	return addrs
+}
+
+func (s *Service) addrs() []netip.Addr { return addrsOf(s.uses) }
+
+func (s *Slice) addrs() []netip.Addr { return nil }
+
+func (n *Node) addrs() []netip.Addr { return addrsOf(n.uses) }
+
 func (s *Service) isSame(other *Service) bool { return slices.Equal(s.uses, other.uses) }
 
 func (s *Slice) isSame(other *Slice) bool {

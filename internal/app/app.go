@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -249,7 +250,7 @@ func (p *parts) buildHandler(ctx context.Context, o *options, c *clients, s *ser
 	if o.services || o.nodes {
 		p.addresses, err = addresses.NewCache(addresses.Config{
 			Client: c.pods, Services: o.services, Nodes: o.nodes, Namespaces: o.namespaces,
-		}, func() { p.lookup.Changed() })
+		}, func([]netip.Addr) { p.lookup.Changed() })
 		if err != nil {
 			return err
 		}

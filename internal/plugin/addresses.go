@@ -268,3 +268,37 @@ func (o *options) resolveTargets(ctx context.Context, answers answerer, book *ad
 	}
 	return sentences, nil
 }
+
+// watchAddresses returns a cache of what the flags of annotate ask for, or nil. A right
+// that is missing is an error, because informers would retry without end.
+func (o *options) watchAddresses(ctx context.Context, book *addressBook, changed func([]netip.Addr)) (*addresses.Cache, error) {
+	if !o.services && !o.nodes {
+		return nil, nil
+	}
+	kube, namespace := book.pods.kube, o.namespace()
+	var tries []func(metav1.ListOptions) error
+	if o.services {
+		tries = append(tries,
+			func(options metav1.ListOptions) error {
+				_, err := kube.CoreV1().Services(namespace).List(ctx, options)
+				return err
+			},
+			func(options metav1.ListOptions) error {
+				_, err := kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, options)
+				return err
+			})
+	}
+	if o.nodes {
+		tries = append(tries, func(options metav1.ListOptions) error { _, err := kube.CoreV1().Nodes().List(ctx, options); return err })
+	}
+	for _, try := range tries {
+		if err := try(metav1.ListOptions{Limit: 1}); err != nil {
+			return nil, err
+		}
+	}
+	config := addresses.Config{Client: kube, Services: o.services, Nodes: o.nodes}
+	if namespace != "" {
+		config.Namespaces = []string{namespace}
+	}
+	return addresses.NewCache(config, changed)
+}

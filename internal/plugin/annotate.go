@@ -29,6 +29,8 @@ bytes of the input are kept, also those that are not UTF-8. JSON stays valid.
   [shop/a +3]               several Pods have it: the first and how many more
   [node/worker-1 shop/a]    the IP of a node: Pods on its host network share it
   [shop/a completed]        only Pods that have completed had this IP
+  [service/shop/cart]       the IP of a Service, with --services
+  [node/worker-1]           the IP of a node without such Pods, with --nodes
 
 An IP may be IPv4 or IPv6 in any spelling, in brackets, and with a port. It is none
 where it touches a letter, a digit or "_" (v10.0.0.7, 10.0.0.7.log, 1.10.0.0.7), but
@@ -60,6 +62,8 @@ func newAnnotateCommand(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "Add a field podinfo to lines that are JSON objects, instead of labels.")
+	cmd.Flags().BoolVar(&o.services, "services", false, "Label the IPs of Services, too. Takes the right to watch Services and EndpointSlices.")
+	cmd.Flags().BoolVar(&o.nodes, "nodes", false, "Label the IPs of nodes, too. Takes the right to watch nodes.")
 	cmd.Flags().BoolP("help", "h", false, "Print this help and exit.")
 	return cmd
 }
@@ -87,6 +91,13 @@ func (o *options) annotate(ctx context.Context) error {
 		}
 		synced = append(synced, handle.HasSynced)
 		running.Go(func() { pods.RunWithContext(background) })
+	}
+	if names.others, err = o.watchAddresses(ctx, src.book(), names.labelOthers); err != nil {
+		return err
+	}
+	if names.others != nil {
+		synced = append(synced, func() bool { return names.others.Synced() == nil })
+		running.Go(func() { names.others.RunWithContext(background) })
 	}
 	running.Go(func() { src.monitor(background) })
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {

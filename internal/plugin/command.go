@@ -71,7 +71,9 @@ type options struct {
 	noHeaders bool
 	watch     bool
 	events    bool
-	json      bool // of annotate
+	json      bool // of annotate, as the next two
+	services  bool
+	nodes     bool
 }
 
 // rareFlags are flags of kubectl that the help does not describe.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/addresses"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
@@ -90,6 +91,8 @@ func idKey[S string | []byte](id S) (k uint64) {
 type names struct {
 	index *index.Index
 	json  bool // lines of JSON get a field
+	// others has the Services and nodes; nil if they get no labels.
+	others *addresses.Cache
 
 	mu     sync.RWMutex
 	labels labels
@@ -140,8 +143,24 @@ func (n *names) labelAll(s *v1.TestcrSpec) {
 }
 
 func (n *names) labelIP(addr netip.Addr) {
-	pods := n.find(query.Term{Kind: query.IP, Text: addr.String(), Addr: addr})
-	n.set(n.labels.ips, addr.As16(), holderOfIP(pods))
+	t := query.Term{Kind: query.IP, Text: addr.String(), Addr: addr}
+	pods := n.find(t)
+	h := holderOfIP(pods)
+	if n.others != nil && (len(pods) == 0 || t.IsAlias(pods[0])) {
+		if other := holderOfAddress(n.others.Lookup(addr, nil)); other != (holder{}) {
+			h = other
+		}
+	}
+	n.set(n.labels.ips, addr.As16(), h)
+}
+
+// labelOthers makes the labels of addrs again, whose Services or nodes have changed.
+func (n *names) labelOthers(addrs []netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, addr := range addrs {
+		n.labelIP(addr)
+	}
 }
 
 func (n *names) labelUID(uid string) {
@@ -196,7 +215,7 @@ func (n *names) find(term query.Term) []*v1.TestcrSpec {
 }
 
 func (n *names) set(labels map[key]label, k key, h holder) {
-	if h.Pod == "" {
+	if h == (holder{}) {
 		delete(labels, k)
 	} else {
 		labels[k] = n.newLabel(h)
@@ -214,9 +233,11 @@ func (n *names) newLabel(h holder) label {
 	return n.last
 }
 
-// holder is a Pod that has a fact. Its names are clean.
+// holder is a Pod that has a fact, or the Service or the node that has an IP. Its names
+// are clean.
 type holder struct {
-	Pod       string `json:"pod"` // "" for none
+	Pod       string `json:"pod,omitempty"`
+	Service   string `json:"service,omitempty"`
 	Container string `json:"container,omitempty"`
 	Node      string `json:"node,omitempty"` // which shares its IP with Pods
 	Others    int    `json:"others,omitempty"`
@@ -247,6 +268,18 @@ func holderOfIP(pods []*v1.TestcrSpec) holder {
 	return h
 }
 
+// holderOfAddress returns the Service, else the node, that has an IP.
+func holderOfAddress(f addresses.Finding) holder {
+	switch {
+	case len(f.Services) > 0:
+		s := &f.Services[0]
+		return holder{Service: clean(s.Namespace+"/"+s.Name, longestPod), Others: len(f.Services) + f.MoreServices - 1}
+	case len(f.Nodes) > 0:
+		return holder{Node: clean(f.Nodes[0].Name, longestName), Others: len(f.Nodes) + f.MoreNodes - 1}
+	}
+	return holder{}
+}
+
 // The lengths of names in bytes that Kubernetes admits. labelLength finds no longer
 // labels.
 const (
@@ -270,7 +303,12 @@ func clean(name string, longest int) string {
 func (h holder) text() string {
 	var text strings.Builder
 	text.WriteByte('[')
-	if h.Node != "" {
+	switch {
+	case h.Service != "":
+		text.WriteString("service/" + h.Service)
+	case h.Node != "" && h.Pod == "":
+		text.WriteString("node/" + h.Node)
+	case h.Node != "":
 		text.WriteString("node/" + h.Node + " ")
 	}
 	text.WriteString(h.Pod)

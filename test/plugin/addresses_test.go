@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
@@ -140,4 +141,60 @@ func TestWatch_Service(t *testing.T) {
 	if code := r.end(); code != 0 {
 		t.Errorf("code %d", code)
 	}
+}
+
+func TestAnnotate_ServicesAndNodes(t *testing.T) {
+	mall(t)
+	const line = "10.96.40.17:80 10.40.0.1 192.168.40.2 2001:db8:40::1 10.96.40.99\n"
+	want := "10.96.40.17[service/mall/cart]:80 10.40.0.1[mall/cart-1] 192.168.40.2[node/worker-42] 2001:db8:40::1[node/worker-41] 10.96.40.99\n"
+	for _, test := range []struct {
+		name  string
+		flags []string
+		in    string
+		want  string
+	}{
+		{name: "both", flags: []string{"--services", "--nodes"}, in: line, want: want},
+		{name: "twice", flags: []string{"--services", "--nodes"}, in: want, want: want},
+		{name: "none", in: line, want: "10.96.40.17[mall/forger]:80 10.40.0.1[mall/cart-1] 192.168.40.2 2001:db8:40::1 10.96.40.99\n"},
+		{
+			name: "JSON", flags: []string{"--services", "--nodes", "--json"}, in: `{"a":"10.96.40.17 192.168.40.2"}` + "\n",
+			want: `{"a":"10.96.40.17 192.168.40.2","podinfo":[{"fact":"10.96.40.17","service":"mall/cart"},{"fact":"192.168.40.2","node":"worker-42"}]}` + "\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := run(t, env.AdminKubeconfig, test.in, append([]string{"annotate"}, test.flags...)...)
+			if got.Code != 0 || got.Stdout != test.want {
+				t.Errorf("code %d, standard error %q\ngot  %swant %s", got.Code, got.Stderr, got.Stdout, test.want)
+			}
+		})
+	}
+	t.Run("changes", func(t *testing.T) {
+		r := start(t, env.AdminKubeconfig, "annotate", "--services", "--nodes")
+		write := func(text string) {
+			if _, err := r.Stdin.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("192.168.40.2 before\n")
+		r.has(t, "192.168.40.2[node/worker-42] before\n")
+		if err := env.Clients.CoreV1().Nodes().Delete(t.Context(), "worker-42", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Eventually(t, func(context.Context) error {
+			write("192.168.40.2 after\n")
+			return r.Stdout.Has("192.168.40.2 after\n")
+		})
+		r.end()
+	})
+	t.Run("without the right", func(t *testing.T) {
+		user := env.User(t, "mall-annotator").Write(t)
+		grant(t, "mall-annotator", "", "pods", []string{"list", "watch"})
+		testenv.Eventually(t, func(context.Context) error {
+			got := run(t, user, "", "annotate", "--services")
+			if got.Code != 1 || !strings.Contains(got.Stderr, `services is forbidden: User "mall-annotator" cannot list resource "services"`) {
+				return fmt.Errorf("%+v", got)
+			}
+			return nil
+		})
+	})
 }
