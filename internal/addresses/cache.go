@@ -3,6 +3,7 @@ package addresses
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,9 @@ const (
 	rangesEvery = time.Minute
 	// rangesTimeout bounds one read of them.
 	rangesTimeout = 30 * time.Second
+	// staleAfter is the age from which a Finding reports it. It is more than the 15 s
+	// that a dead connection of a watch takes to be closed.
+	staleAfter = 20 * time.Second
 )
 
 // Config configures a Cache.
@@ -118,12 +122,15 @@ func add[Whole runtime.Object, T any, P trimmed[T]](
 			if !ok {
 				return
 			}
-			put(old, now)
-			if !hadOld {
-				c.changed(now.addrs())
-			} else if !old.isSame(now) { // nodes report their state all the time
-				c.changed(append(old.addrs(), now.addrs()...))
+			if hadOld && old.isSame(now) { // nodes report their state all the time
+				return
 			}
+			put(old, now)
+			addrs := now.addrs()
+			if hadOld {
+				addrs = append(addrs, old.addrs()...)
+			}
+			c.changed(addrs)
 		},
 		DeleteFunc: func(obj any) {
 			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
@@ -176,9 +183,27 @@ func (c *Cache) readRanges(ctx context.Context) {
 	c.rangesGap.Store(&gap)
 }
 
+// asOf returns a time up to which the whole cache is known to be current: see
+// informer.AsOf.
+func (c *Cache) asOf() time.Time {
+	oldest := time.Now()
+	for _, i := range c.informers {
+		if asOf := i.AsOf(); asOf.Before(oldest) {
+			oldest = asOf
+		}
+	}
+	return oldest
+}
+
 // Gaps returns what the cache does not have.
 func (c *Cache) Gaps() Gaps {
 	g := Gaps{Services: "services are not looked at without --services", Nodes: "nodes are not looked at without --nodes"}
+	if len(c.config.Namespaces) > 0 {
+		g.Pods = "only Pods in the namespaces of --namespace are known"
+	}
+	if age := time.Since(c.asOf()); age > staleAfter && c.Synced() == nil {
+		g.Stale = fmt.Sprintf("services and nodes were last read %.0f s ago", age.Seconds())
+	}
 	if c.config.Services {
 		g.Services = ""
 		if len(c.config.Namespaces) > 0 {

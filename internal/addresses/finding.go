@@ -34,8 +34,8 @@ type NodeIP struct {
 }
 
 // Gaps are the reasons why something is not known, or not all of it. They are "" if it
-// is.
-type Gaps struct{ Services, Nodes, ServiceRanges string }
+// is. Stale is how old what is known is, if that is too old.
+type Gaps struct{ Pods, Services, Nodes, ServiceRanges, Stale string }
 
 // IsHeld reports whether a Service or a node has the IP.
 func (f *Finding) IsHeld() bool { return len(f.Services) > 0 || len(f.Nodes) > 0 }
@@ -56,14 +56,16 @@ func (f *Finding) Describe(gaps Gaps) string {
 	if f.MoreNodes > 0 {
 		parts = append(parts, "an IP of "+plural(f.MoreNodes, "more node"))
 	}
-	if len(parts) > 0 {
-		return f.Addr.String() + " is " + strings.Join(parts, ", and ")
+	text, limits := strings.Join(parts, ", and "), []string{gaps.Stale}
+	if text == "" {
+		text = special(f.Addr)
 	}
-	if text := special(f.Addr); text != "" {
-		return f.Addr.String() + " is " + text
+	if text == "" {
+		text = f.place(gaps)
+		limits = []string{gaps.Pods, gaps.Services, gaps.Nodes, gaps.ServiceRanges, gaps.Stale}
 	}
-	all := []string{f.Addr.String() + " is " + f.place(gaps)}
-	for _, gap := range slices.Compact([]string{gaps.Services, gaps.Nodes, gaps.ServiceRanges}) {
+	all := []string{f.Addr.String() + " is " + text}
+	for _, gap := range slices.Compact(limits) {
 		if gap != "" {
 			all = append(all, gap)
 		}
@@ -99,11 +101,16 @@ func (f *Finding) place(gaps Gaps) string {
 	case f.serviceRange.IsValid():
 		return fmt.Sprintf("in the Service range %s of this cluster%s", f.serviceRange, nobody)
 	case f.podRange.IsValid():
-		return fmt.Sprintf("in the Pod range %s of node %s, and no Pod has it now", f.podRange, f.rangeOf)
+		text := fmt.Sprintf("in the Pod range %s of node %s", f.podRange, f.rangeOf)
+		if gaps.Pods == "" {
+			text += ", and no Pod has it now"
+		}
+		return text
 	case f.hasPodRanges && f.hasServiceRanges:
 		text := "in no Pod range and in no Service range of this cluster" + nobody
-		if gaps.Services == "" && gaps.Nodes == "" {
-			text += ": it is not of this cluster"
+		if gaps.Pods == "" && gaps.Services == "" && gaps.Nodes == "" {
+			// Some network plugins take the IPs of Pods from elsewhere.
+			text += ": it is not of this cluster, unless its Pods have IPs outside of the ranges of its nodes, or a node that had it is gone"
 		}
 		return text
 	case f.hasPodRanges:

@@ -74,7 +74,20 @@ func TestFinding_Describe(t *testing.T) {
 		{name: "Service range", addr: "10.96.1.1", want: "10.96.1.1 is in the Service range 10.96.0.0/12 of this cluster, and no service and no node has it"},
 		{
 			name: "stranger", addr: "8.8.8.8",
-			want: "8.8.8.8 is in no Pod range and in no Service range of this cluster, and no service and no node has it: it is not of this cluster",
+			want: "8.8.8.8 is in no Pod range and in no Service range of this cluster, and no service and no node has it: it is not of this cluster, unless its Pods have IPs " +
+				"outside of the ranges of its nodes, or a node that had it is gone",
+		},
+		{
+			name: "stranger, Pods of some namespaces", addr: "8.8.8.8", gaps: Gaps{Pods: "only some Pods"},
+			want: "8.8.8.8 is in no Pod range and in no Service range of this cluster, and no service and no node has it; only some Pods",
+		},
+		{
+			name: "Pod range, Pods of some namespaces", addr: "10.244.2.77", gaps: Gaps{Pods: "only some Pods"},
+			want: "10.244.2.77 is in the Pod range 10.244.2.0/24 of node worker-2; only some Pods",
+		},
+		{
+			name: "node, of before", addr: "192.0.2.2", gaps: Gaps{Nodes: "not all", Stale: "read 34 s ago"},
+			want: "192.0.2.2 is the InternalIP of node worker-2; read 34 s ago",
 		},
 		{
 			name: "stranger, Services unknown", addr: "8.8.8.8", gaps: Gaps{Services: "services were not looked at"},

@@ -158,8 +158,11 @@ func TestClusterName(t *testing.T) {
 			if test.byHand != "" {
 				leases[0].Annotations[nameAnnotation] = test.byHand
 			}
-			if got := ClusterName(leases); got != test.want {
+			if got := ClusterName(leases, time.Now()); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := ClusterName(leases, time.Now().Add(time.Hour)); got != "" {
+				t.Errorf("of a controller that has stopped: %q", got)
 			}
 		})
 	}

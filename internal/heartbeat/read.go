@@ -108,12 +108,15 @@ func Namespaces(leases []coordinationv1.Lease) []string {
 	return slices.Compact(all)
 }
 
-// ClusterName returns the name of the cluster, or "" if leases contain none, or several.
-// A name that no controller accepts is none, because anybody may have edited a Lease.
-func ClusterName(leases []coordinationv1.Lease) string {
+// ClusterName returns the name of the cluster, or "" if the Leases that are alive contain
+// none, or several. A name that no controller accepts is none, because anybody may have
+// edited a Lease. For now see Judge.
+func ClusterName(leases []coordinationv1.Lease, now time.Time) string {
 	found := ""
 	for i := range leases {
+		age := now.Sub(leases[i].Spec.RenewTime.Time)
 		switch name := leases[i].Annotations[nameAnnotation]; {
+		case age < -clockSkew || age > duration(&leases[i])+clockSkew: // of a controller that has stopped or moved
 		case name == "" || CheckClusterName(name) != nil:
 		case found != "" && name != found:
 			return ""

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,12 @@ func isForReflector(err error) bool {
 		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
+// manifests grant the rights on these resources, and rbac.yaml those on all others.
+var manifests = map[string]string{
+	"replicasets": "rbac-owners.yaml", "jobs": "rbac-owners.yaml",
+	"services": "rbac-services.yaml", "endpointslices": "rbac-services.yaml", "nodes": "rbac-nodes.yaml",
+}
+
 // WithRemedy adds to the refusal of a request which manifest has the missing right.
 // A refusal by an admission policy, or because the CRD is being deleted, is no
 // missing right.
@@ -79,8 +86,8 @@ func WithRemedy(err error) error {
 	}
 	manifest := "rbac.yaml"
 	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		if details := status.ErrStatus.Details; details != nil && (details.Group == "apps" || details.Group == "batch") {
-			manifest = "rbac-owners.yaml"
+		if details := status.ErrStatus.Details; details != nil {
+			manifest = cmp.Or(manifests[details.Kind], manifest)
 		}
 	}
 	return fmt.Errorf("%w: yaml/%s has the rule that is missing", err, manifest)

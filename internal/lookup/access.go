@@ -132,5 +132,13 @@ func (l *Lookup) within(w http.ResponseWriter, r *http.Request, answer func(*sco
 	}
 	clear(s.unknown)
 	answer(s)
+	// The Pods behind a Service of a reviewed namespace may be in others. If these are not
+	// reviewed, the answer reports that.
+	if l.config.Addresses != nil && len(s.unknown) > 0 && len(s.reviewed)+len(s.unknown) <= maxReviews {
+		if _, err := s.review(ctx, slices.Sorted(maps.Keys(s.unknown))); err == nil {
+			clear(s.unknown)
+			answer(s)
+		}
+	}
 	return true
 }

@@ -51,109 +51,101 @@ type AddressNode struct {
 	Use  string `json:"use"` // "InternalIP" or "ExternalIP"
 }
 
-// behind are the Pods of a Service or of nodes.
+// behind are the Pods of Services and nodes.
 type behind struct {
-	readAs string
-	terms  []query.Term
-	filter func(*v1.TestcrSpec) bool
+	keys, ips, nodes map[string]bool
+	readAs           string
+}
+
+func (b *behind) has(s *v1.TestcrSpec) bool {
+	return b.keys[s.PodKey] || b.nodes[s.NodeName] || len(b.ips) > 0 && slices.ContainsFunc(s.PodIPs, func(ip string) bool { return b.ips[ip] })
 }
 
 // address returns what is known of the IPs and Services in terms, and the Pods behind
-// the first that has any. Both are nil if there is nothing.
+// them. Both are nil if there is nothing.
 func (l *Lookup) address(s *scope, terms []query.Term) (*Address, *behind) {
 	if l.config.Addresses == nil {
 		return nil, nil
 	}
-	var first *Address
+	all, pods := &Address{}, &behind{keys: map[string]bool{}, ips: map[string]bool{}, nodes: map[string]bool{}}
+	var sentences []string
+	var seen []netip.Addr
 	for _, t := range terms {
-		var a *Address
-		var b *behind
 		switch {
-		case (t.Kind == query.IP || t.Kind == query.HostIP) && t.IsExact():
-			a, b = l.addressOf(s, t.Addr)
+		case (t.Kind == query.IP || t.Kind == query.HostIP) && t.IsExact() && !slices.Contains(seen, t.Addr):
+			seen = append(seen, t.Addr)
+			if sentence := l.addressOf(s, t.Addr, all, pods); sentence != "" {
+				sentences = append(sentences, sentence)
+			}
 		case t.IsService():
-			a, b = l.serviceOf(s, t.Text)
-		default:
-			continue
-		}
-		if b != nil {
-			return a, b
-		}
-		if first == nil {
-			first = a
+			if sentence := l.serviceOf(s, t.Text, all, pods); sentence != "" {
+				sentences = append(sentences, sentence)
+			}
 		}
 	}
-	return first, nil
+	if len(sentences) == 0 {
+		return nil, nil
+	}
+	all.Text = strings.Join(sentences, "; ")
+	if pods.readAs == "" {
+		return all, nil
+	}
+	return all, pods
 }
 
-func (l *Lookup) addressOf(s *scope, addr netip.Addr) (*Address, *behind) {
+// addressOf adds the Services and nodes that have an IP, and returns a sentence about it,
+// or "" if the caller may know nothing.
+func (l *Lookup) addressOf(s *scope, addr netip.Addr, all *Address, pods *behind) string {
 	f := l.config.Addresses.Lookup(addr, s.namespaces())
 	if s.isRestricted() && len(f.Services) == 0 {
-		return nil, nil // nodes and ranges are for those who may see all Pods
+		return "" // nodes and ranges are for those who may see all Pods
 	}
 	if s.isRestricted() {
 		f.Nodes, f.MoreNodes = nil, 0
 	}
-	a := &Address{IP: addr.String(), Text: f.Describe(l.config.Addresses.Gaps())}
-	for i := range f.Services {
-		a.Services = append(a.Services, addressService(&f.Services[i]))
+	if all.IP == "" {
+		all.IP = addr.String()
 	}
+	pods.addServices(f.Services, all)
 	for _, n := range f.Nodes {
-		a.Nodes = append(a.Nodes, AddressNode{n.Name, n.Use})
+		all.Nodes = append(all.Nodes, AddressNode{n.Name, n.Use})
+		pods.nodes[n.Name] = true
+		if pods.readAs == "" {
+			pods.readAs = byNode
+		}
 	}
-	switch {
-	case len(f.Services) > 0:
-		return a, behindServices(f.Services)
-	case len(f.Nodes) > 0:
-		return a, &behind{readAs: byNode, terms: []query.Term{{Kind: query.Node, Text: f.Nodes[0].Name}}}
-	}
-	return a, nil
+	return f.Describe(l.config.Addresses.Gaps())
 }
 
-func (l *Lookup) serviceOf(s *scope, text string) (*Address, *behind) {
+// serviceOf adds the Services of a name, [NAMESPACE/]NAME, and returns a sentence about
+// them, or "" if there are none.
+func (l *Lookup) serviceOf(s *scope, text string, all *Address, pods *behind) string {
 	namespace, name, ok := strings.Cut(text, "/")
 	if !ok {
 		namespace, name = "", text
 	}
 	services, more := l.config.Addresses.Services(namespace, name, s.namespaces())
-	if len(services) == 0 {
-		return nil, nil
-	}
-	a := &Address{Text: addresses.DescribeServices(services, more)}
-	for i := range services {
-		a.Services = append(a.Services, addressService(&services[i]))
-	}
-	return a, behindServices(services)
+	pods.addServices(services, all)
+	return addresses.DescribeServices(services, more)
 }
 
-func addressService(s *addresses.ServiceIP) AddressService {
-	out := AddressService{Namespace: s.Namespace, Name: s.Name, Use: s.Use, Endpoints: len(s.Endpoints)}
-	for _, e := range s.Endpoints {
-		if e.Ready {
-			out.Ready++
-		}
-	}
-	return out
-}
-
-// behindServices returns the Pods of services, which are in any of them.
-func behindServices(services []addresses.ServiceIP) *behind {
-	b := &behind{readAs: byService}
-	keys, ips := map[string]bool{}, map[string]bool{}
+func (b *behind) addServices(services []addresses.ServiceIP, all *Address) {
 	for i := range services {
 		s := &services[i]
+		out := AddressService{Namespace: s.Namespace, Name: s.Name, Use: s.Use, Endpoints: len(s.Endpoints)}
 		for _, e := range s.Endpoints {
+			if e.Ready {
+				out.Ready++
+			}
 			if e.Pod != "" {
-				keys[s.Namespace+"/"+e.Pod] = true
+				b.keys[s.Namespace+"/"+e.Pod] = true
 			} else {
-				ips[e.IP] = true
+				b.ips[e.IP] = true
 			}
 		}
+		all.Services = append(all.Services, out)
+		b.readAs = byService
 	}
-	b.filter = func(t *v1.TestcrSpec) bool {
-		return keys[t.PodKey] || len(ips) > 0 && slices.ContainsFunc(t.PodIPs, func(ip string) bool { return ips[ip] })
-	}
-	return b
 }
 
 // isClaimed reports whether Pods have the facts of q by annotations alone: a Service or
@@ -162,7 +154,7 @@ func (l *Lookup) isClaimed(s *scope, q index.Query) bool {
 	if l.config.Addresses == nil {
 		return false
 	}
-	q.Limit = 1
+	q.After, q.Compare, q.Limit = nil, nil, 1
 	found, _, _ := l.index.Find(nil, s.limit(q)) // those with an IP of their own come first
 	return len(found) > 0 && query.AnyAlias(q.Terms, found[0])
 }

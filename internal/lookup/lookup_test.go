@@ -79,9 +79,15 @@ func (i *informer) add(pods ...*corev1.Pod) {
 // serve returns a synced informer and the handler of its Lookup.
 func serve(t *testing.T, pods ...*corev1.Pod) (*informer, http.Handler) {
 	t.Helper()
+	return serveWith(t, lookup.Config{Version: "v1.2.3"}, pods...)
+}
+
+func serveWith(t *testing.T, config lookup.Config, pods ...*corev1.Pod) (*informer, http.Handler) {
+	t.Helper()
 	i := &informer{synced: make(chan struct{})}
 	i.setAsOf(time.Now())
-	l, err := lookup.New(t.Context(), lookup.Config{Pods: i, Version: "v1.2.3"})
+	config.Pods = i
+	l, err := lookup.New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +114,7 @@ type answer struct {
 	lookup.View
 	Total      int
 	Ambiguous  bool
+	Address    *lookup.Address
 	Items      []lookup.Pod
 	Continue   string
 	Pod        lookup.Pod

@@ -77,7 +77,7 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 	var list podList
 	answer := func(s *scope) {
 		list = l.find(s, q)
-		isClaimed := len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0])
+		isClaimed := q.After == nil && len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0])
 		if list.Total > 0 && !isClaimed {
 			return
 		}

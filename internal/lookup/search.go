@@ -84,10 +84,7 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 		}
 		if pods != nil {
 			base, result.ReadAs = filters, pods.readAs
-			base.Terms = slices.Concat(filters.Terms, pods.terms)
-			if pods.filter != nil {
-				base.Filter = andFilter(base.Filter, pods.filter)
-			}
+			base.Filter = andFilter(base.Filter, pods.has)
 		}
 	}
 	if result.ReadAs == "" && len(others) > 0 && (by != "" || !l.hasText(s, base, result.Q)) {
@@ -102,9 +99,6 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	}
 	result.podList = l.find(s, base)
 	result.Address = address
-	if pods != nil && pods.readAs == byNode && result.Total > 0 {
-		result.Readings = append([]reading{{byNode, pods.terms[0].Text, result.Total}}, result.Readings...)
-	}
 	result.whole = by == string(query.Key) // at most one Pod
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})

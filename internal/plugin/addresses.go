@@ -139,6 +139,9 @@ func (b *addressBook) load(ctx context.Context) error {
 		all := notListed("services, nodes and servicecidrs")
 		b.gaps = addresses.Gaps{Services: all, Nodes: all, ServiceRanges: all}
 	}
+	if where := b.pods.searched(); where != allNamespaces {
+		b.gaps.Pods = "only Pods in " + where + " were looked at"
+	}
 	b.table = table
 	return nil
 }
@@ -258,6 +261,24 @@ func (o *options) resolveTargets(ctx context.Context, answers answerer, book *ad
 			return nil, err
 		}
 		r.behind = append(r.behind, h.terms...)
+		for _, t := range h.terms {
+			if r.targets == nil {
+				r.targets = map[query.Term]string{}
+			}
+			r.targets[t] = h.name
+		}
+		// The answer is complete with the first Pod that matches: the others may have no
+		// Testcr yet.
+		if missing := unmatched(h.terms, found); len(missing) > 0 && len(missing) < len(h.terms) {
+			rest, err := answers.answer(ctx, question{text: r.text, terms: missing})
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, rest...)
+			if lost := unmatched(missing, rest); len(lost) > 0 {
+				sentences = append(sentences, fmt.Sprintf("%d Pods of %s were not found", len(lost), h.name))
+			}
+		}
 		for i := range found {
 			for _, t := range found[i].testcrs {
 				if !slices.ContainsFunc(r.testcrs, func(other *v1.Testcr) bool { return samePod(t, other) }) {
@@ -266,7 +287,20 @@ func (o *options) resolveTargets(ctx context.Context, answers answerer, book *ad
 			}
 		}
 	}
+	if o.watch && slices.ContainsFunc(r.behind, func(t query.Term) bool { return t.Kind != query.Node }) {
+		sentences = append(sentences, "-w follows these Pods, not the Service")
+	}
 	return sentences, nil
+}
+
+// unmatched returns the Pods among terms that have no answer.
+func unmatched(terms []query.Term, found []answer) (missing []query.Term) {
+	for i, t := range terms {
+		if t.Kind == query.Key && (i >= len(found) || !found[i].isFound()) {
+			missing = append(missing, t)
+		}
+	}
+	return missing
 }
 
 // watchAddresses returns a cache of what the flags of annotate ask for, or nil. A right

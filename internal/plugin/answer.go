@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/addresses"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
@@ -143,8 +144,9 @@ type result struct {
 	question
 	term    query.Term // none if the Pods are those of a Service or a node
 	testcrs []*v1.Testcr
-	via     []string     // the Service or node of each of testcrs, if they are found by one
-	behind  []query.Term // the Pods of these
+	via     []string              // the Service or node of each of testcrs, if they are found by one
+	behind  []query.Term          // the Pods of these
+	targets map[query.Term]string // the Service or node of each of behind
 
 	isAddress bool     // of a Service or a node, which may have no Pods
 	sentences []string // about the IPs in the question, if no Pod has them
@@ -282,7 +284,10 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 		if taken < 0 || len(r.testcrs) > 0 {
 			return r, nil
 		}
-		r.sentences = nil // the Pods that claim the IP are the answer
+		r.behind, r.targets = nil, nil
+		if !r.isAddress && book.gaps == (addresses.Gaps{}) {
+			r.sentences = nil // the Pods that claim the IP are the answer
+		}
 	}
 	r.term, r.testcrs = q.terms[taken], found[taken].testcrs
 	for i := taken + 1; i < len(found); i++ {

@@ -95,6 +95,9 @@ func (s *podSource) openAlone(ctx context.Context) error {
 	return err
 }
 
+// allNamespaces is what searched returns if nothing was left out.
+const allNamespaces = "all namespaces"
+
 // searched returns the namespaces whose Pods were looked at. Those of Testcrs are more if
 // the user may list Testcrs, but not all Pods.
 func (s *podSource) searched() string {
@@ -104,7 +107,7 @@ func (s *podSource) searched() string {
 	case s.isAlone && s.err == nil && !slices.Contains(s.namespaces, metav1.NamespaceAll):
 		return "the namespaces " + few(s.namespaces) + " alone"
 	}
-	return "all namespaces"
+	return allNamespaces
 }
 
 // mayRead returns the error of a list, and of a watch if changes will be followed.

@@ -65,7 +65,7 @@ func (o *options) newSource(ctx context.Context, watches bool) (source, error) {
 	reading.Go(func() { leases, _ = heartbeat.List(ctx, clients.kube.CoordinationV1()) }) // none is no proof: see checkedAnswerer
 	verb, err := clients.mayRead(ctx, watches)
 	reading.Wait()
-	clients.name = heartbeat.ClusterName(leases)
+	clients.name = heartbeat.ClusterName(leases, clients.clock.now())
 	switch {
 	case errors.Is(err, errNoTestcrs):
 		fmt.Fprintln(o.ErrOut, "note: there are no Testcrs in this cluster: reading the Pods")

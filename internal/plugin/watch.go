@@ -27,6 +27,7 @@ const (
 type followedResult struct {
 	text      string
 	terms     []query.Term // in order; the first that matches counts
+	via       map[query.Term]string
 	informers []cache.Store
 	shown     map[string]row // by the key in the informers
 }
@@ -126,7 +127,7 @@ func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
 	}
 	switch {
 	case len(r.behind) > 0:
-		f.terms = r.behind
+		f.terms, f.via = r.behind, r.targets
 	case len(r.testcrs) > 0:
 		f.terms = []query.Term{r.term}
 	}
@@ -139,10 +140,10 @@ func newFollowedResult(r *result, key func(*v1.Testcr) string) *followedResult {
 	return f
 }
 
-// selectionsFor returns what to watch for terms: all Pods if there are many questions,
-// because each would need several watches.
+// selectionsFor returns what to watch for terms: all Pods if there are many questions, or
+// a Service with many Pods, because each would need several watches.
 func selectionsFor(src source, terms []query.Term, questions int) []selection {
-	if questions > fewQueries {
+	if questions > fewQueries || len(terms) > maxSelections {
 		return src.selections(nil)
 	}
 	var all []selection
@@ -195,7 +196,7 @@ func (c change) print(printer printer) error {
 // printed.
 func (f *followedResult) change(key, namespace string) (row, bool) {
 	was, wasShown := f.shown[key]
-	now := row{query: f.text, via: was.via}
+	now := row{query: f.text}
 	for _, store := range f.informers {
 		obj, ok, err := store.GetByKey(key)
 		if err != nil || !ok {
@@ -204,7 +205,7 @@ func (f *followedResult) change(key, namespace string) (row, bool) {
 		t := testcrOf(obj)
 		i := slices.IndexFunc(f.terms, func(term query.Term) bool { return fits(t, term, namespace) })
 		if i >= 0 && (now.testcr == nil || isNewer(t, now.testcr)) {
-			now.term, now.testcr = f.terms[i], t
+			now.term, now.testcr, now.via = f.terms[i], t, f.via[f.terms[i]]
 		}
 	}
 	switch {

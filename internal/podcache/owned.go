@@ -17,6 +17,10 @@ import (
 // byOwner is the index of Pods by the UID of their owner.
 const byOwner = "owner"
 
+// maxUID is more than the length of any UID that the API server assigns, in bytes. Who
+// makes a Pod decides what its reference has.
+const maxUID = 64
+
 // owned gives Pods the workload that their owners prove. Each read of a Pod looks its
 // owner up again, so no event of the one has to wait for the other.
 type owned struct {
@@ -52,7 +56,8 @@ func (o *owned) register() error {
 // so resolve seldom has to copy it later.
 func (o *owned) newPod(pod *corev1.Pod) *Pod {
 	p := NewPod(pod)
-	if ref := metav1.GetControllerOfNoCopy(pod); ref != nil && owners.IsCached(ref) {
+	ref := metav1.GetControllerOfNoCopy(pod)
+	if ref != nil && owners.IsCached(ref) && len(ref.UID) <= maxUID {
 		p.owner = types.UID(o.pods.pool.String(string(ref.UID)))
 		if w, ok := o.workload(p); ok {
 			desired.SetWorkload(&p.spec, w.Kind, w.Name)

@@ -61,6 +61,7 @@ func TestQuery_ServicesAndNodes(t *testing.T) {
 		{name: "Service range", args: []string{"10.96.40.99"}, stderr: "in the Service range 10.96.0.0/16 of this cluster, and no service and no node has it", code: 1},
 		{name: "stranger", args: []string{"203.0.113.40"}, stderr: "and no service and no node has it: it is not of this cluster", code: 1},
 		{name: "loopback", args: []string{"127.0.0.1"}, stderr: "127.0.0.1 is loopback", code: 1},
+		{name: "a Pod of another namespace", args: []string{"10.40.0.1", "-n", "default"}, stderr: `in the Pod range 10.40.0.0/24 of node worker-41; only Pods in namespace "default" were looked at`, code: 1},
 		{name: "another namespace", args: []string{"10.96.40.17", "-n", "default"}, stderr: `only services in namespace "default" were looked at`, code: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -99,7 +100,7 @@ func TestQuery_ServicesWithRights(t *testing.T) {
 		stderr               []string
 		code                 int
 	}{
-		{name: "Pods alone", kubeconfig: onlyPods, ip: "10.96.40.17", stdout: "forger"},
+		{name: "Pods alone", kubeconfig: onlyPods, ip: "10.96.40.17", stdout: "forger", stderr: []string{"note: 10.96.40.17 is perhaps of this cluster", "you may not list them"}},
 		{
 			name: "Pods alone, nobody's", kubeconfig: onlyPods, ip: "10.96.40.18", code: 1,
 			stderr: []string{
