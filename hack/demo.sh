@@ -12,6 +12,7 @@ export KUBECONFIG=$cluster/kubeconfig PATH=$bin:$PWD/.cluster/bin:$PATH
 name=29b36e2c6835dded8a115aee874d1ddc # md5 of "default/nginx"
 feed=$state/controller.out
 log=$state/controller.log
+app_log=${state#"$PWD/"}/app.log # as the reader may type it
 
 die() {
   echo "demo: $*" >&2
@@ -50,7 +51,7 @@ elif (($#)); then
 fi
 
 started=$SECONDS
-step() { printf '\n# %s\n' "$@"; }
+step() { echo && printf '# %s\n' "$@"; }
 run() { printf '$ %s\n' "$*" && "$@"; }
 
 # until_true SECONDS COMMAND...
@@ -155,11 +156,11 @@ echo "$page?q=$ip"
 
 printf '%s\n' "03:12:07 GET /cart from $other took 2.1s" \
   "03:12:07 dial tcp $ip:8080: connect: connection refused" \
-  "03:12:09 oom-kill: task_memcg=/kubepods/burstable/pod$uid" >"$state/app.log"
+  "03:12:09 oom-kill: task_memcg=/kubepods/burstable/pod$uid" >"$app_log"
 step "A log is easier to read with the Pods in it: annotate adds them behind each IP, UID and container ID."
-run cat "$state/app.log"
-echo "\$ kubectl podinfo annotate <$state/app.log"
-kubectl podinfo annotate <"$state/app.log"
+run cat "$app_log"
+echo "\$ kubectl podinfo annotate <$app_log"
+kubectl podinfo annotate <"$app_log"
 
 trap - EXIT
 cat <<TEXT

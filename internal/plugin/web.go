@@ -197,9 +197,6 @@ type forwarder struct {
 // reason of the last one.
 func (f *forwarder) serve(ctx context.Context, connected func(pod string)) error {
 	pods, err := f.readyPods(ctx)
-	if err != nil {
-		return err
-	}
 	for _, pod := range pods {
 		var answered bool
 		answered, err = f.serveBy(ctx, pod, connected)
@@ -313,7 +310,28 @@ type connection struct{ httpstream.Connection }
 
 // Dial returns the connection.
 func (c connection) Dial(...string) (httpstream.Connection, string, error) {
-	return c.Connection, portforward.PortForwardProtocolV1Name, nil
+	return c, portforward.PortForwardProtocolV1Name, nil
+}
+
+// CreateStream returns at the end of the connection, too. Otherwise a request that came
+// at that moment would wait for 30 s.
+func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
+	headers = headers.Clone() // the caller goes on with its own
+	type result struct {
+		stream httpstream.Stream
+		err    error
+	}
+	created := make(chan result, 1)
+	go func() {
+		stream, err := c.Connection.CreateStream(headers)
+		created <- result{stream, err}
+	}()
+	select {
+	case r := <-created:
+		return r.stream, r.err
+	case <-c.CloseChan():
+		return nil, portforward.ErrLostConnectionToPod
+	}
 }
 
 // connect opens a connection to a Pod. A dial of client-go cannot be cancelled, so at
