@@ -13,23 +13,29 @@ KUBECTL := .cluster/bin/kubectl --kubeconfig=.cluster/kubeconfig
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5) ":"} /^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ To use it
 
 .PHONY: demo
-demo: build cluster ## from a fresh machine to the main job, shown step by step
+demo: ## from a fresh machine to each way to find a Pod, step by step; the controller goes on in the background
+	@mkdir -p bin
+	@echo "building bin/podinfolookup and bin/kubectl-podinfo; the output of go is in bin/build.log"
+	@$(MAKE) --no-print-directory build >bin/build.log 2>&1 || { tail -n 30 bin/build.log >&2; exit 1; }
+	@hack/cluster/cluster.sh up
 	@hack/demo.sh
+
+.PHONY: demo-down
+demo-down: ## stop the controller of the demo; the cluster and its Pods stay
+	@hack/demo.sh down
 
 .PHONY: cluster
 cluster: ## start the local cluster, or heal it (NODES=n sets the number of nodes)
 	@hack/cluster/cluster.sh up
 
 .PHONY: cluster-down
-cluster-down: ## stop the local cluster and delete it
+cluster-down: demo-down ## stop the local cluster and delete it
 	@hack/cluster/cluster.sh down
-
-.PHONY: cluster-build
-cluster-build: ## build the cluster's binaries into .cluster/bin without starting it
-	@hack/cluster/cluster.sh build
 
 .PHONY: run
 run: cluster ## apply the CRD and run the controller in the foreground
@@ -41,6 +47,16 @@ build: ## build bin/podinfolookup and the plugin, bin/kubectl-podinfo
 	@mkdir -p bin
 	GOTOOLCHAIN=$(RELEASE_GO) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/podinfolookup ./cmd/kubectl-podinfo
 	@install -m 755 cmd/kubectl-podinfo/kubectl_complete-podinfo bin/
+
+.PHONY: clean
+clean: cluster-down ## delete all that was built, the cluster too
+	rm -rf bin dist .cluster bench/out
+
+##@ To work on it
+
+.PHONY: cluster-build
+cluster-build: ## build the cluster's binaries into .cluster/bin without starting it
+	@hack/cluster/cluster.sh build
 
 .PHONY: test-unit
 test-unit: ## run the unit tests: seconds, no cluster and no network
@@ -97,7 +113,3 @@ release: cluster-build ## make all of a release in dist/ (VERSION=v1.2.3, IMAGE=
 .PHONY: plots
 plots: ## draw docs/benchmarks/*.svg again, from the raw output kept beside them (hack/bench.sh keep)
 	cd bench && go run . plot
-
-.PHONY: clean
-clean: cluster-down ## delete all that was built, the cluster too
-	rm -rf bin dist .cluster bench/out

@@ -86,11 +86,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return cli.Usagef("%w: see --help", err)
 	}
 	// Listening comes first: an address in use is reported before anything starts.
-	s, err := server.Listen(ctx, o.server)
+	s, err := listen(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer s.Close(ctx)
+	defer s.close(ctx)
 	c, err := newClients(o)
 	if err != nil {
 		return err
@@ -101,24 +101,25 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 // start serves, waits for the API server, and works until a signal, or until the
 // server fails. An API server that is away ends the program neither before the
 // start nor later.
-func start(signalled context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) error {
+func start(signalled context.Context, o *options, c *clients, s *servers, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
 	var apiServer kube.Waiter
-	s.Handle(server.Probe{}, server.Probe{{Name: "api-server", Func: apiServer.Check}}, http.HandlerFunc(unavailable))
-	if err := s.Serve(ctx, cancel); err != nil {
+	waiting := handlers{http.HandlerFunc(unavailable), http.HandlerFunc(unavailable)}
+	s.handle(server.Probe{}, server.Probe{{Name: "api-server", Func: apiServer.Check}}, waiting)
+	if err := s.serve(ctx, cancel); err != nil {
 		return err
 	}
 	err := apiServer.Wait(ctx, func(ctx context.Context) error {
 		tryWrite := func(ctx context.Context) error { return c.tryWrite(ctx, o.namespaces) }
-		if err := c.preflight(ctx, rulesFor(o, c.lease, s.RequiresLogin()), tryWrite); err != nil {
+		if err := c.preflight(ctx, rulesFor(o, c.lease, s.main.RequiresLogin()), tryWrite); err != nil {
 			return err
 		}
 		if err := c.checkEvents(ctx); err != nil || !o.services {
 			return err
 		}
 		return c.checkRanges(ctx)
-	}, s.Announce)
+	}, s.announce)
 	if err == nil {
 		err = work(ctx, o, c, s, stdout)
 	}
@@ -137,7 +138,7 @@ func unavailable(w http.ResponseWriter, _ *http.Request) {
 // work builds the parts, starts them, and stops them in the opposite order. The
 // controller stops first, because its last writes need the caches, the lease and
 // the probes; then the caches, the feed and the server.
-func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) error {
+func work(ctx context.Context, o *options, c *clients, s *servers, stdout io.Writer) error {
 	klog.FromContext(ctx).Info("Starting", "version", version.Version(), "server", c.cluster.Host(),
 		"namespaces", cmp.Or(strings.Join(o.namespaces, ","), "all"))
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -157,8 +158,8 @@ func work(ctx context.Context, o *options, c *clients, s *server.Server, stdout 
 		}
 	}()
 	go func() { defer close(printed); p.feed.Run(background) }()
-	s.Handle(p.livez(), p.readyz(), p.handler)
-	s.Announce()
+	s.handle(p.livez(), p.readyz(), p.handlers)
+	s.announce()
 	running.Go(func() { p.testcrs.RunWithContext(background) })
 	running.Go(func() { p.pods.RunWithContext(background) })
 	if p.addresses != nil {
@@ -183,12 +184,12 @@ type parts struct {
 	lookup     *lookup.Lookup     // nil without an address to serve it at
 	addresses  *addresses.Cache   // nil without --services and --nodes
 	writes     *writeRecorder
-	handler    http.Handler // of all paths but those of the probes
+	handlers   handlers // of all paths but those of the probes
 }
 
 // build makes the parts. Their goroutines end with ctx.
-func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout io.Writer) (*parts, error) {
-	p := &parts{election: c.election, handler: http.NotFoundHandler(), writes: &writeRecorder{}}
+func build(ctx context.Context, o *options, c *clients, s *servers, stdout io.Writer) (*parts, error) {
+	p := &parts{election: c.election, handlers: handlers{http.NotFoundHandler(), http.NotFoundHandler()}, writes: &writeRecorder{}}
 	var err error
 	p.testcrs, err = testcrcache.New(testcrcache.Config{
 		Client: c.testcrs, Reader: c.reader,
@@ -225,10 +226,10 @@ func build(ctx context.Context, o *options, c *clients, s *server.Server, stdout
 	if err != nil {
 		return nil, err
 	}
-	if p.heartbeat, err = p.newHeartbeat(o, c); err != nil || o.server.Address == "" {
+	if p.heartbeat, err = p.newHeartbeat(o, c); err != nil || !o.serves() {
 		return p, err
 	}
-	return p, p.buildHandler(ctx, o, c, s)
+	return p, p.buildHandlers(ctx, o, c, s)
 }
 
 func newPodCache(o *options, c *clients) (*podcache.Cache, error) {
@@ -242,9 +243,9 @@ func newPodCache(o *options, c *clients) (*podcache.Cache, error) {
 	return podcache.NewWithOwners(c.pods, of, o.namespaces...)
 }
 
-// buildHandler makes the lookup, which keeps an index, and the metrics. A server
-// without an address needs neither.
-func (p *parts) buildHandler(ctx context.Context, o *options, c *clients, s *server.Server) error {
+// buildHandlers makes the lookup, which keeps an index, and the metrics. Servers
+// without an address need neither.
+func (p *parts) buildHandlers(ctx context.Context, o *options, c *clients, s *servers) error {
 	config := lookup.Config{Pods: p.pods, Version: version.Version(), ClusterName: o.clusterName, WritesFail: p.writes.fail}
 	var err error
 	if o.services || o.nodes {
@@ -266,15 +267,15 @@ func (p *parts) buildHandler(ctx context.Context, o *options, c *clients, s *ser
 	mux := http.NewServeMux()
 	mux.Handle(metrics.Path, metrics.Handler())
 	mux.Handle("/", p.lookup.Handler())
-	p.handler = mux
-	if s.RequiresLogin() {
+	p.handlers = handlers{main: mux, local: mux}
+	if s.main.RequiresLogin() {
 		auth := server.AuthConfig{
 			Reviews: c.reviews, Resource: v1.GroupVersionResource, NameFor: v1.NameFor,
 			Restrict: func(ctx context.Context, mayList server.NamespaceRight, refusal string) context.Context {
 				return lookup.WithAccess(ctx, lookup.Access{MayList: mayList, Refusal: refusal})
 			},
 		}
-		p.handler, err = s.WithAuth(auth, mux)
+		p.handlers.main, err = s.main.WithAuth(auth, mux)
 	}
 	return err
 }

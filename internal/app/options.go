@@ -37,6 +37,7 @@ import (
 type options struct {
 	kube         kube.Config
 	server       server.Config
+	localAddress string // of the server without a login; "" is none
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
 	clusterName  string
@@ -90,6 +91,9 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs.StringVar(&o.server.Address, "bind-address", "127.0.0.1:9090",
 		`Address that serves the lookup, /metrics, /livez and /readyz. On a loopback address that is plain HTTP without a login. `+
 			`On any other one it is TLS, and callers need a token whose user may read Testcrs or Pods; "" serves nothing.`)
+	fs.StringVar(&o.localAddress, "local-bind-address", "",
+		`Loopback address that serves the same in plain HTTP without a login, beside --bind-address: 127.0.0.1:9091 in a Pod, for kubectl podinfo web. `+
+			`Each process that reaches it sees all Pods: with hostNetwork that is each one on the node. "" serves nothing.`)
 	fs.StringVar(&o.server.CertFile, "tls-cert-file", "",
 		"PEM certificate to serve with, intermediate ones behind it; read again when it changes. "+
 			"Also turns on TLS and the login on a loopback address. "+
@@ -239,16 +243,7 @@ func (o *options) validate() error {
 		errs = append(errs, fmt.Errorf("--workers=%d: at least 1 is needed", o.workers))
 	}
 	errs = append(errs, o.validateShared()...)
-	if _, _, err := net.SplitHostPort(o.server.Address); err != nil && o.server.Address != "" {
-		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.server.Address, err))
-	}
-	if (o.server.CertFile == "") != (o.server.KeyFile == "") {
-		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither",
-			o.server.CertFile, o.server.KeyFile))
-	}
-	if o.server.Address == "" && (o.services || o.nodes) {
-		errs = append(errs, errors.New("--services and --nodes are answered over HTTP: they need --bind-address"))
-	}
+	errs = append(errs, o.checkServing()...)
 	if err := heartbeat.CheckClusterName(o.clusterName); err != nil {
 		errs = append(errs, fmt.Errorf("--cluster-name=%q: %w", o.clusterName, err))
 	}
@@ -260,6 +255,33 @@ func (o *options) validate() error {
 	}
 	return nil
 }
+
+func (o *options) checkServing() (errs []error) {
+	if _, _, err := net.SplitHostPort(o.server.Address); err != nil && o.server.Address != "" {
+		errs = append(errs, fmt.Errorf("--bind-address=%s: %w: HOST:PORT is needed", o.server.Address, err))
+	}
+	if host, _, err := net.SplitHostPort(o.localAddress); o.localAddress != "" {
+		ip := net.ParseIP(host)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("--local-bind-address=%s: %w: HOST:PORT is needed", o.localAddress, err))
+		case host != "localhost" && !ip.IsLoopback(): // what localhost resolves to is checked when it is bound
+			errs = append(errs, fmt.Errorf("--local-bind-address=%s: must be localhost or a loopback IP, because callers do not log in here: "+
+				"--bind-address serves others", o.localAddress))
+		}
+	}
+	if (o.server.CertFile == "") != (o.server.KeyFile == "") {
+		errs = append(errs, fmt.Errorf("--tls-cert-file=%s --tls-private-key-file=%s: give both or neither",
+			o.server.CertFile, o.server.KeyFile))
+	}
+	if !o.serves() && (o.services || o.nodes) {
+		errs = append(errs, errors.New("--services and --nodes are answered over HTTP: they need --bind-address"))
+	}
+	return errs
+}
+
+// serves reports whether there is an address to serve the lookup at.
+func (o *options) serves() bool { return o.server.Address != "" || o.localAddress != "" }
 
 // validateShared checks the flags that all commands have, and sorts the namespaces.
 func (o *options) validateShared() (errs []error) {

@@ -70,6 +70,17 @@ func TestParse(t *testing.T) {
 		{"requests that are no number", []string{"--kube-api-qps=NaN"}, nil, "--kube-api-qps=NaN: must be a number from 0 on"},
 		{"a certificate without its key", []string{"--tls-cert-file=f"}, nil, "--tls-cert-file=f --tls-private-key-file=: give both or neither"},
 		{"a key without its certificate", []string{"--tls-private-key-file=f"}, nil, "--tls-cert-file= --tls-private-key-file=f: give both or neither"},
+		{"a local address", []string{"--local-bind-address=127.0.0.1:9091"}, func(o *options) { o.localAddress = "127.0.0.1:9091" }, ""},
+		{"a local address by its name", []string{"--local-bind-address=localhost:0"}, func(o *options) { o.localAddress = "localhost:0" }, ""},
+		{"a local address of IPv6", []string{"--local-bind-address=[::1]:0"}, func(o *options) { o.localAddress = "[::1]:0" }, ""},
+		{"Services over the local address alone", []string{"--bind-address=", "--local-bind-address=[::1]:0", "--services"}, func(o *options) {
+			o.server.Address, o.localAddress, o.services = "", "[::1]:0", true
+		}, ""},
+		{"Services without an address", []string{"--bind-address=", "--services"}, nil, "--services and --nodes are answered over HTTP"},
+		{"a local address that others reach", []string{"--local-bind-address=10.0.0.7:9091"}, nil, "--local-bind-address=10.0.0.7:9091: must be localhost or a loopback IP"},
+		{"a local address on all interfaces", []string{"--local-bind-address=:9091"}, nil, "--local-bind-address=:9091: must be localhost or a loopback IP"},
+		{"a local address by another name", []string{"--local-bind-address=podinfo.example:9091"}, nil, "--local-bind-address=podinfo.example:9091: must be localhost"},
+		{"a local address without a port", []string{"--local-bind-address=127.0.0.1"}, nil, "--local-bind-address=127.0.0.1: address 127.0.0.1: missing port"},
 		{"an address without a port", []string{"--bind-address=::1"}, nil, "--bind-address=::1: address ::1: too many colons in address: HOST:PORT"},
 	}
 	for _, test := range tests {

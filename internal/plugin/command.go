@@ -122,7 +122,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		return cli.Usagef("%w: see kubectl podinfo --help", err)
 	})
 	o.addFlags(cmd)
-	cmd.AddCommand(newAnnotateCommand(o))
+	cmd.AddCommand(newAnnotateCommand(o), newWebCommand(o))
 	return cmd
 }
 

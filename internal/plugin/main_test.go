@@ -6,4 +6,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Streams that a cut port-forward has not answered wait for up to 30 s, and its
+		// shutdown for a second. Neither can be cancelled.
+		goleak.IgnoreAnyFunction("github.com/moby/spdystream.(*Stream).WaitTimeout"),
+		goleak.IgnoreAnyFunction("github.com/moby/spdystream.(*Connection).shutdown"))
+}

@@ -1,4 +1,4 @@
-// Package server serves HTTP at the one address of the program: probes, and a
+// Package server serves HTTP at the addresses of the program: probes, and a
 // handler behind a login and limits. On a loopback address it is plain HTTP
 // without a login, else TLS.
 package server
@@ -37,6 +37,7 @@ type Paths struct {
 // Server serves at one address.
 type Server struct {
 	config   Config
+	message  string       // of the log line with the address
 	listener net.Listener // nil without an address
 	// certificate is nil for plain HTTP, which needs no login and is served on
 	// loopback addresses alone.
@@ -50,16 +51,11 @@ type Server struct {
 // Listen listens on the address, before anything is served. Without an address all
 // methods of the Server do nothing.
 func Listen(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, announce: func() {}, stop: func() {}}
-	if c.Address == "" {
-		return s, nil
+	s, address, err := listen(ctx, "--bind-address", c)
+	if err != nil || c.Address == "" {
+		return s, err
 	}
-	var err error
-	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address); err != nil {
-		return nil, fmt.Errorf("--bind-address=%s: %w: choose another address, or stop what uses it", c.Address, err)
-	}
-	// The address that a name resolved to decides, not the name.
-	address, _ := s.listener.Addr().(*net.TCPAddr) // of "tcp" it is one
+	s.message = "Serving /livez and /readyz"
 	if address.IP.IsLoopback() && c.CertFile == "" {
 		return s, nil
 	}
@@ -68,6 +64,37 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// ListenLocal listens on an address that must be loopback, to serve plain HTTP
+// without a login. A port-forward to a Pod ends there.
+func ListenLocal(ctx context.Context, address string, paths Paths) (*Server, error) {
+	s, resolved, err := listen(ctx, "--local-bind-address", Config{Address: address, Paths: paths})
+	if err != nil || address == "" {
+		return s, err
+	}
+	s.message = "Serving port-forwards, without a login"
+	if !resolved.IP.IsLoopback() {
+		_ = s.listener.Close() // nothing was served
+		return nil, fmt.Errorf("--local-bind-address=%s: %s is not loopback, and callers do not log in here: "+
+			"choose a loopback address, or --bind-address", address, resolved.IP)
+	}
+	return s, nil
+}
+
+// listen returns a server that listens, and the address that a name resolved to. That
+// address decides how it is served, not the name.
+func listen(ctx context.Context, flag string, c Config) (*Server, *net.TCPAddr, error) {
+	s := &Server{config: c, announce: func() {}, stop: func() {}}
+	if c.Address == "" {
+		return s, nil, nil
+	}
+	var err error
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address); err != nil {
+		return nil, nil, fmt.Errorf("%s=%s: %w: choose another address, or stop what uses it", flag, c.Address, err)
+	}
+	address, _ := s.listener.Addr().(*net.TCPAddr) // of "tcp" it is one
+	return s, address, nil
 }
 
 // RequiresLogin reports whether the server uses TLS, which a login comes with.
@@ -113,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, failed context.CancelCauseFunc) erro
 	}
 	s.announce = sync.OnceFunc(func() {
 		follow()
-		logger.Info("Serving /livez and /readyz")
+		logger.Info(s.message)
 	})
 	go func() {
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {

@@ -40,9 +40,12 @@ func onACluster(ctx context.Context, m *testing.M) (code int, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	// The path has a space in it, as a user's may.
 	dir, binary = filepath.Join(temp, "a cluster"), filepath.Join(temp, "podinfolookup")
-	environment = []string{"CLUSTER_DIR=" + dir, "PODINFOLOOKUP=" + binary, "NODES=3", "KUBECONFIG=" + filepath.Join(dir, "kubeconfig")}
+	environment = []string{"CLUSTER_DIR=" + dir, "DEMO_BIN=" + temp, "NODES=3", "KUBECONFIG=" + filepath.Join(dir, "kubeconfig")}
 	if err := testenv.BuildProgram(binary); err != nil {
 		return 1, err
+	}
+	if out, err := command(ctx, "go", "build", "-o", temp, "./cmd/kubectl-podinfo").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	defer func() {
 		if out, down := command(ctx, "hack/cluster/cluster.sh", "down").CombinedOutput(); down != nil {
