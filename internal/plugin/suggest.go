@@ -1,0 +1,91 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+// maxChoices bounds the namespaces of which some are shown.
+const maxChoices = 500
+
+// nearest returns the word that text may be a typing error for, or "".
+func nearest(text string, words []string) string {
+	if near := query.Similar(text, slices.Values(words)); len(near) > 0 {
+		return near[0]
+	}
+	return ""
+}
+
+// didYouMeanWord returns the end of an error about a word that is none of words.
+func didYouMeanWord(text string, words []string) string {
+	if near := nearest(text, words); near != "" {
+		return fmt.Sprintf(": did you mean %s?", near)
+	}
+	return ""
+}
+
+// choices returns which names there are, those that are similar to name first.
+func choices(name string, names []string) string {
+	if len(names) == 0 {
+		return "there are none"
+	}
+	near := query.Similar(name, slices.Values(names))
+	all := slices.Clone(near)
+	for _, other := range names {
+		if !slices.Contains(near, other) {
+			all = append(all, other)
+		}
+	}
+	for i := range all {
+		all[i] = printable.Text(all[i])
+	}
+	if len(near) == 0 {
+		return "there are " + few(all)
+	}
+	return fmt.Sprintf("did you mean %s? there are %s", strings.Join(all[:len(near)], " or "), few(all))
+}
+
+// hasNamespace reports whether a namespace exists. isKnown is false without the right to
+// get namespaces.
+func (c *clients) hasNamespace(ctx context.Context, name string) (exists, isKnown bool) {
+	_, err := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(ctx, name, metav1.GetOptions{})
+	return err == nil, err == nil || apierrors.IsNotFound(err)
+}
+
+// noNamespace returns a sentence about a namespace that does not exist, or "" if it does
+// or that is not known.
+func (c *clients) noNamespace(ctx context.Context, name string) string {
+	if exists, isKnown := c.hasNamespace(ctx, name); exists || !isKnown {
+		return ""
+	}
+	text := fmt.Sprintf("there is no namespace %q", name)
+	list, err := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).List(ctx, metav1.ListOptions{Limit: maxChoices})
+	if err != nil {
+		return text
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return text + ": " + choices(name, names)
+}
+
+// explainNamespace notes for the answers that nothing was found because --namespace does
+// not exist.
+func (c *cluster) explainNamespace(ctx context.Context) error {
+	name := c.namespace()
+	if name == "" || !slices.ContainsFunc(c.results, func(r result) bool { return r.err == nil && len(r.testcrs) == 0 && !r.isAddress }) {
+		return nil
+	}
+	c.noNamespace = c.source.book().pods.noNamespace(ctx, name)
+	return ctx.Err()
+}
