@@ -69,6 +69,11 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 	if err != nil {
 		return err
 	}
+	if name := o.namespace(); name != "" {
+		if text := src.book().pods.noNamespace(ctx, name); text != "" {
+			fmt.Fprintln(o.ErrOut, "warning:", text)
+		}
+	}
 	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -100,7 +100,7 @@ const usageTemplate = `Usage:
   {{.CommandPath}} -l SELECTOR [flags]{{range .Commands}}{{if .IsAvailableCommand}}
   {{.UseLine}}{{end}}{{end}}{{end}}{{if .HasAvailableSubCommands}}
 
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .LocalNonPersistentFlags.HasAvailableFlags}}
 
 Flags:

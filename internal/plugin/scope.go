@@ -8,7 +8,7 @@ import (
 
 // scope selects the Pods that may be an answer.
 type scope struct {
-	namespace string          // "" is all
+	namespace string             // "" is all
 	selector  selectors.Selector // nil selects all
 }
 
