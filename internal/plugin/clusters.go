@@ -255,7 +255,7 @@ func (c *cluster) answer(ctx context.Context, questions []question) error {
 	if isJoined {
 		return nil
 	}
-	return c.explainNamespace(ctx)
+	return c.explainNamespaces(ctx)
 }
 
 // setNames sets the names that are shown. The name that the controller of a cluster was

@@ -24,8 +24,9 @@ const (
 	completionTimeout = 2 * time.Second
 	// maxCompletions bounds the names that are offered.
 	maxCompletions = 200
-	// completionPage bounds the objects of one answer of the API server.
-	completionPage = 500
+	// completionPage bounds the objects of one answer of the API server, and
+	// maxCompletionObjects those of one completion. In a larger cluster names may be missing.
+	completionPage, maxCompletionObjects = 500, 5000
 )
 
 // completions collects the names that begin with a text.
@@ -107,6 +108,7 @@ func (o *options) eachSpec(ctx context.Context, namespace string, c *completions
 	}
 	full, stop := context.WithCancel(ctx)
 	defer stop()
+	seen := 0
 	each := func(list pager.ListPageFunc, options metav1.ListOptions, specOf func(runtime.Object) *v1.TestcrSpec) error {
 		pages := pager.New(list)
 		pages.PageSize, pages.PageBufferSize, pages.FullListIfExpired = completionPage, 0, false
@@ -114,7 +116,7 @@ func (o *options) eachSpec(ctx context.Context, namespace string, c *completions
 			if s := specOf(obj); s != nil && (namespace == "" || s.Namespace == namespace) {
 				do(s)
 			}
-			if c.isFull() {
+			if seen++; c.isFull() || seen >= maxCompletionObjects {
 				stop()
 			}
 			return nil

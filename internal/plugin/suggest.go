@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
@@ -79,13 +80,33 @@ func (c *clients) noNamespace(ctx context.Context, name string) string {
 	return text + ": " + choices(name, names)
 }
 
-// explainNamespace notes for the answers that nothing was found because --namespace does
-// not exist.
-func (c *cluster) explainNamespace(ctx context.Context) error {
-	name := c.namespace()
-	if name == "" || !slices.ContainsFunc(c.results, func(r result) bool { return r.err == nil && len(r.testcrs) == 0 && !r.isAddress }) {
-		return nil
+// explainNamespaces adds to what was not found that --namespace does not exist, or that
+// the query is the name of a namespace.
+func (c *cluster) explainNamespaces(ctx context.Context) error {
+	pods := c.source.book().pods
+	checks := fewQueries
+	for i := range c.results {
+		r := &c.results[i]
+		if r.err != nil || isAnswered(r) || r.isAll && c.namespace() == "" {
+			continue
+		}
+		if name := c.namespace(); name != "" {
+			c.noNamespace = pods.noNamespace(ctx, name)
+			break
+		}
+		if checks--; checks < 0 {
+			break
+		}
+		switch t := r.terms[0]; {
+		case t.Kind == query.Namespace:
+			if text := pods.noNamespace(ctx, t.Text); text != "" {
+				r.sentences = append(r.sentences, text)
+			}
+		case t.Kind == query.Name && t.IsExact() && len(validation.IsDNS1123Label(t.Text)) == 0 && c.by == "" && c.joined == nil:
+			if exists, _ := pods.hasNamespace(ctx, t.Text); exists {
+				r.sentences = append(r.sentences, fmt.Sprintf("%q is a namespace, whose Pods --by=namespace lists", t.Text))
+			}
+		}
 	}
-	c.noNamespace = c.source.book().pods.noNamespace(ctx, name)
 	return ctx.Err()
 }
