@@ -70,7 +70,7 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 		return err
 	}
 	if name := o.namespace(); name != "" {
-		if text := src.book().pods.noNamespace(ctx, name); text != "" {
+		if text := src.book().pods.noNamespace(ctx, name, true); text != "" {
 			fmt.Fprintln(o.ErrOut, "warning:", text)
 		}
 	}

@@ -293,7 +293,10 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 		return r, err
 	}
 	taken := slices.IndexFunc(found, answer.isFound)
-	if taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs) {
+	if taken < 0 && q.namespace != "" {
+		return r, nil // the arguments are then queries of their own, with all that is known of them
+	}
+	if q.namespace == "" && (taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs)) {
 		if r.sentences, err = o.resolveTargets(ctx, answers, book, &r); err != nil {
 			return r, err
 		}

@@ -162,7 +162,7 @@ func newHelpCommand() *cobra.Command {
 		Use: "help [COMMAND]", DisableFlagsInUseLine: true,
 		Short: "Print the help of a command",
 		Long:  "Prints the help of a command, or that of kubectl podinfo.",
-		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return commandNames, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {

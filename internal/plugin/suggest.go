@@ -62,13 +62,16 @@ func (c *clients) hasNamespace(ctx context.Context, name string) (exists, isKnow
 	return err == nil, err == nil || apierrors.IsNotFound(err)
 }
 
-// noNamespace returns a sentence about a namespace that does not exist, or "" if it does
-// or that is not known.
-func (c *clients) noNamespace(ctx context.Context, name string) string {
+// noNamespace returns a sentence about a namespace that does not exist, with others that
+// do or without. It returns "" if the namespace exists, or that is not known.
+func (c *clients) noNamespace(ctx context.Context, name string, withOthers bool) string {
 	if exists, isKnown := c.hasNamespace(ctx, name); exists || !isKnown {
 		return ""
 	}
 	text := fmt.Sprintf("there is no namespace %q", name)
+	if !withOthers { // several clusters seldom have the same ones
+		return text
+	}
 	list, err := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).List(ctx, metav1.ListOptions{Limit: maxChoices})
 	if err != nil {
 		return text
@@ -91,7 +94,7 @@ func (c *cluster) explainNamespaces(ctx context.Context) error {
 			continue
 		}
 		if name := c.namespace(); name != "" {
-			c.noNamespace = pods.noNamespace(ctx, name)
+			c.noNamespace = pods.noNamespace(ctx, name, !c.asksSeveral())
 			break
 		}
 		if checks--; checks < 0 {
@@ -99,7 +102,7 @@ func (c *cluster) explainNamespaces(ctx context.Context) error {
 		}
 		switch t := r.terms[0]; {
 		case t.Kind == query.Namespace:
-			if text := pods.noNamespace(ctx, t.Text); text != "" {
+			if text := pods.noNamespace(ctx, t.Text, !c.asksSeveral()); text != "" {
 				r.sentences = append(r.sentences, text)
 			}
 		case t.Kind == query.Name && t.IsExact() && len(validation.IsDNS1123Label(t.Text)) == 0 && c.by == "" && c.joined == nil:
