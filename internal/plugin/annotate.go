@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ import (
 // blockSize is the size of a read in bytes. A longer line is annotated in parts.
 const blockSize = 256 << 10
 
-const annotateLong = `Copies standard input to standard output and appends to each IP, Pod UID and
+const annotateLong = `Copies standard input, or files, to standard output and appends to each IP, Pod UID and
 container ID that it finds the Pod that has it: 10.0.0.7 becomes
 10.0.0.7[shop/cart-5d9f].
 
@@ -43,22 +44,21 @@ With --json, lines that are JSON objects are not labeled. They get a field:
 
 func newAnnotateCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "annotate [--json] [-n NAMESPACE]", DisableFlagsInUseLine: true,
+		Use: "annotate [FILE...] [--json] [-n NAMESPACE]", DisableFlagsInUseLine: true,
 		Short: "Append the Pod to each IP, UID and container ID in a stream",
 		Long:  annotateLong,
 		Example: `  tcpdump -ln | kubectl podinfo annotate
   tail -f access.log | kubectl podinfo annotate -n shop
+  kubectl podinfo annotate access.log error.log
   kubectl logs -f deploy/cart | kubectl podinfo annotate --json | jq 'select(.podinfo)'`,
-		Args:              noArguments,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.checkNamespace(); err != nil {
-				return err
-			}
+		RunE: func(cmd *cobra.Command, files []string) error {
 			if o.asksSeveral() {
 				return cli.Usagef("annotate labels from one cluster, because several may have the same IP: choose it by --context")
 			}
-			return o.annotate(cmd.Context())
+			if err := o.checkContext(); err != nil {
+				return err
+			}
+			return o.annotate(cmd.Context(), files)
 		},
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "Add a field podinfo to lines that are JSON objects, instead of labels.")
@@ -68,10 +68,15 @@ func newAnnotateCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func (o *options) annotate(ctx context.Context) error {
+func (o *options) annotate(ctx context.Context, files []string) error {
 	src, err := o.newSource(ctx, true)
 	if err != nil {
 		return err
+	}
+	if name := o.namespace(); name != "" {
+		if text := src.book().pods.noNamespace(ctx, name, true); text != "" {
+			fmt.Fprintln(o.ErrOut, "warning:", text)
+		}
 	}
 	background, stop := withWarnings(ctx, o.ErrOut)
 	var running sync.WaitGroup
@@ -105,13 +110,56 @@ func (o *options) annotate(ctx context.Context) error {
 	}
 	// A read of standard input cannot be interrupted, so its goroutine is abandoned.
 	copied := make(chan error, 1)
-	go func() { copied <- names.copy(o.Out, o.In) }()
+	go func() { copied <- o.annotateAll(names, files) }()
 	select {
 	case err := <-copied:
 		return err
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// annotateAll annotates files in order, or standard input if there are none. It reports
+// each that cannot be read, and goes on with the next.
+func (o *options) annotateAll(names *names, files []string) error {
+	if len(files) == 0 {
+		err := names.copy(o.Out, o.In)
+		if failed := (readError{}); errors.As(err, &failed) {
+			return fmt.Errorf("standard input: %w", err)
+		}
+		return err
+	}
+	isFailed := false
+	for _, name := range files {
+		err := o.annotateFile(names, name)
+		if failed := (readError{}); errors.As(err, &failed) {
+			fmt.Fprintln(o.ErrOut, "error:", cli.JoinLines(err.Error()))
+			isFailed = true
+		} else if err != nil {
+			return err
+		}
+	}
+	if isFailed {
+		return errMissing
+	}
+	return nil
+}
+
+// readError reports that an input cannot be read, as opposed to a failure of the output.
+type readError struct{ error }
+
+func (e readError) Unwrap() error { return e.error }
+
+func (o *options) annotateFile(names *names, name string) error {
+	if name == "-" {
+		return names.copy(o.Out, o.In)
+	}
+	file, err := os.Open(name) //nolint:gosec // G304: it is the user's own file
+	if err != nil {
+		return readError{err}
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	return names.copy(o.Out, file)
 }
 
 // copy copies in to out and annotates it. It writes the whole lines of each read at
@@ -150,7 +198,7 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("standard input: %w", err)
+			return readError{err}
 		}
 	}
 }

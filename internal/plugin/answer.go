@@ -20,17 +20,22 @@ import (
 
 // question is one QUERY and its readings, the most likely first.
 type question struct {
-	text  string
-	list  string // the list that text is an item of, if any
-	terms []query.Term
-	err   error // why a line of standard input cannot be read
+	text      string
+	list      string // the list that text is an item of, if any
+	namespace string // of NAMESPACE NAME
+	isAll     bool   // all Pods that --selector selects are meant
+	terms     []query.Term
+	err       error // why a line of standard input cannot be read
 }
 
 // queries reads the command line, and standard input for "-". An invalid line there is
 // returned as a question with an error, so that the other lines are answered.
 func (o *options) queries(ctx context.Context, args []string) ([]question, error) {
+	if len(args) == 0 && o.selector != nil {
+		return []question{everything("-l " + o.selectorText)}, nil
+	}
 	if len(args) == 0 {
-		return nil, cli.Usagef("nothing to look for: give an IP, a UID, a container ID or a name, or - for standard input")
+		return o.pipedQueries(ctx)
 	}
 	var questions []question
 	stdin := false
@@ -56,6 +61,11 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
+	return append(questions, o.linesOf(text)...), nil
+}
+
+// linesOf returns the questions of standard input, one a line.
+func (o *options) linesOf(text string) (questions []question) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -70,7 +80,7 @@ func (o *options) queries(ctx context.Context, args []string) ([]question, error
 			questions = append(questions, q)
 		}
 	}
-	return questions, nil
+	return questions
 }
 
 // readAll reads in until its end or until ctx ends. It then abandons the read, which
@@ -247,13 +257,24 @@ func (o *options) printMissing(clusters []*cluster, i int, q question) {
 		for _, key := range c.results[i].similar {
 			similar = append(similar, key+in)
 		}
+		if c.noNamespace != "" {
+			sentences = append(sentences, of+c.noNamespace)
+		}
 		for _, sentence := range c.results[i].sentences {
 			sentences = append(sentences, of+sentence)
 		}
 	}
-	parts := []string{fmt.Sprintf("no Pod matches %q: looked for it as %s in %s", shorten(q.text), readings(q.terms), o.whereabouts(searched))}
+	parts := []string{fmt.Sprintf("no Pod matches %q: looked for it as %s in %s", shorten(q.text), readings(q.terms), o.whereabouts(searched, q))}
+	switch {
+	case q.isAll:
+		parts[0] = fmt.Sprintf("no Pod has the labels %q: looked in %s", o.selectorText, o.whereabouts(searched, q))
+	case o.selector != nil:
+		parts[0] += fmt.Sprintf(" among the Pods with the labels %q", o.selectorText)
+	}
 	if len(similar) > 0 {
 		parts = append(parts, "did you mean "+few(similar)+"?")
+	} else if near := nearest(q.text, commandNames); near != "" {
+		parts = append(parts, fmt.Sprintf("did you mean kubectl podinfo %s?", near))
 	}
 	parts = append(parts, sentences...)
 	if len(searched) < len(clusters) {
@@ -269,12 +290,15 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 	if q.err != nil {
 		return r, nil //nolint:nilerr // the other lines are answered
 	}
-	found, err := answers.answer(ctx, q)
+	found, err := answersIn(ctx, answers, q)
 	if err != nil {
 		return r, err
 	}
 	taken := slices.IndexFunc(found, answer.isFound)
-	if taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs) {
+	if taken < 0 && q.namespace != "" {
+		return r, nil // the arguments are then queries of their own, with all that is known of them
+	}
+	if q.namespace == "" && (taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs)) {
 		if r.sentences, err = o.resolveTargets(ctx, answers, book, &r); err != nil {
 			return r, err
 		}
@@ -408,6 +432,9 @@ func onHostNetwork(t *v1.Testcr) bool { return t.Spec.HostNetwork }
 func (o *options) printNote(r result, also []string) {
 	several := len(r.testcrs) > 1 && r.term.IsUnique()
 	node := r.node()
+	if r.isAll {
+		return
+	}
 	if len(also) == 0 && !several && r.term.IsExact() && node == "" {
 		return
 	}
@@ -443,13 +470,13 @@ func (r *result) node() string {
 func samePod(a, b *v1.Testcr) bool { return a.Name == b.Name }
 
 // whereabouts returns where was searched, for the end of a sentence.
-func (o *options) whereabouts(clusters []*cluster) string {
+func (o *options) whereabouts(clusters []*cluster, q question) string {
 	text := "all namespaces"
-	switch {
+	switch in := o.scopeOf(q).namespace; {
+	case in != "":
+		text = fmt.Sprintf("namespace %q", in)
 	case len(clusters) == 1:
 		text = clusters[0].source.book().pods.searched()
-	case o.namespace() != "":
-		text = fmt.Sprintf("namespace %q", o.namespace())
 	}
 	switch of := namesOf(clusters); {
 	case of == "":

@@ -155,7 +155,7 @@ func (a *checkedAnswerer) replace(terms []query.Term, found []answer, t, live *v
 		at := slices.IndexFunc(found[i].testcrs, func(other *v1.Testcr) bool { return samePod(t, other) })
 		switch {
 		case at < 0:
-		case live != nil && fits(live, terms[i], a.source.namespace):
+		case live != nil && fits(live, terms[i], a.source.scope):
 			found[i].testcrs[at] = live
 		default:
 			found[i].testcrs = slices.Delete(found[i].testcrs, at, at+1)

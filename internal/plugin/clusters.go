@@ -50,9 +50,13 @@ type cluster struct {
 	name    string // that is shown: the cluster's own, or that of the context
 	lines   *labeledLines
 
-	source  source
-	results []result // of each question
-	err     error    // why there are none
+	joined []question // what the words of the command line may mean together
+
+	source      source
+	results     []result // of each question
+	together    []result // of each of joined
+	noNamespace string   // that --namespace does not exist, as a sentence
+	err         error    // why there are none
 }
 
 // asksSeveral reports that answers name their cluster. The flag decides, not the number
@@ -62,7 +66,7 @@ func (o *options) asksSeveral() bool { return o.allContexts || o.contextNames !=
 // clusters returns the clusters to ask, in order.
 func (o *options) clusters() ([]*cluster, error) {
 	if !o.asksSeveral() {
-		return []*cluster{{options: o}}, nil
+		return []*cluster{{options: o}}, o.checkContext()
 	}
 	contexts, err := o.chosenContexts()
 	if err != nil {
@@ -75,6 +79,23 @@ func (o *options) clusters() ([]*cluster, error) {
 		all = append(all, &cluster{options: o.inContext(name, lines), context: name, name: name, lines: lines})
 	}
 	return all, nil
+}
+
+// checkContext returns an error if the kubeconfig has no context of the name of --context.
+func (o *options) checkContext() error {
+	name := *o.config.Context
+	if name == "" {
+		return nil
+	}
+	config, err := o.config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return err
+	}
+	known := slices.Sorted(maps.Keys(config.Contexts))
+	if slices.Contains(known, name) {
+		return nil
+	}
+	return cli.Usagef("--context: there is no context %q: %s", name, choices(name, known))
 }
 
 // chosenContexts returns the contexts of the command line, each once.
@@ -107,7 +128,7 @@ func (o *options) chosenContexts() ([]string, error) {
 	var chosen []string
 	for _, name := range o.contextNames {
 		if !slices.Contains(known, name) {
-			return nil, cli.Usagef("--contexts: there is no context %q: there are %s", name, few(known))
+			return nil, cli.Usagef("--contexts: there is no context %q: %s", name, choices(name, known))
 		}
 		if !slices.Contains(chosen, name) {
 			chosen = append(chosen, name)
@@ -216,14 +237,25 @@ func (c *cluster) answer(ctx context.Context, questions []question) error {
 	if err != nil {
 		return err
 	}
+	isJoined, err := c.answerJoined(ctx, answers, questions[:min(1, len(questions))])
+	if err != nil {
+		return err
+	}
 	for _, q := range questions {
+		if isJoined {
+			c.results = append(c.results, result{question: q})
+			continue
+		}
 		r, err := c.resolve(ctx, answers, c.source.book(), q)
 		if err != nil {
 			return err
 		}
 		c.results = append(c.results, r)
 	}
-	return nil
+	if isJoined {
+		return nil
+	}
+	return c.explainNamespaces(ctx)
 }
 
 // setNames sets the names that are shown. The name that the controller of a cluster was

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	selectors "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -20,7 +22,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
-const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
+const long = `Finds the Pods that a fact is of. A QUERY is what you have of a Pod:
 
   10.0.0.7, fd00::7, [fd00::7]:80   an IP of a Pod, else of a node
   8b5c43ef-6b0e-4d0a-...            the UID of a Pod, also inside of a cgroup path
@@ -32,7 +34,9 @@ const long = `Tells which Pods a fact is of. A QUERY is what you hold of a Pod:
   app=cart                          a label of the Pod
   cart-7c9d*, 10.0.0.0/24           a part of a name, a range of IPs
   "dial tcp 10.0.0.7:80: ..."       a text with such facts: a line of a log, a path, a URL
-  -                                 standard input: one query a line, # begins a comment
+  deploy web, shop cart             TYPE NAME and NAMESPACE NAME, as two arguments
+  -                                 standard input: one query a line, # begins a comment.
+                                    It is also read if it is a pipe or a file, and there is no QUERY
 
 All namespaces are searched, whatever the kubeconfig says: where a Pod is belongs to
 what is asked for. Several Pods are listed live ones first, those of an IP by their start, the last one
@@ -51,11 +55,10 @@ Exit code: 0 all is found, in one of several clusters; 1 something is not; 2 the
 line is wrong.`
 
 const examples = `  kubectl podinfo 10.0.0.7
-  kubectl podinfo deploy/web -n shop -o wide
-  kubectl podinfo 10.0.0.7 --all-contexts
-  kubectl podinfo 10.0.0.7 -o jsonpath='{.spec.podkey}'
-  cut -d' ' -f1 access.log | sort -u | kubectl podinfo -
-  tail -f access.log | kubectl podinfo annotate`
+  kubectl podinfo deploy web -n shop -o wide
+  kubectl podinfo -l app=cart --sort-by=restarts
+  cut -d' ' -f1 access.log | sort -u | kubectl podinfo
+  kubectl podinfo annotate access.log`
 
 // options contains the command line.
 type options struct {
@@ -63,8 +66,15 @@ type options struct {
 	config *genericclioptions.ConfigFlags
 	flags  *pflag.FlagSet // those of config
 
-	contextNames []string // nil without --contexts
-	allContexts  bool
+	contextNames  []string // nil without --contexts
+	allContexts   bool
+	allNamespaces bool
+	verbosity     int
+
+	selectorText string
+	selector     selectors.Selector // nil without --selector
+	sortBy       string
+	showLabels   bool
 
 	by        string
 	output    string
@@ -80,14 +90,19 @@ type options struct {
 var rareFlags = []string{"as-group", "as-uid", "as-user-extra", "certificate-authority", "client-certificate", "client-key",
 	"cluster", "disable-compression", "insecure-skip-tls-verify", "proxy-url", "server", "tls-server-name", "token", "user"}
 
+const helpTemplate = `{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}`
+
 const usageTemplate = `Usage:
   {{if .HasParent}}{{.UseLine}}{{else}}{{.CommandPath}} QUERY... [flags]
-  {{.CommandPath}} annotate [--json] [-n NAMESPACE]{{end}}{{if .HasExample}}
+  {{.CommandPath}} -l SELECTOR [flags]{{range .Commands}}{{if .IsAvailableCommand}}
+  {{.UseLine}}{{end}}{{end}}{{end}}{{if .HasAvailableSubCommands}}
 
-Examples:
-{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .LocalNonPersistentFlags.HasAvailableFlags}}
 
 Flags:
@@ -109,21 +124,72 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Example:           examples,
 		Version:           version.String(),
 		Args:              cobra.ArbitraryArgs, // otherwise a query is an unknown command
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: o.completeQuery,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return o.prepare() },
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	cmd.SetIn(streams.In)
 	cmd.SetOut(streams.Out)
 	cmd.SetErr(streams.ErrOut)
 	cmd.SetUsageTemplate(usageTemplate)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return cli.Usagef("%w: see kubectl podinfo --help", err)
-	})
+	cmd.SetHelpTemplate(helpTemplate)
+	cmd.SetFlagErrorFunc(flagError)
 	o.addFlags(cmd)
-	cmd.AddCommand(newAnnotateCommand(o), newWebCommand(o))
+	cmd.AddCommand(newAnnotateCommand(o), newWebCommand(o), newVersionCommand(o))
+	cmd.SetHelpCommand(newHelpCommand())
 	return cmd
+}
+
+// commandNames are the commands that a QUERY may be a typing error for.
+var commandNames = []string{"annotate", "completion", "help", "version"}
+
+func newVersionCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", DisableFlagsInUseLine: true,
+		Short:             "Print the version of the plugin",
+		Long:              "Prints the version of the plugin. It asks no cluster.",
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(o.Out, "Client Version:", version.String())
+			return err
+		},
+	}
+}
+
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", DisableFlagsInUseLine: true,
+		Short: "Print the help of a command",
+		Long:  "Prints the help of a command, or that of kubectl podinfo.",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return commandNames, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return cli.Usagef("there is no command %q%s", args[0], didYouMeanWord(args[0], commandNames))
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
+}
+
+// flagError adds the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return cli.Usagef("%w: see kubectl podinfo --help", err)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return cli.Usagef("%w: did you mean --%s?", err, near)
+	}
+	return cli.Usagef("%w: see kubectl podinfo --help", err)
 }
 
 func (o *options) addFlags(cmd *cobra.Command) {
@@ -131,6 +197,9 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringVar(&o.by, "by", "", "Read each QUERY as this kind of fact: "+strings.Join(query.KindNames(), ", ")+".")
 	fs.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats(), ", ")+".")
+	fs.StringVarP(&o.selectorText, "selector", "l", "", "Only Pods with these labels, such as app=cart,tier!=web. Without a QUERY: all of them.")
+	fs.StringVar(&o.sortBy, "sort-by", "", "Sort all answers by a column, such as age or restarts, or by a JSONPath of the Testcr or the Pod.")
+	fs.BoolVar(&o.showLabels, "show-labels", false, "Add a column with the labels of the Pods to tables.")
 	fs.BoolVar(&o.noHeaders, "no-headers", false, "Print tables without their headers.")
 	fs.BoolVarP(&o.watch, "watch", "w", false, "After the answer print each change of it, until Ctrl-C.")
 	fs.BoolVar(&o.events, "output-watch-events", false, "With --watch: print what became of each Pod (ADDED, MODIFIED, DELETED).")
@@ -145,6 +214,8 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	cluster.StringSliceVar(&o.contextNames, "contexts", nil, "Ask the clusters of these contexts at once, such as a,b: a column CLUSTER shows "+
 		"where an answer is from. "+fmt.Sprintf("Each has %d s, or --request-timeout, for all of its answers.", clusterTimeout/time.Second))
 	cluster.BoolVar(&o.allContexts, "all-contexts", false, "The same for all contexts of the kubeconfig.")
+	cluster.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "Search all namespaces, as without it. It overrides --namespace.")
+	cluster.IntVarP(&o.verbosity, "v", "v", 0, "Log level, as of kubectl: 6 logs each request, 7 also its headers.")
 	for _, name := range rareFlags {
 		_ = cluster.MarkHidden(name) // a test checks that each exists
 	}
@@ -207,7 +278,12 @@ func noArguments(_ *cobra.Command, args []string) error {
 
 // namespace returns the namespace of the command line. That of the kubeconfig's context
 // does not count, because an IP must be found in any namespace.
-func (o *options) namespace() string { return *o.config.Namespace }
+func (o *options) namespace() string {
+	if o.allNamespaces {
+		return ""
+	}
+	return *o.config.Namespace
+}
 
 func (o *options) checkNamespace() error {
 	if n := o.namespace(); n != "" && len(validation.IsDNS1123Label(n)) > 0 {
@@ -216,12 +292,31 @@ func (o *options) checkNamespace() error {
 	return nil
 }
 
-func (o *options) run(ctx context.Context, args []string) error {
-	if err := o.checkNamespace(); err != nil {
-		return err
+// prepare checks what all commands need of the command line.
+func (o *options) prepare() error {
+	if o.verbosity > maxVerbosity {
+		fmt.Fprintf(o.ErrOut, "note: -v %d logs what -v %d does, because bodies contain secrets\n", o.verbosity, maxVerbosity)
 	}
+	o.logRequests()
+	return o.checkNamespace()
+}
+
+func (o *options) run(ctx context.Context, args []string) error {
 	if o.events && !o.watch {
 		return cli.Usagef("--output-watch-events needs --watch")
+	}
+	if kinds := query.KindNames(); o.by != "" && !slices.Contains(kinds, o.by) {
+		return cli.Usagef("%q is no kind of fact: there are %s%s", o.by, strings.Join(kinds, ", "), didYouMeanWord(o.by, kinds))
+	}
+	if o.selectorText != "" {
+		var err error
+		if o.selector, err = selectors.Parse(o.selectorText); err != nil {
+			return cli.Usagef("--selector: %w", err)
+		}
+	}
+	sorter, err := newSorter(o.sortBy)
+	if err != nil {
+		return err
 	}
 	printer, err := o.newPrinter()
 	if err != nil {
@@ -235,8 +330,11 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range clusters {
+		c.joined = o.joined(args)
+	}
 	if err := o.askAll(ctx, clusters, questions); err != nil {
 		return err
 	}
-	return o.printResults(ctx, clusters, printer, questions)
+	return o.printResults(ctx, clusters, sorted{printer, sorter}, o.read(clusters, questions))
 }

@@ -47,17 +47,18 @@ type finder interface {
 
 // apiFinder sends requests to the API server for each term.
 type apiFinder struct {
-	testcrs   dynamic.ResourceInterface
-	namespace string
-	lists     map[selection][]*v1.Testcr // the answers so far
-	all       *indexFinder               // for terms that no selector finds, and for many; nil before these
+	scope
+
+	testcrs dynamic.ResourceInterface
+	lists   map[selection][]*v1.Testcr // the answers so far
+	all     *indexFinder               // for terms that no selector finds, and for many; nil before these
 }
 
 func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]answer, error) {
 	if len(terms) > fewQueries || slices.ContainsFunc(terms, func(t query.Term) bool { return !t.IsExact() }) {
 		if f.all == nil {
 			var err error
-			if f.all, err = newIndexFinder(ctx, f.testcrs, f.namespace); err != nil {
+			if f.all, err = newIndexFinder(ctx, f.testcrs, f.scope); err != nil {
 				return nil, err
 			}
 		}
@@ -71,7 +72,7 @@ func (f *apiFinder) find(ctx context.Context, terms []query.Term, _ bool) ([]ans
 		taken := map[string]bool{} // a Testcr may be in two lists, in different states
 		for _, selected := range selections(term, f.namespace) {
 			for _, t := range f.lists[selected] {
-				if fits(t, term, f.namespace) && !taken[t.Name] {
+				if fits(t, term, f.scope) && !taken[t.Name] {
 					taken[t.Name] = true
 					found[i].testcrs = append(found[i].testcrs, t)
 				}
@@ -159,8 +160,8 @@ func decode(obj runtime.Object) *v1.Testcr {
 
 // fits reports whether a selected Testcr has a fact. The selector is not enough, because
 // labels and specs can be edited by hand.
-func fits(t *v1.Testcr, term query.Term, namespace string) bool {
-	return t != nil && t.DescribesPod() && (namespace == "" || t.Spec.Namespace == namespace) && term.Matches(&t.Spec)
+func fits(t *v1.Testcr, term query.Term, in scope) bool {
+	return t != nil && t.DescribesPod() && in.contains(&t.Spec) && term.Matches(&t.Spec)
 }
 
 // selections returns selectors whose union contains all Testcrs that match t, and few
@@ -240,7 +241,7 @@ func (r record) Spec() *v1.TestcrSpec { return &r.testcr.Spec }
 
 // newIndexFinder lists all Testcrs page by page, all at one resource version. A page is
 // decoded while the next is requested, and is not kept.
-func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, namespace string) (*indexFinder, error) {
+func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, in scope) (*indexFinder, error) {
 	bySpec := map[*v1.TestcrSpec]*v1.Testcr{}
 	f := &indexFinder{index: index.New(), testcr: func(spec *v1.TestcrSpec) *v1.Testcr { return bySpec[spec] }}
 	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
@@ -248,8 +249,8 @@ func newIndexFinder(ctx context.Context, testcrs dynamic.ResourceInterface, name
 	})
 	pages.PageSize = pageSize
 	pages.PageBufferSize = 1
-	err := pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: inNamespace(namespace)}, func(obj runtime.Object) error {
-		if t := decode(obj); t != nil && t.DescribesPod() && (namespace == "" || t.Spec.Namespace == namespace) {
+	err := pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: inNamespace(in.namespace)}, func(obj runtime.Object) error {
+		if t := decode(obj); t != nil && t.DescribesPod() && in.contains(&t.Spec) {
 			f.index.Put(record{t}, t.ResourceVersion)
 			bySpec[&t.Spec] = t
 		}

@@ -43,11 +43,11 @@ const (
 // podSource is the source that reads the Pods themselves.
 type podSource struct {
 	*clients
+	scope // of the command line
 
-	namespace string // of the command line, "" is all
-	current   string // the namespace of the context
-	watches   bool
-	errOut    io.Writer
+	current string // the namespace of the context
+	watches bool
+	errOut  io.Writer
 
 	addresses *addressBook
 
@@ -58,7 +58,7 @@ type podSource struct {
 }
 
 func (o *options) newPodSource(clients *clients, watches bool) *podSource {
-	s := &podSource{clients: clients, namespace: o.namespace(), watches: watches, errOut: o.ErrOut}
+	s := &podSource{clients: clients, scope: o.scope(), watches: watches, errOut: o.ErrOut}
 	s.addresses = &addressBook{pods: s}
 	s.current, _, _ = o.config.ToRawKubeConfigLoader().Namespace() // an error was reported when the clients were made
 	return s
@@ -203,7 +203,7 @@ func (s *podSource) selections(t *query.Term) []selection {
 	}
 	var all []selection
 	for _, namespace := range s.namespaces {
-		all = append(all, selection{namespace: namespace})
+		all = append(all, selection{namespace: namespace, labels: s.podLabels()})
 	}
 	return all
 }
@@ -378,7 +378,7 @@ func (f *podFinder) findSelected(ctx context.Context, terms []query.Term) (found
 		selected, _ := f.source.selectionsOf(term)
 		for _, s := range selected {
 			for _, t := range f.lists[s] {
-				if fits(t, term, f.source.namespace) {
+				if fits(t, term, f.source.scope) {
 					found[i].testcrs = append(found[i].testcrs, t)
 				}
 			}
@@ -407,6 +407,9 @@ func (f *podFinder) load(ctx context.Context) error {
 	for _, selected := range f.source.selections(nil) {
 		err := f.eachPod(ctx, selected, progress, func(pod *corev1.Pod) {
 			r := newPodRecord(pod, f.strings)
+			if !f.source.contains(&r.spec) {
+				return
+			}
 			records[&r.spec] = r
 			all.index.Put(r, r.resourceVersion)
 		})

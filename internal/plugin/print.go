@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"io"
 	"maps"
 	"net/netip"
@@ -65,7 +66,7 @@ func (o *options) newPrinter() (printer, error) {
 	flags := genericclioptions.NewPrintFlags("").WithDefaultOutput(o.output)
 	p, err := flags.ToPrinter()
 	if genericclioptions.IsNoCompatiblePrinterError(err) {
-		return nil, cli.Usagef("-o %q is none of %s", o.output, strings.Join(formats(), ", "))
+		return nil, cli.Usagef("-o %q is none of %s%s", o.output, strings.Join(formats(), ", "), didYouMeanWord(format, formats()))
 	} else if err != nil {
 		return nil, cli.UsageError{Err: err}
 	}
@@ -141,6 +142,7 @@ type table struct {
 	wide    bool
 	events  bool
 	cluster bool // there is a column for it
+	labels  bool // the same
 	color   bool
 	columns []metav1.TableColumnDefinition
 }
@@ -153,7 +155,7 @@ func newTable(o *options) *table {
 	}
 	t := &table{
 		ResourcePrinter: printers.NewTablePrinter(printers.PrintOptions{Wide: wide, NoHeaders: o.noHeaders}),
-		out:             o.Out, wide: wide, events: o.events, cluster: o.asksSeveral(),
+		out:             o.Out, wide: wide, events: o.events, cluster: o.asksSeveral(), labels: o.showLabels,
 		color: printers.AllowsColorOutput(out),
 	}
 	t.aligned = printers.GetNewTabWriter(&t.rows)
@@ -182,6 +184,9 @@ func (p *table) print(rows []row, s shape) error {
 		}
 		if s.watch || slices.ContainsFunc(rows, func(r row) bool { return note(r) != "" }) {
 			p.columns = append(p.columns, metav1.TableColumnDefinition{Name: "Note"})
+		}
+		if p.labels {
+			p.columns = append(p.columns, metav1.TableColumnDefinition{Name: "Labels"})
 		}
 	}
 	t := &metav1.Table{ColumnDefinitions: p.columns}
@@ -272,6 +277,8 @@ func cell(column string, r row, wide bool) string {
 			names = append(names, s.Containers[i].Name)
 		}
 		value = strings.Join(names, ",")
+	case "Labels":
+		value = labelsOf(s.Labels)
 	case "Note":
 		return note(r)
 	}
@@ -300,6 +307,20 @@ func ipsOf(s *v1.TestcrSpec) []string {
 		ips = append(slices.Clip(ips), s.NetworkIPs[i].IP)
 	}
 	return ips
+}
+
+// labelsOf returns labels as kubectl shows them. Those that do not fit are counted.
+func labelsOf(labels map[string]string) string {
+	const longest = 512
+	var text strings.Builder
+	for i, key := range slices.Sorted(maps.Keys(labels)) {
+		if item := key + "=" + labels[key]; text.Len()+len(item) < longest {
+			text.WriteString(item + ",")
+			continue
+		}
+		return fmt.Sprintf("%s+%d more", text.String(), len(labels)-i)
+	}
+	return strings.TrimSuffix(text.String(), ",")
 }
 
 func note(r row) string {

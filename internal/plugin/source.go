@@ -69,14 +69,14 @@ func (o *options) newSource(ctx context.Context, watches bool) (source, error) {
 	switch {
 	case errors.Is(err, errNoTestcrs):
 		fmt.Fprintln(o.ErrOut, "note: there are no Testcrs in this cluster: reading the Pods")
-		return pods, pods.openAlone(ctx)
+		return pods, o.withRemedy(pods.openAlone(ctx), false)
 	case apierrors.IsForbidden(err):
 		fmt.Fprintf(o.ErrOut, "note: you may not %s Testcrs: reading the Pods\n", verb)
-		return pods, pods.openAlone(ctx)
+		return pods, o.withRemedy(pods.openAlone(ctx), true)
 	case err != nil:
 		return nil, err
 	}
-	testcrs := &testcrSource{clients: clients, namespace: o.namespace(), pods: pods, errOut: o.ErrOut}
+	testcrs := &testcrSource{clients: clients, scope: o.scope(), pods: pods, errOut: o.ErrOut}
 	switch verdict, last := heartbeat.Judge(leases, o.namespace(), clients.clock.now()); verdict {
 	case heartbeat.Kept:
 		testcrs.isKept = true
@@ -128,8 +128,8 @@ func few(names []string) string {
 // testcrSource is the source that reads Testcrs.
 type testcrSource struct {
 	*clients
+	scope // of the command line
 
-	namespace  string // of the command line, "" is all
 	pods       *podSource
 	errOut     io.Writer
 	isKept     bool // a controller is known to keep the Testcrs
@@ -137,10 +137,10 @@ type testcrSource struct {
 }
 
 func (s *testcrSource) answerer(ctx context.Context, isMany bool) (answerer, error) {
-	var testcrs finder = &apiFinder{testcrs: s.testcrs(), namespace: s.namespace, lists: map[selection][]*v1.Testcr{}}
+	var testcrs finder = &apiFinder{testcrs: s.testcrs(), scope: s.scope, lists: map[selection][]*v1.Testcr{}}
 	if isMany {
 		var err error
-		if testcrs, err = newIndexFinder(ctx, s.testcrs(), s.namespace); err != nil {
+		if testcrs, err = newIndexFinder(ctx, s.testcrs(), s.scope); err != nil {
 			return nil, err
 		}
 	}

@@ -25,6 +25,8 @@ const (
 // were printed with the caches, so that a late or interrupted watch loses intermediate
 // states only.
 type followedResult struct {
+	scope
+
 	text      string
 	terms     []query.Term // in order; the first that matches counts
 	via       map[query.Term]string
@@ -96,6 +98,7 @@ func (c *cluster) follow(ctx context.Context, running *sync.WaitGroup, changed c
 	var shown []string
 	for i := range c.results {
 		f := newFollowedResult(&c.results[i], src.key)
+		f.scope = c.scopeOf(c.results[i].question)
 		for _, s := range selectionsFor(src, f.terms, len(c.results)) {
 			store, err := start(s)
 			if err != nil {
@@ -180,7 +183,7 @@ func (f *followedCluster) send(ctx context.Context, changed chan<- change, key s
 func (c change) print(printer printer) error {
 	all := c.cluster.followed
 	for _, f := range all {
-		r, ok := f.change(c.key, c.cluster.namespace())
+		r, ok := f.change(c.key)
 		if !ok {
 			continue
 		}
@@ -194,7 +197,7 @@ func (c change) print(printer printer) error {
 
 // change returns the row of a Pod that has changed, or false if its state has been
 // printed.
-func (f *followedResult) change(key, namespace string) (row, bool) {
+func (f *followedResult) change(key string) (row, bool) {
 	was, wasShown := f.shown[key]
 	now := row{query: f.text}
 	for _, store := range f.informers {
@@ -203,7 +206,7 @@ func (f *followedResult) change(key, namespace string) (row, bool) {
 			continue
 		}
 		t := testcrOf(obj)
-		i := slices.IndexFunc(f.terms, func(term query.Term) bool { return fits(t, term, namespace) })
+		i := slices.IndexFunc(f.terms, func(term query.Term) bool { return fits(t, term, f.scope) })
 		if i >= 0 && (now.testcr == nil || isNewer(t, now.testcr)) {
 			now.term, now.testcr, now.via = f.terms[i], t, f.via[f.terms[i]]
 		}

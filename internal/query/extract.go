@@ -197,6 +197,15 @@ func Split(s string) []string {
 	return items
 }
 
+// Typed returns the readings of TYPE NAME, or nil if the first word is no type that
+// kubectl has a name for, or the second no name.
+func Typed(kind, name string) []Term {
+	if !isBuiltin(kind) {
+		return nil
+	}
+	return typedWords(kind, unquote(name))
+}
+
 // typedWords returns the readings of TYPE NAME as two words.
 func typedWords(kind, name string) []Term {
 	if namespace, name, ok := strings.Cut(name, "/"); ok && isPodType(kind) && isLabel(namespace) && isName(name) {

@@ -25,13 +25,28 @@ func DidYouMean(text string, keys iter.Seq[string]) []string {
 	if len(text) < minPart || !isName(text) {
 		return nil
 	}
+	return nearest(text, keys, func(key string) string { return afterLast(key, "/") })
+}
+
+// Similar returns up to three of words that are one or two typing errors away from text,
+// the nearest first.
+func Similar(text string, words iter.Seq[string]) []string {
+	text = strings.ToLower(text)
+	if len(text) < minPart {
+		return nil
+	}
+	return nearest(text, words, strings.ToLower)
+}
+
+// nearest returns those of keys whose names are near text, but not equal to it.
+func nearest(text string, keys iter.Seq[string], name func(string) string) []string {
 	type suggestion struct {
 		edits int
 		key   string
 	}
 	var near []suggestion
 	for key := range keys {
-		edits := distance(text, afterLast(key, "/"))
+		edits := distance(text, name(key))
 		// Two edits make any word of four letters.
 		if edits == 0 || edits > maxEdits || edits*3 > len(text) {
 			continue

@@ -42,6 +42,27 @@ func TestDidYouMean(t *testing.T) {
 	}
 }
 
+func TestSimilar(t *testing.T) {
+	words := []string{"annotate", "namespace", "no-headers", "wide", "ux-a", "ux-b", "UX-D"}
+	tests := []struct{ name, of, want string }{
+		{name: "a letter that is missing", of: "anotate", want: "annotate"},
+		{name: "two letters that changed places", of: "wied", want: "wide"},
+		{name: "capitals", of: "NAMSPACE", want: "namespace"},
+		{name: "several", of: "ux-c", want: "UX-D ux-a ux-b"},
+		{name: "a word that is there", of: "wide"},
+		{name: "two letters", of: "ux"},
+		{name: "nothing"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(query.Similar(test.of, slices.Values(words)), " ")
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // BenchmarkDidYouMean compares a name with 10,000 of the greatest length that are as
 // much alike as names can be.
 func BenchmarkDidYouMean(b *testing.B) {

@@ -248,12 +248,15 @@ func TestRightsInSomeNamespaces(t *testing.T) {
 		})
 	}
 	const forbidden = "Error from server (Forbidden): pods is forbidden: User \"plugin-scoped\" cannot list resource \"pods\" in API group \"\" "
+	const remedy = ": an administrator grants it by: kubectl create "
 	test("neither namespaces nor those of the context", user, []string{"10.25.0.1"},
-		result{Stderr: note + forbidden + "at the cluster scope\n", Code: 1})
+		result{Stderr: note + forbidden + "at the cluster scope" + remedy +
+			"clusterrolebinding podinfo-view --clusterrole=podinfolookup-view --user=plugin-scoped\n", Code: 1})
 	test("the namespace of the context", inContext, []string{"fd25::2"}, result{Stderr: only(b), Stdout: b + "/web\n"})
 	test("one that is named", user, []string{"10.25.0.1", "-n", a}, result{Stderr: note, Stdout: a + "/web\n"})
 	test("one that is not allowed", user, []string{"10.25.0.3", "-n", c},
-		result{Stderr: note + forbidden + "in the namespace \"scoped-c\"\n", Code: 1})
+		result{Stderr: note + forbidden + "in the namespace \"scoped-c\"" + remedy +
+			"rolebinding podinfo-view -n scoped-c --clusterrole=view --user=plugin-scoped\n", Code: 1})
 
 	grant(t, "plugin-scoped", "", "namespaces", []string{"list"})
 	testenv.Eventually(t, func(context.Context) error {
