@@ -103,7 +103,7 @@ func (p *table) print(rows []row, s shape) error {
 	width := p.width()
 	fitted := p.fit(width)
 	var text strings.Builder
-	if p.last == nil || !slices.Equal(p.last.columns, fitted.columns) {
+	if p.last == nil || p.last.isShort != fitted.isShort || !slices.Equal(p.last.columns, fitted.columns) {
 		p.writeHeader(&text, fitted)
 	}
 	p.last = &fitted

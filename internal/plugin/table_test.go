@@ -131,6 +131,20 @@ shop                 a                                 Running  <none>  10.0.0.7
 	}
 }
 
+// TestTable_Watch_Shortened has room for the columns of a later row, but not for its node.
+func TestTable_Watch_Shortened(t *testing.T) {
+	short, long := testcr("a", []string{"10.0.0.7"}), testcr("checkout-service-7dfb7b87b-5vxwk", []string{"10.0.12.77"}, longNames)
+	stdout, stderr := onTerminal(t, options{}, 140, shape{watch: true}, rowsOf(short), rowsOf(long))
+	want := `NAMESPACE   NAME   STATUS    READY    RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE
+shop        a      Running   <none>   0          10.0.0.7   worker-1   <none>     <unknown>   
+NAMESPACE            NAME                              STATUS   READY   RESTARTS  IP          NODE            WORKLOAD  AGE
+production-checkout  checkout-service-7dfb7b87b-5vxwk  Running  0/2     0         10.0.12.77  ip-10-0-12-34…  <none>    <unknown>
+`
+	if diff := cmp.Diff(want, stdout); diff != "" || stderr != "" {
+		t.Errorf("standard error %q (-want +got):\n%s", stderr, diff)
+	}
+}
+
 func TestStatusStyle(t *testing.T) {
 	tests := []struct {
 		spec v1.TestcrSpec
