@@ -167,6 +167,7 @@ type result struct {
 // row is one Pod of a result.
 type row struct {
 	cluster string // if several are asked
+	context string // of the cluster, if several are asked
 	query   string
 	term    query.Term
 	testcr  *v1.Testcr

@@ -304,7 +304,7 @@ func (c *cluster) rows(i int) []row {
 	}
 	var rows []row
 	for n, t := range r.testcrs {
-		rows = append(rows, row{cluster: c.label(), query: shorten(r.text), term: r.term, testcr: t, via: r.viaOf(n), event: eventAdded})
+		rows = append(rows, row{cluster: c.label(), context: c.context, query: shorten(r.text), term: r.term, testcr: t, via: r.viaOf(n), event: eventAdded})
 	}
 	return rows
 }

@@ -108,11 +108,15 @@ DELETED   shop   a           Running   0/2      0     10.0.0.7   worker-1   stat
 `},
 		{"color", options{by: "color"}, shape{}, [][]row{rowsOf(b, gone, testcr("d", nil, terminating))}, "\n" +
 			"\x1b[1mNAMESPACE   NAME        STATUS        READY    RESTARTS   IP         NODE       WORKLOAD   AGE         NOTE\x1b[0m\n" +
-			"shop        long-name   Running       <none>   0          <none>     worker-1   <none>     <unknown>   \n" +
-			"\x1b[2mshop        c           Succeeded     <none>   0          10.0.0.7   worker-1   <none>     <unknown>   completed (Succeeded): its IP may be another Pod's by now\x1b[0m\n" +
-			"\x1b[33mshop        d           Terminating   <none>   0          <none>     worker-1   <none>     <unknown>   terminating\x1b[0m\n"},
-		{"a name", options{output: "name"}, shape{single: true}, [][]row{rowsOf(a)}, "\ntestcr.stable.example.com/" + a.Name + "\n"},
-		{"names of a list", options{output: "name"}, shape{}, [][]row{rowsOf(a, b)}, "\ntestcr.stable.example.com/" + a.Name + "\ntestcr.stable.example.com/" + b.Name + "\n"},
+			"shop        long-name   \x1b[31mRunning\x1b[0m       <none>   0          <none>     worker-1   <none>     <unknown>   \n" +
+			"\x1b[2mshop        c           \x1b[2mSucceeded\x1b[0m\x1b[2m     <none>   0          10.0.0.7   worker-1   <none>     <unknown>   completed (Succeeded): its IP may be another Pod's by now\x1b[0m\n" +
+			"shop        d           \x1b[35mTerminating\x1b[0m   <none>   0          <none>     worker-1   <none>     <unknown>   terminating\n"},
+		{"a name", options{output: "name"}, shape{single: true}, [][]row{rowsOf(a)}, "\npod/a\n"},
+		{"names of a list", options{output: "name"}, shape{}, [][]row{rowsOf(a, b)}, "\npod/a\npod/long-name\n"},
+		{"Pods", options{output: "pod"}, shape{}, [][]row{rowsOf(a, b)}, "\n-n shop pod/a\n-n shop pod/long-name\n"},
+		{"a table that is asked for", options{output: "table", noHeaders: true}, shape{single: true}, [][]row{rowsOf(b)}, `
+shop   long-name   Running   <none>   0     <none>   worker-1   <none>   <unknown>
+`},
 		{"JSONPath of one", options{output: "jsonpath={.spec.podkey}"}, shape{single: true}, [][]row{rowsOf(a)}, "\nshop/a"},
 		{"JSONPath of a list", options{output: "jsonpath={.items[*].spec.podname}"}, shape{}, [][]row{rowsOf(a, b)}, "\na long-name"},
 		{"an empty list", options{output: "jsonpath={.kind}{.items}"}, shape{}, [][]row{nil}, "\nList[]"},
@@ -149,7 +153,7 @@ func TestPrintsObjectsOfTheAPI(t *testing.T) {
 
 func TestNoPrinter(t *testing.T) {
 	tests := []struct{ output, want string }{
-		{"xml", `-o "xml" is none of wide, json, yaml,`},
+		{"xml", `-o "xml" is none of card, table, wide, pod, json, yaml,`},
 		{"custom-columns", "-o custom-columns: give custom-columns=HEADER:PATH,..."},
 		{"custom-columns=A", `-o custom-columns: column "A": HEADER:PATH is needed`},
 		{"custom-columns=A:{", `-o custom-columns: column "A": `},

@@ -66,7 +66,7 @@ func newSorter(by string) (*sorter, error) {
 func columnNames() []string {
 	var names []string
 	for _, c := range columns {
-		if name := strings.ToLower(c.Name); sortColumns[name] != "" {
+		if name := strings.ToLower(c); sortColumns[name] != "" {
 			names = append(names, name)
 		}
 	}

@@ -187,7 +187,7 @@ func (c change) print(printer printer) error {
 		if !ok {
 			continue
 		}
-		r.cluster = c.cluster.label()
+		r.cluster, r.context = c.cluster.label(), c.cluster.context
 		if err := printer.print([]row{r}, shape{several: len(all) > 1, watch: true}); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ var marketQueries = [][]string{
 	{"--by=workload", "cart", "-n", "market"}, {"--by=namespace", "market"}, {"--by=hostip", "192.168.21.7"}, {"nobody-at-all"}, {"10.21.9.9"},
 	{"10.21.0.7", "market/web", "nobody-at-all"},
 	{"10.21.0.7", "fd21::7", "market/web", "10.21.0.70", "10.21.0.71", "10.21.0.72", "worker-21", "192.168.21.7", "nobody-at-all"},
-	{"10.21.0.7", "-o", "jsonpath={.kind} {.spec}"}, {"10.21.0.7", "-o", "name"}, {"10.21.0.7", "-o", "wide"},
+	{"10.21.0.7", "-o", "jsonpath={.kind} {.spec}"}, {"10.21.0.7", "-o", "name"}, {"10.21.0.7", "-o", "pod"}, {"10.21.0.7", "-o", "card"}, {"10.21.0.7", "-o", "wide"},
 }
 
 func TestWithoutTheCRD(t *testing.T) {

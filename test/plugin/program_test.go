@@ -34,7 +34,7 @@ func TestIsAPluginOfKubectl(t *testing.T) {
 		want string // in standard output
 	}{
 		{"it is listed", []string{"plugin", "list"}, programs + "/kubectl-podinfo\n"},
-		{"it is run", []string{"podinfo", "10.1.0.7", "-o", "name"}, "testcr.stable.example.com/"},
+		{"it is run", []string{"podinfo", "10.1.0.7", "-o", "name"}, "pod/cart-5d9f7c6b4-abcde\n"},
 		{"its help is of kubectl podinfo", []string{"podinfo", "--help"}, "kubectl podinfo QUERY... [flags]"},
 		{"its version", []string{"podinfo", "--version"}, "kubectl podinfo version "},
 		{"kinds are completed", []string{"__complete", "podinfo", "--by", ""}, "ip\nuid\ncontainer\n"},
@@ -159,13 +159,14 @@ func terminal(t *testing.T) (screen, end *os.File) {
 
 func TestColorIsForTerminals(t *testing.T) {
 	create(t, shop()...)
-	const bold = "\x1b[1mNAMESPACE"
+	const bold = "\x1b[1m"
 	tests := []struct {
 		name, env string
 		args      []string
 		want      bool
 	}{
 		{"a terminal", "TERM=xterm", nil, true},
+		{"a table", "TERM=xterm", []string{"-o", "table"}, true},
 		{"a terminal of somebody who wants none", "NO_COLOR=1", nil, false},
 		{"a terminal that has none", "TERM=dumb", nil, false},
 		{"a program's format", "TERM=xterm", []string{"-o", "json"}, false},

@@ -236,7 +236,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"x", "--by=nonsense"}, `error: "nonsense" is no kind of fact: there are ip, `},
-		{[]string{"x", "-o", "nonsense"}, `error: -o "nonsense" is none of wide, json, `},
+		{[]string{"x", "-o", "nonsense"}, `error: -o "nonsense" is none of card, table, wide, pod, json, `},
 		{[]string{"x", "-n", "Shop"}, `error: --namespace="Shop": a lowercase RFC 1123 label`},
 		{[]string{"annotate", "-n", "a/b"}, `error: --namespace="a/b": `},
 		{[]string{"--by=node", "Worker"}, `error: "Worker": a lowercase RFC 1123 subdomain`},
@@ -255,7 +255,6 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 
 func TestOutputFormats(t *testing.T) {
 	create(t, shop()...)
-	name := desired.FromPod(pod("shop/web")).Name
 	tests := []struct {
 		name string
 		args []string
@@ -265,7 +264,8 @@ func TestOutputFormats(t *testing.T) {
 		{"JSONPath of a list", []string{"web", "-o", "jsonpath={.kind} {.items[*].spec.podkey}"}, "List other/web shop/web"},
 		{"what may be several is always a list", []string{"worker-7", "-o", "jsonpath={.kind} {.items[*].spec.podip}"}, "List 10.1.0.7"},
 		{"a Go template", []string{"10.1.0.70", "-o", "go-template={{.spec.podname}}"}, "web"},
-		{"names", []string{"shop/web", "-o", "name"}, "testcr.stable.example.com/" + name + "\n"},
+		{"names", []string{"shop/web", "-o", "name"}, "pod/web\n"},
+		{"Pods", []string{"web", "-o", "pod"}, "--kubeconfig=" + env.Kubeconfig + " -n other pod/web\n--kubeconfig=" + env.Kubeconfig + " -n shop pod/web\n"},
 		{"custom columns", []string{"shop/web", "-o", "custom-columns=POD:.spec.podname,IP:.spec.podip"}, "POD   IP\nweb   10.1.0.70\n"},
 	}
 	for _, test := range tests {
