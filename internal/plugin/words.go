@@ -106,26 +106,37 @@ func (c *cluster) answerJoined(ctx context.Context, answers answerer, first []qu
 	if c.joined == nil || len(first) == 0 {
 		return false, nil
 	}
-	alone, err := c.resolve(ctx, answers, c.source.book(), c.probe(first[0]))
-	if err != nil {
+	book := c.source.book()
+	namespace := c.joined[0].namespace
+	exists, isKnown := true, true
+	if namespace != "" {
+		if exists, isKnown = book.pods.hasNamespace(ctx, namespace); isKnown && !exists {
+			return false, ctx.Err() // spares what follows: a part of a name needs a list of all Pods
+		}
+	}
+	alone, err := c.resolve(ctx, answers, book, c.probe(first[0]))
+	if err != nil || !isKnown && len(alone.testcrs) > 0 {
 		return false, err
 	}
 	isJoined := false
 	for _, q := range c.joined {
-		r, err := c.resolve(ctx, answers, c.source.book(), q)
+		if len(alone.testcrs) > 0 { // this is for a note
+			q.terms, _ = query.Exact(q.terms)
+		}
+		r, err := c.resolve(ctx, answers, book, q)
 		if err != nil {
 			return false, err
 		}
 		c.together = append(c.together, r)
 		isJoined = isJoined || isAnswered(&r)
 	}
-	if isJoined || len(alone.testcrs) > 0 || c.joined[0].namespace == "" {
+	if isJoined || len(alone.testcrs) > 0 {
 		// Another cluster may have the first argument as a fact of its own.
 		return isJoined && len(alone.testcrs) == 0 && !c.asksSeveral(), nil
 	}
-	if exists, _ := c.source.book().pods.hasNamespace(ctx, c.joined[0].namespace); exists {
+	if namespace != "" && exists {
 		c.together[0].sentences = append(c.together[0].sentences, fmt.Sprintf("%q is a namespace, in which no Pod matches %q",
-			c.joined[0].namespace, shorten(c.joined[0].text)))
+			namespace, shorten(c.joined[0].text)))
 	}
 	return false, nil
 }
@@ -164,7 +175,7 @@ func (o *options) read(clusters []*cluster, questions []question) []question {
 		fmt.Fprintf(o.ErrOut, "note: %q was read as a query of its own; as a type: %s/%s\n", first, first, shorten(questions[1].text))
 	case isAlone, !isJoined && namespace != "":
 		for _, c := range answered(clusters) {
-			if namespace != "" {
+			if namespace != "" && len(c.together) > 0 {
 				c.results[0].sentences = append(c.results[0].sentences, c.together[0].sentences...)
 			}
 		}
@@ -175,6 +186,9 @@ func (o *options) read(clusters []*cluster, questions []question) []question {
 		}
 		for _, c := range answered(clusters) {
 			c.results = c.together
+			for len(c.results) < len(joined) { // it has no such namespace
+				c.results = append(c.results, result{question: joined[len(c.results)]})
+			}
 		}
 		return joined
 	}
