@@ -52,6 +52,7 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 	// Warnings, notes and errors quote the cluster and the API server.
 	streams.ErrOut = printable.Lines{Writer: streams.ErrOut}
 	cmd := NewCommand(streams) //nolint:contextcheck // commands get it from ExecuteContext
+	removeWebFrom(cmd, args)   //nolint:contextcheck // it runs nothing
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	var usage cli.UsageError

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
@@ -46,7 +47,10 @@ It forwards a port of this machine to a ready replica, to its --local-bind-addre
 and prints the address. No token is needed: the right to forward ports to the Pods of
 PodInfoLookup's namespace is the login, and shows the Pods of all namespaces. When the
 replica goes, it connects to another one. Every program on this machine can use the
-address while it runs.`
+address while it runs.
+
+With flags or further words of a query, as in "web -n shop", it is a query for "web".
+Alone, that is "-- web".`
 
 // webOptions are the flags of web.
 type webOptions struct {
@@ -80,12 +84,30 @@ func newWebCommand(o *options) *cobra.Command {
 	return cmd
 }
 
+// removeWebFrom removes the command if the arguments are those of a query for "web", which
+// is the name of many Pods and workloads: it has flags of a query, -n, or further words.
+func removeWebFrom(cmd *cobra.Command, args []string) {
+	probe := NewCommand(genericiooptions.NewTestIOStreamsDiscard()) // parsing sets its options
+	web, rest, err := probe.Find(args)
+	if err != nil || web.Name() != "web" {
+		return
+	}
+	var unknown *pflag.NotExistError
+	err = web.ParseFlags(rest)
+	if !errors.As(err, &unknown) && web.Flags().NArg() == 0 && !web.Flags().Changed("namespace") {
+		return
+	}
+	for _, c := range cmd.Commands() {
+		if c.Name() == web.Name() {
+			cmd.RemoveCommand(c)
+		}
+	}
+}
+
 func (o *webOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	switch {
 	case o.asksSeveral():
 		return cli.Usagef("web opens the page of one cluster: choose it by --context")
-	case o.namespace() != "":
-		return cli.Usagef("web shows all namespaces: narrow the search on the page, or use --podinfo-namespace for where PodInfoLookup runs")
 	case o.remotePort == 0:
 		return cli.Usagef("--podinfo-port=0: must be a port from 1 on")
 	}
@@ -104,11 +126,10 @@ func (o *webOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		config: clients.config, kube: kube, namespace: o.installed,
 		ports: portforward.ForwardedPort{Local: o.port, Remote: o.remotePort},
 	}
-	err = o.forward(ctx, forward)
-	if ctx.Err() != nil { // Ctrl-C is how it ends
-		return nil
+	if err = o.forward(ctx, forward); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // Ctrl-C is how it ends
 }
 
 // choosePort makes sure that the port on this machine is free, before anything is
@@ -122,7 +143,7 @@ func (o *webOptions) choosePort(ctx context.Context, given bool) error {
 		return fmt.Errorf("--port=%d: %w: choose another port, 0 takes a free one", o.port, err)
 	}
 	address, _ := listener.Addr().(*net.TCPAddr) // of "tcp4" it is one
-	o.port = uint16(address.Port & (1<<16 - 1))  //nolint:gosec // G115: a port has 16 bits
+	o.port = uint16(address.Port & (1<<16 - 1))  // it has no more
 	return listener.Close()                      // the port-forward listens there, again after each loss
 }
 
@@ -249,7 +270,7 @@ func (f *forwarder) noReplica(unready int) error {
 		return fmt.Errorf("none of the %d Pods of PodInfoLookup in namespace %s is ready: kubectl -n %[2]s describe pods shows why", unready, f.namespace)
 	}
 	return fmt.Errorf("no Pod of PodInfoLookup in namespace %s: choose where it runs by --podinfo-namespace, install it "+
-		"(kubectl apply -k yaml/), or run it on this machine (podinfolookup --kubeconfig=FILE), which serves its page at http://127.0.0.1:9090/", f.namespace)
+		"(kubectl apply -k yaml/), or run it on this machine (podinfolookup --kubeconfig=FILE), which serves its page at http://127.0.0.1:9090/ (for a workload called web: kubectl podinfo deploy/web)", f.namespace)
 }
 
 // serveBy forwards to one Pod until the connection ends. answered reports that the
@@ -277,8 +298,7 @@ func (f *forwarder) serveBy(ctx context.Context, pod string, connected func(pod 
 	}
 	if err := f.check(ctx, pod); err != nil {
 		stop()
-		<-ended
-		return false, err
+		return false, errors.Join(err, <-ended) // stopped, so that is nil
 	}
 	connected(pod)
 	if err = <-ended; err != nil {
@@ -299,8 +319,8 @@ func (f *forwarder) check(ctx context.Context, pod string) error {
 	transport := &http.Transport{DisableKeepAlives: true} // without the proxy of the environment
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return fmt.Errorf("Pod %s/%s does not answer on its port %d: it needs --local-bind-address=127.0.0.1:%[3]d in the args of "+
-			"its Deployment, as yaml/deployment.yaml has it", f.namespace, pod, f.ports.Remote)
+		return fmt.Errorf("port-forward to Pod %s/%s: no answer on its port %d: unless it has just ended, the args of its Deployment lack "+
+			"--local-bind-address=127.0.0.1:%[3]d, which yaml/deployment.yaml has", f.namespace, pod, f.ports.Remote)
 	}
 	return response.Body.Close()
 }
