@@ -244,7 +244,7 @@ func newPodCache(o *options, c *clients) (*podcache.Cache, error) {
 // buildHandler makes the lookup, which keeps an index, and the metrics. A server
 // without an address needs neither.
 func (p *parts) buildHandler(ctx context.Context, o *options, c *clients, s *server.Server) error {
-	config := lookup.Config{Pods: p.pods, Version: version.Version(), ClusterName: o.clusterName, WritesFail: p.writes.fail}
+	config := lookup.Config{Pods: p.pods, Version: version.Version(), ClusterName: o.clusterName, WritesFail: p.writes.fail, Links: o.links}
 	var err error
 	if o.services || o.nodes {
 		p.addresses, err = addresses.NewCache(addresses.Config{

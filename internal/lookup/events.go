@@ -21,6 +21,8 @@ const (
 	// eventsMax is the maximum time between two events. A client that receives none for
 	// much longer has lost the connection.
 	eventsMax = 5 * time.Second
+	// eventsSilent is that time while a request to the API server is not answered.
+	eventsSilent = 2 * time.Second
 	// eventsWrite is the timeout for sending one event.
 	eventsWrite = 10 * time.Second
 	// eventsLife is the maximum age of a stream. Browsers then open another one, at
@@ -64,12 +66,13 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 		if err := l.event(r.Context(), w, seen, last-began); err != nil || stream.Flush() != nil {
 			return
 		}
-		pause, silence := time.After(eventsMin), time.After(eventsMax)
+		pause := time.After(eventsMin)
 		select {
 		case <-r.Context().Done():
 			return
 		case <-pause:
 		}
+		silence := time.After(l.maxPause() - eventsMin) // a request is answered by now
 		select {
 		case <-r.Context().Done():
 			return
@@ -80,6 +83,13 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 		}
 		last, changed = next()
 	}
+}
+
+func (l *Lookup) maxPause() time.Duration {
+	if l.confirm.isAsking() {
+		return eventsSilent
+	}
+	return eventsMax
 }
 
 func (l *Lookup) event(ctx context.Context, w http.ResponseWriter, seen *scope, changes int64) error {
