@@ -113,8 +113,8 @@ func (p pageParams) Arrow(key string) string {
 	return "ascending"
 }
 
-// isFirstView reports whether the address selects nothing.
-func (p pageParams) isFirstView() bool {
+// IsFirstView reports whether the address selects nothing.
+func (p pageParams) IsFirstView() bool {
 	return !slices.ContainsFunc(pageKeys, func(key string) bool { return key != "pod" && key != "page" && p.Get(key) != "" })
 }
 
@@ -142,7 +142,7 @@ var pageColumns = []pageColumn{{"pod", "Pod"}, {"ip", "IP"}, {"node", "Node"}, {
 
 // pageRow is a Pod in the list. Its texts are printable.
 type pageRow struct {
-	Key, Name, Namespace, Node, State, Status, Workload, Age, Created, Note, Address string
+	Key, Name, Namespace, Node, State, Status, How, Workload, Age, Created, Note, Address string
 
 	IPs  []string
 	Live bool
@@ -150,10 +150,10 @@ type pageRow struct {
 
 // pageDetail is the Pod that the address names.
 type pageDetail struct {
-	Key, State, Status, Close string
-	Facts                     [][2]string
-	Labels                    [][2]string
-	Links                     []PodLink
+	Key, State, Status, How, Close string
+	Facts                          [][2]string
+	Labels                         [][2]string
+	Links                          []PodLink
 }
 
 const pageTime = "2006-01-02 15:04:05 UTC"
@@ -216,7 +216,7 @@ func (l *Lookup) fill(r *http.Request, data *pageData) {
 			params.Set(key, data.Params.Get(key))
 		}
 	}
-	if data.Params.isFirstView() {
+	if data.Params.IsFirstView() {
 		params.Set("sort", "attention")
 	}
 	var result searchResult
@@ -280,7 +280,7 @@ func (d *pageData) fillList(result *searchResult) {
 		p := podOf(t, result.terms)
 		row := pageRow{
 			Key: p.PodKey, Name: printable.Text(p.PodName), Namespace: printable.Text(p.Namespace), Node: printable.Text(p.NodeName), State: p.State,
-			Status: printable.Text(p.statusText()), Workload: printable.Text(p.workload()), Age: p.age(), Note: p.Note, Live: p.Live,
+			Status: printable.Text(p.Status), How: p.how(), Workload: printable.Text(p.workload()), Age: p.age(), Note: p.Note, Live: p.Live,
 			Address: d.Params.With("pod", p.PodKey),
 		}
 		if !p.CreatedAt.IsZero() {
@@ -293,20 +293,20 @@ func (d *pageData) fillList(result *searchResult) {
 	}
 }
 
-// statusText returns STATUS, with READY and RESTARTS where something may be wrong.
-func (p *Pod) statusText() string {
-	text := p.Status
+// how returns READY and RESTARTS where something may be wrong.
+func (p *Pod) how() string {
+	var words []string
 	if ready, all, _ := strings.Cut(p.ReadyContainers, "/"); p.Phase == "Running" && ready != all {
-		text += fmt.Sprintf(", %s of %s ready", ready, all)
+		words = append(words, fmt.Sprintf("%s of %s ready", ready, all))
 	}
 	if p.Restarts > 0 {
-		text += fmt.Sprintf(", %d restarts", p.Restarts)
+		words = append(words, fmt.Sprint(p.Restarts, " restarts"))
 	}
-	return text
+	return strings.Join(words, ", ")
 }
 
 func (d *pageDetail) fill(p *Pod) {
-	d.State, d.Status, d.Links = p.State, printable.Text(p.statusText()), p.Links
+	d.State, d.Status, d.How, d.Links = p.State, printable.Text(p.Status), p.how(), p.Links
 	onePod{Pod: *p}.rows(func(name, value string) { d.Facts = append(d.Facts, [2]string{name, printable.Text(value)}) })
 	for _, command := range []string{"logs -f", "describe pod", "exec -it"} {
 		text := fmt.Sprintf("kubectl -n %s %s %s", p.Namespace, command, p.PodName)

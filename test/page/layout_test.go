@@ -38,11 +38,12 @@ func longNames() []*corev1.Pod {
 		object.UID = types.UID(fmt.Sprintf("%08x-d40e-4a09-a608-0edc993d8178", i))
 		object.CreationTimestamp = metav1.NewTime(taken.Add(-time.Duration(3000-i) * time.Minute))
 		main := &object.Status.ContainerStatuses[0]
+		main.State.Running = &corev1.ContainerStateRunning{}
 		main.Ready, main.ImageID = true, "registry.example.com/platform/"+owner+"@sha256:"+id
 		switch {
 		case i%100 == 0:
 			main.Ready, main.RestartCount = false, 12
-			main.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+			main.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
 			main.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ContainerID: "containerd://" + id[1:] + "f", Reason: "OOMKilled", ExitCode: 137}
 		case i%100 == 1:
 			object.Status.Phase, object.Status.PodIPs, object.Status.PodIP = corev1.PodPending, nil, ""

@@ -184,8 +184,7 @@ function drawReading(answer) {
     if (state.by) offer("", "Read as what is likeliest");
     else if (answer.readAs !== "text") offer("text", "Read as a part");
   } else {
-    const first = isFirstView() ? "Pods that are not well come first, then the newest." : "";
-    parts.push(element("span", { className: "muted" }, first));
+    if (isFirstView()) parts.push(element("span", { className: "muted" }, "Pods that are not well come first, then the newest."));
   }
   if (state.phase) parts.push(element("span", {}, `Only in the phase ${state.phase}.`));
   if (answer.restricted) {
@@ -198,8 +197,8 @@ function drawReading(answer) {
 }
 
 // Searches that find something, to show what can be asked.
-function drawExamples({ q, items }) {
-  $("examples").hidden = Boolean(q) || !items.length;
+function drawExamples({ items }) {
+  $("examples").hidden = !isFirstView() || !items.length;
   if ($("examples").hidden) return;
   const item = items.find((i) => i.podip && i.workloadname) ?? items[0];
   const texts = [item.podip, item.podname, item.nodename, workloadOf(item), item.poduid.slice(0, 13)].filter(Boolean);
@@ -277,18 +276,17 @@ function drawRow(row, item) {
   if (item.note) pod.append(element("span", { className: "note" }, item.note));
   ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more", title: text }, text)));
   node.textContent = node.title = item.nodename ?? "";
-  status.replaceChildren(stateElement(item));
+  status.replaceChildren(stateElement(item), element("span", { className: "how" }, howOf(item)));
   workload.textContent = workload.title = workloadOf(item);
   age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: `${stamp(item.createdat)} · ${local(item.createdat)}`, className: "age" })] : []));
 }
 
-const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, statusOf(item));
+const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, item.status || "no status");
 
-// As kubectl get pods words it, with READY and RESTARTS where something is wrong.
-function statusOf(item) {
+// READY and RESTARTS of kubectl get pods, where something may be wrong.
+function howOf(item) {
   const [ready, all] = (item.readycontainers ?? "").split("/");
-  const restarts = item.restarts > 0 && `${item.restarts} restart${item.restarts > 1 ? "s" : ""}`;
-  return [item.status, item.phase === "Running" && ready !== all && `${ready} of ${all} ready`, restarts].filter(Boolean).join(", ");
+  return [item.phase === "Running" && ready !== all && `${ready} of ${all} ready`, item.restarts > 0 && several(item.restarts, "restart")].filter(Boolean).join(", ");
 }
 
 const ownerOf = (kind, name) => (name ? `${(kind ?? "").toLowerCase()}/${name}` : "");
@@ -401,7 +399,8 @@ async function showPod() {
   const known = shown.items.find((item) => item.podkey === state.pod);
   if (open?.podkey !== state.pod) {
     open = undefined;
-    $("title").textContent = state.pod;
+    const [namespace, name] = state.pod.split(/(?<=\/)/);
+    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", { title: text }, text)));
     say("gone", "");
     $("facts").replaceChildren();
     if (known) drawFacts(known, false); // a row has no labels and containers
@@ -446,7 +445,7 @@ function drawFacts(p, whole) {
   const since = p.createdat ? element("time", { dateTime: p.createdat, title: local(p.createdat), className: "age" }) : "";
   const started = p.startedat && p.startedat !== p.createdat;
   $("facts").replaceChildren(
-    element("p", {}, stateElement(p), since && ", age ", since),
+    element("p", {}, stateElement(p), [howOf(p), p.createdat && "age "].map((text) => text && ` ${text}`).join(""), since),
     ...(p.links ? [element("p", { className: "links" }, ...p.links.map((l) => element("a", { href: l.url, rel: "noreferrer" }, l.name)))] : []),
     ...(whole ? p.containers?.flatMap(drawContainer) ?? [] : []),
     element("h3", {}, "Pod"),
