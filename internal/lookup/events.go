@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -59,11 +58,14 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 	began, changed := next()
 	stream := http.NewResponseController(w)
 	for last := began; ; {
+		if l.Synced() == nil {
+			l.confirm.ifOld(r.Context())
+		}
 		// The deadline of the server is for a whole response. Here each event has one.
 		if err := stream.SetWriteDeadline(time.Now().Add(eventsWrite)); err != nil {
 			return
 		}
-		if err := l.event(r.Context(), w, seen, last-began); err != nil || stream.Flush() != nil {
+		if err := l.event(w, seen, last-began); err != nil || stream.Flush() != nil {
 			return
 		}
 		pause := time.After(eventsMin)
@@ -92,13 +94,12 @@ func (l *Lookup) maxPause() time.Duration {
 	return eventsMax
 }
 
-func (l *Lookup) event(ctx context.Context, w http.ResponseWriter, seen *scope, changes int64) error {
+func (l *Lookup) event(w http.ResponseWriter, seen *scope, changes int64) error {
 	var name string
 	var data any
 	if err := l.Synced(); err != nil {
 		name, data = "unready", failure{Error: err.Error()}
 	} else {
-		l.confirm.ifOld(ctx)
 		name, data = "view", viewEvent{View: l.view(l.index.View(), seen), Time: time.Now().UTC(), Changes: changes}
 	}
 	text, err := json.Marshal(data)

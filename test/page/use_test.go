@@ -56,6 +56,7 @@ func TestPage_Keyboard(t *testing.T) {
 	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+ns)
 	p.UntilIs(t, rows, ns+"/a "+ns+"/b "+ns+"/c")
 	p.Until(t, `document.querySelector("#states a")`)
+	p.UntilIs(t, text("say"), "3 Pods found") // the rows are those of the script
 	want := p.Eval(t, `[...document.querySelectorAll("a[href], button, input, select")]
 		.filter((e) => !e.disabled && e.checkVisibility() && !e.closest("dialog"))
 		.map((e, i) => { e.dataset.at = i; return i; }).join(" ")`)

@@ -445,7 +445,7 @@ function drawFacts(p, whole) {
   const since = p.createdat ? element("time", { dateTime: p.createdat, title: local(p.createdat), className: "age" }) : "";
   const started = p.startedat && p.startedat !== p.createdat;
   $("facts").replaceChildren(
-    element("p", {}, stateElement(p), [howOf(p), p.createdat && "age "].map((text) => text && ` ${text}`).join(""), since),
+    element("p", {}, stateElement(p), [howOf(p), p.createdat && "age "].map((text) => text && `, ${text}`).join(""), since),
     ...(p.links ? [element("p", { className: "links" }, ...p.links.map((l) => element("a", { href: l.url, rel: "noreferrer" }, l.name)))] : []),
     ...(whole ? p.containers?.flatMap(drawContainer) ?? [] : []),
     element("h3", {}, "Pod"),
