@@ -649,7 +649,9 @@ function wire() {
     openPod(tr);
   };
   $("json").onclick = () => open && copy("all as JSON", JSON.stringify(open, null, 2));
-  $("detail").onclick = (event) => event.target === $("detail") && $("detail").matches(":modal") && $("detail").close(); // its backdrop
+  $("detail").onclick = (event) => { // a handler that returned false would cancel the click
+    if (event.target === $("detail") && $("detail").matches(":modal")) $("detail").close(); // its backdrop
+  };
   $("detail").onclose = closed;
   $("keysclose").onclick = () => $("keys").close();
   $("help").onclick = () => $("keys").showModal();
