@@ -246,7 +246,7 @@ func newPodCache(o *options, c *clients) (*podcache.Cache, error) {
 // buildHandlers makes the lookup, which keeps an index, and the metrics. Servers
 // without an address need neither.
 func (p *parts) buildHandlers(ctx context.Context, o *options, c *clients, s *servers) error {
-	config := lookup.Config{Pods: p.pods, Version: version.Version(), ClusterName: o.clusterName, WritesFail: p.writes.fail}
+	config := lookup.Config{Pods: p.pods, Version: version.Version(), ClusterName: o.clusterName, WritesFail: p.writes.fail, Links: o.links}
 	var err error
 	if o.services || o.nodes {
 		p.addresses, err = addresses.NewCache(addresses.Config{

@@ -41,6 +41,8 @@ type options struct {
 	election     componentbaseconfig.LeaderElectionConfiguration
 	namespaces   []string // sorted; none is all
 	clusterName  string
+	linkTexts    []string
+	links        []lookup.Link
 	owners       bool
 	workers      int
 	services     bool
@@ -54,6 +56,9 @@ type options struct {
 
 // defaultWorkers is measured: see docs/benchmarks.md.
 const defaultWorkers = 20
+
+// maxLinks bounds --link, because each Pod is answered with all of them.
+const maxLinks = 20
 
 // maxVerbosity bounds -v. At the next level client-go logs bodies: whole Pods with
 // their environment, and the tokens of callers in TokenReviews.
@@ -101,6 +106,8 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	fs.StringVar(&o.server.KeyFile, "tls-private-key-file", "", "PEM private key of --tls-cert-file.")
 	fs.StringVar(&o.clusterName, "cluster-name", "", "Name of this cluster in the answers of the lookup, on its page, and in kubectl podinfo, "+
 		"which reads it from the heartbeat: up to 63 letters, digits and -._ between. Without it: none.")
+	fs.StringArrayVar(&o.linkTexts, "link", nil, "Link from each Pod to another page, as NAME=URL; may be repeated. The URL is https and a text/template with "+
+		".Namespace .Name .UID .IP .Node .HostIP .Workload .WorkloadKind .Container .ContainerID .Cluster and .Labels, whose values are escaped.")
 	fs.BoolVar(&o.services, "services", false,
 		"Also answer the IPs of Services, by informers of Services and EndpointSlices. Takes the rights in yaml/rbac-services.yaml.")
 	fs.BoolVar(&o.nodes, "nodes", false,
@@ -246,6 +253,16 @@ func (o *options) validate() error {
 	errs = append(errs, o.checkServing()...)
 	if err := heartbeat.CheckClusterName(o.clusterName); err != nil {
 		errs = append(errs, fmt.Errorf("--cluster-name=%q: %w", o.clusterName, err))
+	}
+	for _, text := range o.linkTexts {
+		link, err := lookup.ParseLink(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--link=%q: %w", text, err))
+		}
+		o.links = append(o.links, link)
+	}
+	if len(o.links) > maxLinks {
+		errs = append(errs, fmt.Errorf("--link is given %d times: at most %d are taken", len(o.links), maxLinks))
 	}
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)

@@ -256,7 +256,13 @@ type Query struct {
 	AfterIsAlias bool
 	// Limit is the length of a page; 0 is all.
 	Limit int
+	// Skip is the number of results before the page.
+	Skip int
 }
+
+// maxInserted bounds the results that are kept in order while they are found. More are
+// sorted at the end, which takes less time than moving them.
+const maxInserted = 1000
 
 // View is the state of the index that a result is based on.
 type View struct {
@@ -286,13 +292,20 @@ func (x *Index) Namespaces() []string {
 
 // Find appends the results of q to page, in order, and returns it with the total number
 // of matches. Its time is proportional to the fewest specs that match one of the exact
-// terms, or without any to all specs. It allocates nothing if page has the capacity.
+// terms, or without any to all specs. It allocates nothing if page has the capacity, for
+// the skipped results, too.
 func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total int, view View) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	view = View{ResourceVersion: x.version, Pods: len(x.all)}
 	first, rest := x.candidates(q.Terms)
-	start := len(page)
+	start, limit := len(page), q.Limit
+	if q.Skip > 0 && limit > 0 {
+		q.Limit += q.Skip
+		if q.Limit > maxInserted {
+			q.Limit = 0
+		}
+	}
 	if first != nil && q.matches(first.spec()) {
 		total++
 		page = q.insert(page, start, first.spec())
@@ -305,6 +318,10 @@ func (x *Index) Find(page []*v1.TestcrSpec, q Query) (_ []*v1.TestcrSpec, total 
 	}
 	if q.Limit == 0 {
 		slices.SortFunc(page[start:], q.compare)
+	}
+	page = slices.Delete(page, start, min(len(page), start+q.Skip))
+	if limit > 0 {
+		page = page[:min(len(page), start+limit)]
 	}
 	return page, total, view
 }

@@ -111,10 +111,20 @@ func (s *scope) seesAny() bool {
 // that cannot be reviewed. The reply to a caller who may see some must not depend on
 // Pods of other namespaces.
 func (l *Lookup) within(w http.ResponseWriter, r *http.Request, answer func(*scope)) bool {
+	status, refusal := l.tryWithin(r, answer)
+	if status != http.StatusOK {
+		http.Error(w, refusal, status)
+	}
+	return status == http.StatusOK
+}
+
+// tryWithin is within without a response. It returns 200, or the status and the reason of
+// a refusal.
+func (l *Lookup) tryWithin(r *http.Request, answer func(*scope)) (status int, refusal string) {
 	s := scopeOf(r)
 	answer(s)
 	if !s.isRestricted() {
-		return true
+		return http.StatusOK, ""
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
 	defer cancel()
@@ -122,13 +132,11 @@ func (l *Lookup) within(w http.ResponseWriter, r *http.Request, answer func(*sco
 	if err == nil && !s.seesAny() {
 		var isAll bool
 		if isAll, err = s.review(ctx, l.index.Namespaces()); err == nil && isAll && !s.seesAny() && s.access.Refusal != "" {
-			http.Error(w, s.access.Refusal, http.StatusForbidden)
-			return false
+			return http.StatusForbidden, s.access.Refusal
 		}
 	}
 	if err != nil {
-		http.Error(w, "the API server does not check rights at the moment: try again later", http.StatusServiceUnavailable)
-		return false
+		return http.StatusServiceUnavailable, "the API server does not check rights at the moment: try again later"
 	}
 	clear(s.unknown)
 	answer(s)
@@ -140,5 +148,5 @@ func (l *Lookup) within(w http.ResponseWriter, r *http.Request, answer func(*sco
 			answer(s)
 		}
 	}
-	return true
+	return http.StatusOK, ""
 }

@@ -82,9 +82,10 @@ func TestAccess(t *testing.T) {
 		{path: "/v1/search?q=nothing", want: answer{Q: "nothing", ReadAs: "text", Readings: []reading{}}, wantReviewed: "kube-system shop team"},
 		{
 			path: "/v1/summary", wantReviewed: "kube-system shop team",
-			want: answer{Phases: []count{{"Running", 2}, {"Succeeded", 1}}, Nodes: []count{{"node-1", 2}, {"node-2", 1}}, Namespaces: []count{{"shop", 3}}},
+			want: answer{Phases: []count{{"Running", 2}, {"Succeeded", 1}}, Nodes: []count{{"node-1", 2}, {"node-2", 1}}, Namespaces: []count{{"shop", 3}},
+				States: []count{{"waiting", 1}, {"terminating", 1}, {"completed", 1}}, NodeCount: 2, NamespaceCount: 1},
 		},
-		{path: "/v1/summary?namespace=team", want: answer{Phases: []count{}, Nodes: []count{}, Namespaces: []count{}}, wantReviewed: "kube-system shop team"},
+		{path: "/v1/summary?namespace=team", want: answer{Phases: []count{}, Nodes: []count{}, Namespaces: []count{}, States: []count{}}, wantReviewed: "kube-system shop team"},
 	}
 	for _, test := range tests {
 		t.Run(test.path, func(t *testing.T) {

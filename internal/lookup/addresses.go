@@ -154,7 +154,7 @@ func (l *Lookup) isClaimed(s *scope, q index.Query) bool {
 	if l.config.Addresses == nil {
 		return false
 	}
-	q.After, q.Compare, q.Limit = nil, nil, 1
+	q.After, q.Compare, q.Limit, q.Skip = nil, nil, 1, 0
 	found, _, _ := l.index.Find(nil, s.limit(q)) // those with an IP of their own come first
 	return len(found) > 0 && query.AnyAlias(q.Terms, found[0])
 }

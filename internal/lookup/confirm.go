@@ -2,8 +2,13 @@ package lookup
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 )
 
 const (
@@ -16,6 +21,9 @@ const (
 	// confirmWait bounds the delay of an answer, and confirmTimeout that of a request.
 	confirmWait    = 500 * time.Millisecond
 	confirmTimeout = 5 * time.Second
+	// silentAfter is how long a request stays without an answer until the API server is
+	// reported as silent. With eventsSilent that takes less than 10 s after it froze.
+	silentAfter = 1500 * time.Millisecond
 )
 
 // confirmer has the age of the Pods confirmed by the API server. An idle watch delivers
@@ -28,6 +36,8 @@ type confirmer struct {
 	begun   time.Time     // of the last request
 	running chan struct{} // closed at the end of the request; nil without one
 	silent  bool          // the last request confirmed nothing: no answer waits for the next
+	// unanswered is when the first request began after which none was answered.
+	unanswered time.Time
 }
 
 // ifOld confirms the view if it is old. It returns when that is done, or at once if an
@@ -69,8 +79,36 @@ func (c *confirmer) run(done chan struct{}) {
 	c.setSilent(err != nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if isAnswer(err) {
+		c.unanswered = time.Time{}
+	} else if c.unanswered.IsZero() {
+		c.unanswered = c.begun
+	}
 	c.running = nil
 	close(done)
+}
+
+// isAnswer reports whether the API server answered a request with this error.
+func isAnswer(err error) bool {
+	return err == nil || errors.Is(err, podcache.ErrUnproven) || apierrors.IsForbidden(err) || apierrors.IsTooManyRequests(err)
+}
+
+// isAsking reports whether a request is running, or the last one was not answered.
+func (c *confirmer) isAsking() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running != nil || !c.unanswered.IsZero()
+}
+
+// silentSince returns since when the API server has answered no request, or the zero
+// time.
+func (c *confirmer) silentSince() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unanswered.IsZero() && c.running != nil && time.Since(c.begun) >= silentAfter {
+		return c.begun
+	}
+	return c.unanswered
 }
 
 func (c *confirmer) setSilent(silent bool) {

@@ -3,7 +3,9 @@ package lookup_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +109,49 @@ func TestView_ConfirmsAreFew(t *testing.T) {
 			t.Errorf("%d requests without readers", got-3)
 		}
 	})
+}
+
+// A page learns within 10 s that the API server froze, whenever that was.
+func TestEvents_SilentAPIServer(t *testing.T) {
+	for froze := time.Duration(0); froze < 12*time.Second; froze += 700 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			i, h := serve(t, shop()...)
+			var isFrozen atomic.Bool
+			i.confirm = func(ctx context.Context) error {
+				if isFrozen.Load() {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				i.setAsOf(time.Now())
+				return nil
+			}
+			s := open(t, h)
+			after(time.Minute + froze)
+			for _, e := range s.take() {
+				if v := e.view(t); !v.SilentSince.IsZero() {
+					t.Fatalf("silent since %s before it froze", v.SilentSince)
+				}
+			}
+			isFrozen.Store(true)
+			i.setAsOf(time.Now())
+			after(10*time.Second - time.Millisecond)
+			events := s.take()
+			if last := events[len(events)-1].view(t); last.SilentSince.IsZero() {
+				t.Errorf("frozen %s after an event: not reported within 10 s", froze)
+			}
+			if text := get(t, h, "/v1/summary", "text/plain").Body.String(); !strings.Contains(text, "warning: the API server has not answered since ") {
+				t.Errorf("text without a warning:\n%s", text)
+			}
+			isFrozen.Store(false)
+			after(15 * time.Second) // the timeout of a request, and two events
+			events = s.take()
+			if last := events[len(events)-1].view(t); !last.SilentSince.IsZero() {
+				t.Errorf("it answers again, and is reported as silent since %s", last.SilentSince)
+			}
+			s.stop()
+			synctest.Wait()
+		})
+	}
 }
 
 // The numbers are in docs/design.md.

@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -21,6 +20,8 @@ const (
 	// eventsMax is the maximum time between two events. A client that receives none for
 	// much longer has lost the connection.
 	eventsMax = 5 * time.Second
+	// eventsSilent is that time while a request to the API server is not answered.
+	eventsSilent = 2 * time.Second
 	// eventsWrite is the timeout for sending one event.
 	eventsWrite = 10 * time.Second
 	// eventsLife is the maximum age of a stream. Browsers then open another one, at
@@ -57,19 +58,23 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 	began, changed := next()
 	stream := http.NewResponseController(w)
 	for last := began; ; {
+		if l.Synced() == nil {
+			l.confirm.ifOld(r.Context())
+		}
 		// The deadline of the server is for a whole response. Here each event has one.
 		if err := stream.SetWriteDeadline(time.Now().Add(eventsWrite)); err != nil {
 			return
 		}
-		if err := l.event(r.Context(), w, seen, last-began); err != nil || stream.Flush() != nil {
+		if err := l.event(w, seen, last-began); err != nil || stream.Flush() != nil {
 			return
 		}
-		pause, silence := time.After(eventsMin), time.After(eventsMax)
+		pause := time.After(eventsMin)
 		select {
 		case <-r.Context().Done():
 			return
 		case <-pause:
 		}
+		silence := time.After(l.maxPause() - eventsMin) // a request is answered by now
 		select {
 		case <-r.Context().Done():
 			return
@@ -82,13 +87,19 @@ func (l *Lookup) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *Lookup) event(ctx context.Context, w http.ResponseWriter, seen *scope, changes int64) error {
+func (l *Lookup) maxPause() time.Duration {
+	if l.confirm.isAsking() {
+		return eventsSilent
+	}
+	return eventsMax
+}
+
+func (l *Lookup) event(w http.ResponseWriter, seen *scope, changes int64) error {
 	var name string
 	var data any
 	if err := l.Synced(); err != nil {
 		name, data = "unready", failure{Error: err.Error()}
 	} else {
-		l.confirm.ifOld(ctx)
 		name, data = "view", viewEvent{View: l.view(l.index.View(), seen), Time: time.Now().UTC(), Changes: changes}
 	}
 	text, err := json.Marshal(data)

@@ -48,6 +48,8 @@ type Config struct {
 	// WritesFail returns since when no write of a Testcr has succeeded, and why. It
 	// returns the zero time if writes succeed, or if that is not known. It may be nil.
 	WritesFail func() (since time.Time, reason string)
+	// Links lead from each Pod to other pages.
+	Links []Link
 }
 
 // Lookup is the HTTP API and the page.
@@ -87,18 +89,21 @@ func (l *Lookup) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/search", l.whenReady(l.search))
 	mux.HandleFunc("GET /v1/summary", l.whenReady(l.summary))
 	mux.HandleFunc("GET "+EventsPath, l.events)
-	page := pageHandler(l.config)
-	mux.Handle("GET /assets/", page)
+	mux.Handle("GET /assets/", assetHandler())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")
 		if prefers(r, "text/plain", "text/html") == "text/html" {
-			page.ServeHTTP(w, r)
+			l.page(w, r)
 			return
 		}
 		r.Header.Set("Accept", "text/plain")
 		l.whenReady(l.front)(w, r)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if prefers(r, "application/json", "text/plain", "text/html") == "text/html" {
+			missing(w, r)
+			return
+		}
 		reply(w, r, http.StatusNotFound, failure{Error: "no such path: there are / /v1/pods /v1/pods/{namespace}/{name} /v1/search /v1/summary " + EventsPath})
 	})
 	return mux
@@ -136,7 +141,10 @@ func (l *Lookup) whenReady(handler http.HandlerFunc) http.HandlerFunc {
 type Pod struct {
 	Testcr string `json:"testcr"`         // name of the Testcr
 	Live   bool   `json:"live"`           // neither completed nor terminating
+	State  string `json:"state"`          // failing, waiting, terminating, ready or completed
 	Note   string `json:"note,omitempty"` // why it may not be the intended Pod
+	// Links of a single Pod.
+	Links []PodLink `json:"links,omitempty"`
 	// Omitted contains the fields of the Testcr that this row of a list lacks.
 	Omitted []string `json:"omitted,omitempty"`
 	v1.TestcrSpec
@@ -145,7 +153,7 @@ type Pod struct {
 // podOf returns the result for a Pod that matches terms.
 func podOf(s *v1.TestcrSpec, terms []query.Term) Pod {
 	name := v1.NameFor(types.NamespacedName{Namespace: s.Namespace, Name: s.PodName})
-	return Pod{Testcr: name, Live: query.Rank(s) == 0, Note: query.NoteFor(terms, s), TestcrSpec: *s}
+	return Pod{Testcr: name, Live: query.Rank(s) == 0, State: stateOf(s), Note: query.NoteFor(terms, s), TestcrSpec: *s}
 }
 
 // shortened returns p without the fields that may be long.

@@ -124,6 +124,9 @@ type answer struct {
 	Nodes      []count
 	OtherNodes struct{ Nodes, Count int }
 	Namespaces []count
+	States     []count
+
+	NodeCount, NamespaceCount int
 }
 
 type (
@@ -293,7 +296,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an unknown parameter", "/v1/pods?ipp=10.0.0.1", `unknown parameter "ipp": there are ip, uid, container, key, name, node, hostip, workload, image, label, namespace, phase, limit, continue`},
 		{"a parameter of search", "/v1/pods?q=10.0.0.1", `unknown parameter "q": there are `},
 		{"a parameter where there are none", "/v1/pods/shop/web-1?ip=10.0.0.1", `unknown parameter "ip": there are none`},
-		{"a parameter in capitals", "/v1/search?Q=web", `unknown parameter "Q": there are q, by, namespace, node, phase, sort, desc, limit, continue`},
+		{"a parameter in capitals", "/v1/search?Q=web", `unknown parameter "Q": there are q, by, namespace, node, phase, state, sort, desc, limit, page, continue`},
 		{"an unknown parameter of the summary", "/v1/summary?phase=Running", `unknown parameter "phase": there are namespace, node`},
 		{"an unknown parameter of the front", "/?query=web", `unknown parameter "query": there are q, by, `},
 		{"an unknown parameter without a name", "/v1/pods?=", `unknown parameter ""`},
@@ -318,7 +321,10 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a continue without a Pod", "/v1/search?continue=" + token("{}"), "continue: not what an answer gave"},
 		{"a continue with another type in it", "/v1/search?continue=" + token(`{"k":5}`), "continue: not what an answer gave"},
 		{"a continue with a wrong time", "/v1/search?continue=" + token(`{"k":"a/b","c":"now"}`), "continue: not what an answer gave"},
-		{"an order that is none", "/v1/search?sort=size", `sort: "size" is not one of age, ip, namespace, node, phase, pod, status, workload`},
+		{"a state that is none", "/v1/search?state=well", `state: "well" is not one of failing, waiting, terminating, ready, completed, unwell`},
+		{"no page", "/v1/search?page=0", `page: "0" is not a number from 1 to 10000`},
+		{"a page and a token", "/v1/search?page=2&continue=x", "page and continue are two ways to the same: give one"},
+		{"an order that is none", "/v1/search?sort=size", `sort: "size" is not one of age, attention, ip, namespace, node, phase, pod, status, workload`},
 		{"a direction that is none", "/v1/search?desc=down", `desc: "down" is neither true nor false`},
 		{"a kind that is none", "/v1/search?q=web&by=color", `by: "color" is not one of ip, uid, container, key, name, node, hostip, workload, image, label, namespace, text`},
 		{"a kind that is none, of nothing", "/v1/search?by=color", `by: "color" is not one of `},
@@ -358,7 +364,7 @@ func TestPodByItsPath(t *testing.T) {
 	testcr := desired.FromPod(shop()[0])
 	want := answer{
 		View: lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)},
-		Pod:  lookup.Pod{Testcr: testcr.Name, Live: true, TestcrSpec: testcr.Spec},
+		Pod:  lookup.Pod{Testcr: testcr.Name, Live: true, State: "waiting", TestcrSpec: testcr.Spec},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || code != http.StatusOK {
 		t.Errorf("status %d, want 200 (-want +got):\n%s", code, diff)
@@ -389,7 +395,7 @@ func TestPodByItsPath(t *testing.T) {
 	if err := json.Unmarshal(data, &spec); err != nil {
 		t.Fatal(err)
 	}
-	spec["testcr"], spec["live"] = testcr.Name, true
+	spec["testcr"], spec["live"], spec["state"] = testcr.Name, true, "waiting"
 	if diff := cmp.Diff(spec, item); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -599,25 +605,39 @@ func TestLimits(t *testing.T) {
 func TestSummary(t *testing.T) {
 	_, h := serve(t, shop()...)
 	tests := []struct {
-		name, query               string
-		phases, nodes, namespaces []count
+		name, query                       string
+		states, phases, nodes, namespaces []count
+		nodeCount, namespaceCount         int
 	}{
 		{
-			"all", "",
-			[]count{{"Running", 4}, {"Pending", 1}, {"Succeeded", 1}},
-			[]count{{"node-1", 3}, {"node-2", 2}, {"", 1}},
-			[]count{{"shop", 3}, {"team", 2}, {"kube-system", 1}},
+			name: "all", query: "",
+			states: []count{{"waiting", 4}, {"terminating", 1}, {"completed", 1}},
+			phases: []count{{"Running", 4}, {"Pending", 1}, {"Succeeded", 1}},
+			nodes:  []count{{"node-1", 3}, {"node-2", 2}, {"", 1}}, nodeCount: 2,
+			namespaces: []count{{"shop", 3}, {"team", 2}, {"kube-system", 1}}, namespaceCount: 3,
 		},
-		{"a namespace", "namespace=team", []count{{"Pending", 1}, {"Running", 1}}, []count{{"", 1}, {"node-2", 1}}, []count{{"team", 2}}},
-		{"a node in a namespace", "namespace=shop&node=node-2", []count{{"Running", 1}}, []count{{"node-2", 1}}, []count{{"shop", 1}}},
-		{"a node that is not there", "node=x", []count{}, []count{}, []count{}},
+		{
+			name: "a namespace", query: "namespace=team", states: []count{{"waiting", 2}}, phases: []count{{"Pending", 1}, {"Running", 1}},
+			nodes: []count{{"", 1}, {"node-2", 1}}, nodeCount: 1, namespaces: []count{{"team", 2}}, namespaceCount: 1,
+		},
+		{
+			name: "a node in a namespace", query: "namespace=shop&node=node-2", states: []count{{"terminating", 1}}, phases: []count{{"Running", 1}},
+			nodes: []count{{"node-2", 1}}, nodeCount: 1, namespaces: []count{{"shop", 1}}, namespaceCount: 1,
+		},
+		{
+			name: "a part of names", query: "match=ODE-2", states: []count{{"waiting", 4}, {"terminating", 1}, {"completed", 1}},
+			phases: []count{{"Running", 4}, {"Pending", 1}, {"Succeeded", 1}},
+			nodes:  []count{{"node-2", 2}}, nodeCount: 2, namespaces: []count{}, namespaceCount: 3,
+		},
+		{name: "a node that is not there", query: "node=x", states: []count{}, phases: []count{}, nodes: []count{}, namespaces: []count{}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			code, got := ask(t, h, "/v1/summary?"+test.query)
 			want := answer{
 				View:   lookup.View{ResourceVersion: "106", AgeSeconds: got.AgeSeconds, Pods: new(6)},
-				Phases: test.phases, Nodes: test.nodes, Namespaces: test.namespaces,
+				Phases: test.phases, Nodes: test.nodes, Namespaces: test.namespaces, States: test.states,
+				NodeCount: test.nodeCount, NamespaceCount: test.namespaceCount,
 			}
 			if diff := cmp.Diff(want, got); diff != "" || code != http.StatusOK {
 				t.Errorf("status %d (-want +got):\n%s", code, diff)
@@ -746,7 +766,7 @@ func TestContentNegotiation(t *testing.T) {
 			}
 			for path, contentType := range got {
 				want := test.want
-				if path == "/" {
+				if path == "/" || path == "/nowhere" && strings.Contains(test.accept, "text/html") {
 					want = test.wantFront
 				}
 				if contentType != want {

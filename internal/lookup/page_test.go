@@ -1,28 +1,65 @@
 package lookup
 
 import (
+	"context"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 )
 
-func getPage(t *testing.T, target string, header http.Header) *httptest.ResponseRecorder {
+// pagePods is a cache that is current for ever.
+type pagePods struct{ handler cache.ResourceEventHandler }
+
+func (p *pagePods) AddEventHandler(h cache.ResourceEventHandler, _ cache.HandlerOptions) ([]cache.DoneChecker, error) {
+	p.handler = h
+	return nil, nil
+}
+func (*pagePods) OnRollback(func(string))       {}
+func (*pagePods) AsOf() time.Time               { return time.Now() }
+func (*pagePods) Confirm(context.Context) error { return nil }
+
+// servePage returns the handler of a Lookup with a page and these Pods.
+func servePage(t *testing.T, pods ...*corev1.Pod) http.Handler {
+	t.Helper()
+	link, err := ParseLink("Logs=https://logs.example.com/{{.Namespace}}/{{.Name}}?c={{.Container}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := &pagePods{}
+	l, err := New(t.Context(), Config{Pods: shown, Version: "v1.2.3", ClusterName: "prod-eu", Links: []Link{link}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods {
+		shown.handler.OnAdd(podcache.NewPod(pod), true)
+	}
+	return l.Handler()
+}
+
+func getPage(t *testing.T, h http.Handler, target string, header http.Header) *httptest.ResponseRecorder {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+	request.Header.Set("Accept", "text/html")
 	for name := range header {
 		request.Header.Set(name, header.Get(name))
 	}
 	recorder := httptest.NewRecorder()
-	pageHandler(Config{Version: "v1.2.3", ClusterName: "prod-eu"}).ServeHTTP(recorder, request)
+	h.ServeHTTP(recorder, request)
 	return recorder
 }
 
 func TestPageFilesAreServedAsWhatTheyAre(t *testing.T) {
+	h := servePage(t)
 	for _, test := range []struct {
 		path, wantType string
 		want           int
@@ -33,10 +70,11 @@ func TestPageFilesAreServedAsWhatTheyAre(t *testing.T) {
 		{"/assets/icon.svg", "image/svg+xml", http.StatusOK},
 		{"/assets/", "text/plain; charset=utf-8", http.StatusNotFound},
 		{"/assets/index.html", "text/plain; charset=utf-8", http.StatusNotFound},
+		{"/none", "text/html; charset=utf-8", http.StatusNotFound},
 		{"/assets/../page.go", "text/html; charset=utf-8", http.StatusTemporaryRedirect},
 	} {
 		t.Run(test.path, func(t *testing.T) {
-			got := getPage(t, test.path, nil)
+			got := getPage(t, h, test.path, nil)
 			if got.Code != test.want || got.Header().Get("Content-Type") != test.wantType {
 				t.Errorf("%d %q, want %d %q", got.Code, got.Header().Get("Content-Type"), test.want, test.wantType)
 			}
@@ -50,15 +88,21 @@ func TestPageFilesAreServedAsWhatTheyAre(t *testing.T) {
 				"X-Content-Type-Options":  "nosniff",
 				"Referrer-Policy":         "no-referrer",
 			}
+			if test.path == "/" {
+				want["Cache-Control"] = "no-store"
+			}
 			for name := range want {
 				if diff := cmp.Diff(want[name], got.Header().Get(name)); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", name, diff)
 				}
 			}
-			if again := getPage(t, test.path, http.Header{"If-None-Match": {tag}}); again.Code != http.StatusNotModified {
+			if test.path == "/" {
+				return // it has the Pods of the moment
+			}
+			if again := getPage(t, h, test.path, http.Header{"If-None-Match": {tag}}); again.Code != http.StatusNotModified {
 				t.Errorf("asked again with %s: %d, want 304", tag, again.Code)
 			}
-			if other := getPage(t, test.path, http.Header{"If-None-Match": {`"other"`}}); other.Code != http.StatusOK {
+			if other := getPage(t, h, test.path, http.Header{"If-None-Match": {`"other"`}}); other.Code != http.StatusOK {
 				t.Errorf("asked again with another tag: %d, want 200", other.Code)
 			}
 		})
@@ -66,13 +110,15 @@ func TestPageFilesAreServedAsWhatTheyAre(t *testing.T) {
 }
 
 func TestPageHasTheQuery(t *testing.T) {
-	body := getPage(t, `/?q=%22%3E%3Cscript%3Ehurt()%3C/script%3E&sort=ip`, nil).Body.String()
+	body := getPage(t, servePage(t), `/?q=%22%3E%3Cscript%3Ehurt()%3C/script%3E&sort=ip`, nil).Body.String()
 	for _, want := range []string{
 		`value="&#34;&gt;&lt;script&gt;hurt()&lt;/script&gt;"`,
 		`curl -G http://example.com/ --data-urlencode`,
 		`podinfolookup v1.2.3`,
 		`<title>prod-eu · PodInfoLookup</title>`,
-		` PodInfoLookup <span id="cluster">prod-eu</span></h1>`,
+		`<span id="cluster">prod-eu</span></h1>`,
+		`<input type="hidden" name="sort" value="ip">`,
+		`data-sort="ip" aria-sort="ascending"><a href="?desc=true&amp;q=`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)
@@ -88,7 +134,7 @@ func TestPageHasTheQuery(t *testing.T) {
 func TestPageNeedsNothingThatIsForbidden(t *testing.T) {
 	forbidden := regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+="|javascript:|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|@import|url\(`)
 	elsewhere := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9.-]+\.[a-z]+`)
-	const limit = 40 << 10
+	const limit = 60 << 10
 	total := 0
 	err := fs.WalkDir(pageFiles, "page", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

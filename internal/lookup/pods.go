@@ -27,6 +27,8 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 500
+	// maxPageNumber is more than the pages of a cluster of the largest size.
+	maxPageNumber = 10_000
 )
 
 // The bounds of a page in bytes of JSON. Beyond maxWhole, Pods are sent without labels and
@@ -50,6 +52,7 @@ type podList struct {
 	found []*v1.TestcrSpec
 	terms []query.Term
 	whole bool // the Pods may have labels and containers
+	links []Link
 	more  bool // there is another page
 }
 
@@ -77,7 +80,7 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 	var list podList
 	answer := func(s *scope) {
 		list = l.find(s, q)
-		isClaimed := q.After == nil && len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0])
+		isClaimed := q.After == nil && q.Skip == 0 && len(list.found) > 0 && query.AnyAlias(q.Terms, list.found[0])
 		if list.Total > 0 && !isClaimed {
 			return
 		}
@@ -120,7 +123,9 @@ func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &list.View})
 		return
 	}
-	reply(w, r, http.StatusOK, onePod{View: list.View, Pod: podOf(list.found[0], nil)})
+	one := onePod{View: list.View, Pod: podOf(list.found[0], nil)}
+	one.Pod.Links = linksOf(l.config.Links, list.found[0], l.config.ClusterName)
+	reply(w, r, http.StatusOK, one)
 }
 
 // onePod is the answer of GET /v1/pods/{namespace}/{name}.
@@ -181,6 +186,7 @@ func (l podList) send(w http.ResponseWriter, status int, head []byte) {
 // row returns the JSON of a Pod, with labels and containers if they fit into room.
 func (l podList) row(t *v1.TestcrSpec, room int) ([]byte, error) {
 	p := podOf(t, l.terms)
+	p.Links = linksOf(l.links, t, l.Cluster)
 	if l.whole && leastBytes(t) <= room {
 		if row, err := encode(p); err != nil || len(row) <= room {
 			return bytes.TrimSuffix(row, []byte("\n")), err
@@ -236,7 +242,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	reply(w, r, http.StatusBadRequest, failure{Error: err.Error()})
 }
 
-// parsePaging sets q by the parameters phase, limit and continue.
+// parsePaging sets q by the parameters phase, state, limit, page and continue.
 func parsePaging(q *index.Query, params url.Values) error {
 	q.Limit = defaultLimit
 	if s := params.Get("limit"); s != "" {
@@ -248,6 +254,23 @@ func parsePaging(q *index.Query, params url.Values) error {
 	}
 	if phase := params.Get("phase"); phase != "" {
 		q.Filter = func(t *v1.TestcrSpec) bool { return strings.EqualFold(t.Phase, phase) }
+	}
+	if state := params.Get("state"); state != "" {
+		filter, err := filterState(state)
+		if err != nil {
+			return err
+		}
+		q.Filter = andFilter(q.Filter, filter)
+	}
+	if s := params.Get("page"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxPageNumber {
+			return fmt.Errorf("page: %q is not a number from 1 to %d", s, maxPageNumber)
+		}
+		if params.Get("continue") != "" {
+			return errors.New("page and continue are two ways to the same: give one")
+		}
+		q.Skip = (n - 1) * q.Limit
 	}
 	if s := params.Get("continue"); s != "" {
 		after, isAlias, err := parseToken(s)
@@ -265,6 +288,7 @@ type cursor struct {
 	Phase        string      `json:"p,omitempty"`
 	Status       string      `json:"s,omitempty"`
 	Terminating  bool        `json:"t,omitempty"`
+	Ready        string      `json:"r,omitempty"`
 	PodIP        string      `json:"i,omitempty"`
 	NodeName     string      `json:"n,omitempty"`
 	WorkloadName string      `json:"w,omitempty"`
@@ -288,7 +312,7 @@ func ordered(s string) string {
 // Pod, so that the next page is right even if that Pod was deleted or changed.
 func token(s *v1.TestcrSpec, terms []query.Term) string {
 	text, err := json.Marshal(cursor{
-		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt, s.StartedAt,
+		s.PodKey, ordered(s.Phase), ordered(s.Status), s.Terminating, ordered(s.ReadyContainers), ordered(s.PodIP), ordered(s.NodeName), ordered(s.WorkloadName), s.CreatedAt, s.StartedAt,
 		query.AnyAlias(terms, s),
 	})
 	if err != nil { // a time that is not in RFC 3339: no Testcr contains one
@@ -305,8 +329,8 @@ func parseToken(s string) (_ *v1.TestcrSpec, isAlias bool, _ error) {
 	}
 	namespace, _, _ := strings.Cut(c.PodKey, "/")
 	return &v1.TestcrSpec{
-		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Status: c.Status, Terminating: c.Terminating, PodIP: c.PodIP,
-		NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt, StartedAt: c.StartedAt,
+		PodKey: c.PodKey, Namespace: namespace, Phase: c.Phase, Status: c.Status, Terminating: c.Terminating, ReadyContainers: c.Ready,
+		PodIP: c.PodIP, NodeName: c.NodeName, WorkloadName: c.WorkloadName, CreatedAt: c.CreatedAt, StartedAt: c.StartedAt,
 	}, c.IsAlias, nil
 }
 
@@ -328,6 +352,7 @@ var orders = map[string]func(a, b *v1.TestcrSpec) int{
 	"workload": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(strings.Compare(ordered(a.WorkloadName), ordered(b.WorkloadName)), byKey(a, b))
 	},
+	"attention": byAttention,
 	// The youngest first: the smallest age.
 	"age": func(a, b *v1.TestcrSpec) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt.Time), byKey(a, b))

@@ -43,10 +43,12 @@ type reading struct {
 	Total int    `json:"total"`
 }
 
+var searchParameters = []string{"q", "by", "namespace", "node", "phase", "state", "sort", "desc", "limit", "page", "continue"}
+
 // search reads q as the plugin does. If no reading matches, it searches for q as a part of
 // a fact.
 func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
-	params, err := parameters(r, []string{"q", "by", "namespace", "node", "phase", "sort", "desc", "limit", "continue"})
+	params, err := parameters(r, searchParameters)
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -99,7 +101,9 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	}
 	result.podList = l.find(s, base)
 	result.Address = address
-	result.whole = by == string(query.Key) // at most one Pod
+	if result.whole = by == string(query.Key); result.whole { // at most one Pod
+		result.links = l.config.Links
+	}
 	if result.ReadAs == byText && result.Total > 0 {
 		result.Readings = append(result.Readings, reading{byText, result.Q, result.Total})
 	}
@@ -112,7 +116,7 @@ func (l *Lookup) try(s *scope, result *searchResult, base *index.Query, terms []
 	for _, term := range terms {
 		q := *base
 		q.Terms = slices.Concat(filters, []query.Term{term})
-		q.Limit = 1
+		q.Limit, q.Skip = 1, 0
 		if _, total, _ := l.index.Find(nil, s.limit(q)); total > 0 {
 			result.Readings = append(result.Readings, reading{string(term.Kind), term.String(), total})
 			if result.ReadAs == "" {
@@ -125,7 +129,7 @@ func (l *Lookup) try(s *scope, result *searchResult, base *index.Query, terms []
 // hasText reports whether a Pod of base has text in a fact. This finds most parts of
 // facts as well, and in more fields.
 func (l *Lookup) hasText(s *scope, base index.Query, text string) bool {
-	base.Filter, base.Limit = andFilter(base.Filter, contains(strings.ToLower(text))), 1
+	base.Filter, base.Limit, base.Skip = andFilter(base.Filter, contains(strings.ToLower(text))), 1, 0
 	_, total, _ := l.index.Find(nil, s.limit(base))
 	return total > 0
 }
@@ -189,8 +193,22 @@ func contains(text string) func(*v1.TestcrSpec) bool {
 	return func(s *v1.TestcrSpec) bool {
 		return in(s.PodKey) || in(s.NodeName) || in(s.WorkloadName) || in(s.PodUID) || in(s.HostIP) ||
 			slices.ContainsFunc(s.PodIPs, in) ||
-			slices.ContainsFunc(s.Containers, func(c v1.Container) bool { return in(c.ID) })
+			in(s.Status) ||
+			slices.ContainsFunc(s.Containers, func(c v1.Container) bool {
+				return in(c.ID) || in(c.Image) || in(c.ImageID) || in(c.PreviousID) || in(c.PreviousReason)
+			}) ||
+			hasLabelText(s.Labels, text)
 	}
+}
+
+// hasLabelText reports whether a label contains text, which is in lower case, as KEY=VALUE.
+func hasLabelText(labels map[string]string, text string) bool {
+	for key, value := range labels {
+		if strings.Contains(strings.ToLower(key+"="+value), text) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s searchResult) text(out *bytes.Buffer) {
@@ -211,10 +229,14 @@ func (s searchResult) text(out *bytes.Buffer) {
 // summary is the answer of GET /v1/summary.
 type summary struct {
 	View
+	States     []count    `json:"states"` // those that have Pods, the worst first
 	Phases     []count    `json:"phases"`
 	Nodes      []count    `json:"nodes"` // those with the most Pods
 	OtherNodes otherNodes `json:"otherNodes"`
 	Namespaces []count    `json:"namespaces"`
+	// The numbers of all nodes and namespaces that have Pods.
+	NodeCount      int `json:"nodeCount"`
+	NamespaceCount int `json:"namespaceCount"`
 }
 
 type count struct {
@@ -229,7 +251,7 @@ type otherNodes struct {
 }
 
 func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
-	params, err := parameters(r, []string{"namespace", "node"})
+	params, err := parameters(r, []string{"namespace", "node", "match"})
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -240,14 +262,16 @@ func (l *Lookup) summary(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var result summary
-	if l.within(w, r, func(s *scope) { result = l.count(s, q) }) {
+	if l.within(w, r, func(s *scope) { result = l.count(s, q, params.Get("match")) }) {
 		reply(w, r, http.StatusOK, result)
 	}
 }
 
-func (l *Lookup) count(seen *scope, q index.Query) summary {
-	phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}
+// count counts the Pods of q. Nodes and namespaces are listed if their names contain match.
+func (l *Lookup) count(seen *scope, q index.Query, match string) summary {
+	inState, phases, nodes, namespaces := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
 	q.Filter = func(s *v1.TestcrSpec) bool {
+		inState[stateOf(s)]++
 		phases[s.Phase]++
 		nodes[s.NodeName]++
 		namespaces[s.Namespace]++
@@ -257,17 +281,36 @@ func (l *Lookup) count(seen *scope, q index.Query) summary {
 		q.Filter = andFilter(seen.sees, q.Filter)
 	}
 	_, _, view := l.index.Find(nil, q)
-	s := summary{View: l.view(view, seen), Phases: counts(phases), Nodes: counts(nodes), Namespaces: counts(namespaces)}
+	s := summary{
+		View: l.view(view, seen), States: []count{}, Phases: counts(phases), Nodes: matching(counts(nodes), match), Namespaces: matching(counts(namespaces), match),
+		NodeCount: len(nodes), NamespaceCount: len(namespaces),
+	}
+	for _, state := range states {
+		if n := inState[state]; n > 0 {
+			s.States = append(s.States, count{state, n})
+		}
+	}
+	if nodes[""] > 0 {
+		s.NodeCount-- // of Pods without a node
+	}
 	s.Phases = s.Phases[:min(len(s.Phases), maxPhases)]
 	s.Namespaces = s.Namespaces[:min(len(s.Namespaces), maxNamespaces)]
 	if len(s.Nodes) > maxNodes {
 		for _, c := range s.Nodes[maxNodes:] {
-			s.OtherNodes.Nodes++
+			if c.Name != "" {
+				s.OtherNodes.Nodes++
+			}
 			s.OtherNodes.Count += c.Count
 		}
 		s.Nodes = s.Nodes[:maxNodes]
 	}
 	return s
+}
+
+// matching returns the counts whose names contain text, in capitals or not.
+func matching(list []count, text string) []count {
+	text = strings.ToLower(text)
+	return slices.DeleteFunc(list, func(c count) bool { return !strings.Contains(strings.ToLower(c.Name), text) })
 }
 
 // counts returns a list of the map, the largest count first.

@@ -30,7 +30,7 @@ func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 		address = "https://" + r.Host
 	}
 	u := usage{version: l.config.Version, address: address}
-	if l.within(w, r, func(s *scope) { u.summary = l.count(s, index.Query{}) }) {
+	if l.within(w, r, func(s *scope) { u.summary = l.count(s, index.Query{}, "") }) {
 		reply(w, r, http.StatusOK, u)
 	}
 }
@@ -115,11 +115,19 @@ func (p *Pod) workload() string {
 }
 
 func (o onePod) text(out *bytes.Buffer) {
-	p := &o.Pod
 	w := columns(out)
-	row := func(name, value string) {
+	o.rows(func(name, value string) { fmt.Fprintf(w, "%s:\t%s\n", name, printable.Text(value)) })
+	_ = w.Flush()
+	o.notes(out)
+}
+
+// rows calls row with each fact that the Pod has.
+func (o onePod) rows(row func(name, value string)) {
+	p := &o.Pod
+	add := row
+	row = func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, printable.Text(value))
+			add(name, value)
 		}
 	}
 	row("pod", p.PodKey)
@@ -148,6 +156,7 @@ func (o onePod) text(out *bytes.Buffer) {
 		}
 	}
 	row("testcr", p.Testcr)
-	_ = w.Flush()
-	o.notes(out)
+	for _, l := range p.Links {
+		row("link", l.Name+" "+l.URL)
+	}
 }

@@ -30,6 +30,9 @@ type View struct {
 	// Unchecked reports that there may be more such namespaces, because the rights in
 	// some were not reviewed.
 	Unchecked bool `json:"unchecked,omitempty"`
+	// SilentSince is when the first request was sent to the API server that it has not
+	// answered, nor any since. It is zero while it answers.
+	SilentSince time.Time `json:"silentSince,omitzero"`
 	// WritesFailSince is when the first of the writes failed after which none succeeded.
 	// It is zero if writes succeed, and on a replica that does not write.
 	WritesFailSince time.Time `json:"writesFailSince,omitzero"`
@@ -42,6 +45,9 @@ func (l *Lookup) view(v index.View, s *scope) View {
 	since, reason := l.config.WritesFail()
 	if !since.IsZero() {
 		view.WritesFailSince = since.UTC().Truncate(time.Second)
+	}
+	if silent := l.confirm.silentSince(); !silent.IsZero() {
+		view.SilentSince = silent.UTC().Truncate(time.Second)
 	}
 	if s.isRestricted() {
 		view.Restricted, view.Unchecked = true, len(s.unknown) > 0
@@ -63,7 +69,9 @@ func (v *View) notes(out *bytes.Buffer) {
 		}
 		fmt.Fprintln(out)
 	}
-	if v.AgeSeconds > oldSeconds {
+	if since := v.SilentSince; !since.IsZero() {
+		fmt.Fprintf(out, "\nwarning: the API server has not answered since %s: this may be out of date\n", since.Format(time.TimeOnly+" MST"))
+	} else if v.AgeSeconds > oldSeconds {
 		fmt.Fprintf(out, "\nwarning: the API server was last heard %.0f s ago: this may be out of date\n", v.AgeSeconds)
 	}
 	if since := v.WritesFailSince; !since.IsZero() {

@@ -143,7 +143,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 }
 
 // commandNames are the commands that a QUERY may be a typing error for.
-var commandNames = []string{"annotate", "completion", "help", "version"}
+var commandNames = []string{"annotate", "completion", "help", "version", "web"}
 
 func newVersionCommand(o *options) *cobra.Command {
 	return &cobra.Command{

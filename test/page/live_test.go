@@ -67,17 +67,19 @@ func TestPage_InterruptedStream(t *testing.T) {
 	})
 	p := chromium.Open(t, front+"/?namespace="+ns)
 	p.UntilIs(t, text("live"), "Live")
-	p.Until(t, `/^as of \d\d:\d\d:\d\d · resourceVersion \d+ · [\d,]+ Pods?$/.test(`+text("asof")+`)`)
+	p.Until(t, `/^as of \d\d:\d\d:\d\d UTC · resourceVersion \d+ · [\d,]+ Pods?$/.test(`+text("asof")+`)`)
 	p.UntilIs(t, rows, ns+"/a")
 	down.Store(true)
 	close(cut)
 	create(t, ns, pod{name: "b"})
-	p.Until(t, `/^Disconnected since \d\d:\d\d:\d\d, trying again$/.test(`+text("live")+`)`)
+	p.Until(t, `/^Disconnected since \d\d:\d\d:\d\d UTC, trying again$/.test(`+text("live")+`)`)
 	p.Until(t, `document.getElementById("live").dataset.state == "stale"`)
-	p.UntilIs(t, rows, ns+"/a") // what was known stays
+	p.UntilIs(t, rows, ns+"/a") // what was known stays, and is named
+	p.Until(t, `/^These rows are for all Pods, \d\d:\d\d:\d\d UTC$/.test(`+text("stale")+`)`)
 	down.Store(false)
 	p.UntilIs(t, text("live"), "Live")
 	p.UntilIs(t, rows, ns+"/a "+ns+"/b")
+	p.UntilIs(t, `document.getElementById("stale").hidden`, "true")
 	p.Clean(t, "Failed to load resource", "net::ERR_")
 }
 
@@ -129,7 +131,12 @@ func TestPage_Errors(t *testing.T) {
 		{
 			"an API server that says nothing",
 			"event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":200,\"pods\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
-			"The API server is silent since 09:56:40",
+			"The API server is silent since 09:56:40 UTC",
+		},
+		{
+			"an API server that answers no request",
+			"event: view\ndata: {\"resourceVersion\":\"7\",\"ageSeconds\":7,\"silentSince\":\"2026-01-01T09:59:55Z\",\"pods\":1,\"time\":\"2026-01-01T10:00:00Z\",\"changes\":0}",
+			"The API server is silent since 09:59:53 UTC",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -141,10 +148,10 @@ func TestPage_Errors(t *testing.T) {
 	}
 	for _, test := range []struct{ name, event, want, wantAsOf string }{
 		{"writes that fail", `"resourceVersion":"7","pods":1,"writesFailSince":"2026-01-01T09:58:00Z","writeError":"<b>frozen</b>"`,
-			"Writes fail since 09:58:00, Testcrs may be out of date; this page is not: <b>frozen</b>", "as of 10:00:00 · resourceVersion 7 · 1 Pod"},
+			"Writes fail since 09:58:00 UTC, Testcrs may be out of date; this page is not: <b>frozen</b>", "as of 10:00:00 UTC · resourceVersion 7 · 1 Pod"},
 		{"writes that fail, without the reason", `"resourceVersion":"","restricted":true,"writesFailSince":"2026-01-01T09:58:00Z"`,
-			"Writes fail since 09:58:00, Testcrs may be out of date; this page is not", "as of 10:00:00"},
-		{"writes that succeed", `"resourceVersion":"7","pods":2`, "", "as of 10:00:00 · resourceVersion 7 · 2 Pods"},
+			"Writes fail since 09:58:00 UTC, Testcrs may be out of date; this page is not", "as of 10:00:00 UTC"},
+		{"writes that succeed", `"resourceVersion":"7","pods":2`, "", "as of 10:00:00 UTC · resourceVersion 7 · 2 Pods"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			event.Store("event: view\ndata: {" + test.event + `,"ageSeconds":0,"time":"2026-01-01T10:00:00Z","changes":0}`)

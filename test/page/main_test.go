@@ -147,7 +147,11 @@ func remove(t *testing.T, namespace, name string) {
 func show(t *testing.T, pods ...*corev1.Pod) (address string) {
 	t.Helper()
 	shown := &shownPods{}
-	l, err := lookup.New(t.Context(), lookup.Config{Pods: shown, Version: "v1.2.3", ClusterName: "prod-eu"})
+	link, err := lookup.ParseLink("Dashboard=https://grafana.example.com/d/pod?ns={{.Namespace}}&pod={{.Name}}&label={{.Labels.evil}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: shown, Version: "v1.2.3", ClusterName: "prod-eu", Links: []lookup.Link{link}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestPage_Screenshots(t *testing.T) {
 		p.Go(t, address+shot.path)
 		p.UntilIs(t, text("live"), "Live")
 		p.Until(t, shot.ready)
-		p.Until(t, text("nodes")+`.includes("node-1")`)
+		p.Until(t, `document.querySelector("#nodes option[value$=node-1]")`)
 		p.Eval(t, `document.activeElement.blur()`) // a caret blinks
 		picture := p.Screenshot(t)
 		if size := sizeOf(t, picture); size != [2]int64{shot.width, shot.height} {
@@ -119,7 +119,7 @@ func freeze(t *testing.T, w http.ResponseWriter, r *http.Request, address string
 	switch r.URL.Path {
 	case "/v1/events":
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "event: view\ndata: {\"resourceVersion\":\"48213\",\"ageSeconds\":0,\"testcrs\":%d,\"time\":%q,\"changes\":0}\n\n",
+		fmt.Fprintf(w, "event: view\ndata: {\"resourceVersion\":\"48213\",\"ageSeconds\":0,\"pods\":%d,\"time\":%q,\"changes\":0}\n\n",
 			pods, taken.Format(time.RFC3339))
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()

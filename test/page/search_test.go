@@ -19,6 +19,7 @@ func TestPage_Search(t *testing.T) {
 		pod{name: "other", ips: []string{"10.9.0.3", "fd00:9::3"}, node: "search-2", hostIP: "192.0.2.91"})
 	uid := string(create(t, ns, pod{
 		name: "web", ips: []string{"10.9.0.2", "fd00:9::2"}, id: "containerd://" + containerID, node: "search-1", hostIP: "192.0.2.90",
+		image: "registry.example/front:3", labels: map[string]string{"app": "shop-front"},
 	}))
 	web, old, other := ns+"/web", ns+"/old", ns+"/other"
 	p.UntilIs(t, rows, strings.Join([]string{other, web, old}, " ")) // live ones first
@@ -36,7 +37,10 @@ func TestPage_Search(t *testing.T) {
 		{name: "a node", typed: "search-1", wantRows: web, wantReading: "Read as the node."},
 		{name: "the IP of a node", typed: "192.0.2.90", wantRows: web, wantReading: "Read as the node's IP."},
 		{name: "a part of a name", typed: "the", wantRows: other, wantReading: "Read as a part of a name"},
-		{name: "nothing that there is", typed: "10.9.0.99", wantReading: "Read as a part of a name, IP, UID, container ID, node or workload: no Pod."},
+		{name: "nothing that there is", typed: "10.9.0.99", wantReading: "Read as a part of a name, IP, UID, container ID, node, workload, image, label or status: no Pod."},
+		{name: "a label", typed: "app=shop-front", wantRows: web, wantReading: "Read as the label."},
+		{name: "a part of a label", typed: "op-fron", wantRows: web, wantReading: "Read as a part of a name"},
+		{name: "a part of an image", typed: "example/fro", wantRows: web, wantReading: "Read as a part of a name"},
 		{name: "a quotation mark", typed: `"><b>`, wantReading: "no Pod."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,32 +109,41 @@ func TestPage_SortAndFilter(t *testing.T) {
 	ip := `th[data-sort=ip]`
 	sorted := `document.querySelector("` + ip + `").ariaSort`
 	p.UntilIs(t, rows, order("a", "b", "c"))
-	p.Click(t, ip+" button")
+	p.Click(t, ip+" a")
 	p.UntilIs(t, rows, order("b", "a", "c"))
 	p.UntilIs(t, sorted, "ascending")
-	p.Click(t, ip+" button")
+	p.Click(t, ip+" a")
 	p.UntilIs(t, rows, order("c", "a", "b"))
 	p.UntilIs(t, sorted, "descending")
-	p.Click(t, ip+" button")
+	p.Click(t, ip+" a")
 	p.UntilIs(t, rows, order("a", "b", "c"))
 	p.UntilIs(t, sorted, "none")
 
-	p.Click(t, `#nodes li[data-name=sort-1] button`)
+	p.Click(t, "#node")
+	p.Press(t, "sort-1"+kb.Enter)
 	p.UntilIs(t, rows, order("b", "c"))
-	p.UntilIs(t, `document.getElementById("node").value`, "sort-1")
-	p.Until(t, text("phase")+`.includes("Failed (")`)
-	p.Eval(t, `document.getElementById("phase").focus()`)
-	p.Press(t, "F") // the option that begins so
+	p.Until(t, `document.querySelector("#states li[data-name=failing]")`)
+	p.Click(t, "#states li[data-name=failing] a")
 	p.UntilIs(t, rows, order("c"))
-	p.UntilIs(t, `new URLSearchParams(location.search).get("phase")`, "Failed")
+	p.UntilIs(t, `document.getElementById("state").value`, "failing")
+	p.UntilIs(t, `document.querySelector("#states li[data-name=failing] a").ariaCurrent`, "true")
+	p.Click(t, ip+" a")
 	p.Go(t, p.Eval(t, `location.href`))
 	p.UntilIs(t, rows, order("c"))
-	p.UntilIs(t, `document.querySelector("#nodes li[data-name=sort-1] button").ariaPressed`, "true")
+	p.UntilIs(t, sorted, "ascending")
+	p.UntilIs(t, `document.getElementById("node").value`, "sort-1")
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, sorted, "none")
 	p.Eval(t, `history.back()`)
 	p.UntilIs(t, rows, order("b", "c"))
-	p.UntilIs(t, `document.getElementById("phase").value`, "")
-	p.Click(t, `#nodes li[data-name=sort-1] button`)
-	p.UntilIs(t, rows, order("a", "b", "c"))
+	p.UntilIs(t, `document.getElementById("state").value`, "")
+	p.Eval(t, `document.getElementById("state").focus()`)
+	p.Press(t, "u") // the option that begins so
+	p.UntilIs(t, `new URLSearchParams(location.search).get("state")`, "unwell")
+	p.UntilIs(t, rows, order("b", "c"))
+	p.Click(t, "#clear")
+	p.UntilIs(t, `location.search`, "")
+	p.UntilIs(t, focus, "q")
 	p.Clean(t)
 }
 
@@ -141,14 +154,23 @@ func TestPage_ManyPods(t *testing.T) {
 	for i := range many {
 		pods = append(pods, (&pod{name: fmt.Sprintf("pod-%04d", i), ips: []string{fmt.Sprintf("10.6.%d.%d", i/256, i%256)}}).object(elsewhere))
 	}
-	p := chromium.Open(t, show(t, pods...)+"/?namespace="+elsewhere)
+	address := show(t, pods...)
+	p := chromium.Open(t, address+"/?namespace="+elsewhere)
 	p.UntilIs(t, count, "1–100 of 1,200 Pods")
 	p.UntilIs(t, `document.querySelectorAll("#rows tr").length`, "100")
-	p.UntilIs(t, `document.getElementById("previous").disabled`, "true")
+	p.UntilIs(t, `document.getElementById("previous").checkVisibility()`, "false")
 	p.Click(t, "#next")
 	p.UntilIs(t, count, "101–200 of 1,200 Pods")
 	p.UntilIs(t, focus, "results")
 	p.Until(t, rows+`.startsWith("`+elsewhere+`/pod-0100 ")`)
+	p.UntilIs(t, `new URLSearchParams(location.search).get("page")`, "2")
+	p.Go(t, address+"/?namespace="+elsewhere+"&page=12&sort=pod&desc=true")
+	p.UntilIs(t, count, "1,101–1,200 of 1,200 Pods")
+	p.Until(t, rows+`.endsWith(" `+elsewhere+`/pod-0000")`)
+	p.Go(t, address+"/?namespace="+elsewhere+"&page=99") // there were more
+	p.UntilIs(t, count, "1,101–1,200 of 1,200 Pods")
+	p.Go(t, address+"/?namespace="+elsewhere+"&page=2")
+	p.UntilIs(t, count, "101–200 of 1,200 Pods")
 	p.Click(t, `#rows tr:nth-child(3) a`) // a Pod that was looked at leaves the page where it was
 	p.Until(t, `document.getElementById("detail").open`)
 	p.Press(t, kb.Escape)
@@ -156,8 +178,8 @@ func TestPage_ManyPods(t *testing.T) {
 	p.UntilIs(t, count, "101–200 of 1,200 Pods")
 	p.Click(t, "#previous")
 	p.UntilIs(t, count, "1–100 of 1,200 Pods")
-	p.Click(t, `th[data-sort=ip] button`)
-	p.Click(t, `th[data-sort=ip] button`)
+	p.Click(t, `th[data-sort=ip] a`)
+	p.Click(t, `th[data-sort=ip] a`)
 	p.Until(t, rows+`.startsWith("`+elsewhere+`/pod-1199 ")`)
 	p.Type(t, "q", "10.6.4.175")
 	p.UntilIs(t, rows, elsewhere+"/pod-1199")

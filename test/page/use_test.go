@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/weiyuanke/PodInfoLookup/test/browser"
+	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
 func TestPage_Keyboard(t *testing.T) {
@@ -27,27 +29,34 @@ func TestPage_Keyboard(t *testing.T) {
 	press(kb.Home, ns+"/a")
 	press(kb.ArrowUp, "q")
 	press(kb.ArrowDown, ns+"/a")
+	press("j", ns+"/b")
+	press("j", ns+"/c")
+	press("k", ns+"/b")
 	press("/", "q")
+	press("/", "q") // in the empty box it is no text
+	press("?", "keytitle")
+	press(kb.Escape, "q")
 	p.UntilIs(t, `document.getElementById("q").value`, "")
 	p.Press(t, "10.3.0.2"+kb.Enter) // at once, before the pause of a typist
 	p.UntilIs(t, rows, ns+"/b")
-	p.UntilIs(t, focus, ns+"/b")
-	press(kb.Enter, "title")
+	p.UntilIs(t, focus, "title") // the only hit is open
+	p.UntilIs(t, `new URLSearchParams(location.search).get("pod")`, ns+"/b")
 	p.Until(t, `document.querySelector("#facts dl")`)
 	press(kb.Tab, "json")
 	press(kb.Tab, "close")
 	p.Press(t, kb.Tab)
-	p.UntilIs(t, `document.activeElement.ariaLabel`, "Copy Pod")
+	p.UntilIs(t, `document.activeElement.ariaLabel`, "Copy Image of container main: nginx:1.29")
 	p.Press(t, kb.Enter)
-	p.UntilIs(t, text("copied"), "Copied Pod: "+ns+"/b")
-	p.UntilIs(t, `document.activeElement.ariaLabel`, "Copy Pod")
+	p.UntilIs(t, text("copied"), "Copied Image of container main: nginx:1.29")
+	p.UntilIs(t, `document.activeElement.ariaLabel`, "Copy Image of container main: nginx:1.29")
 	press(kb.Escape, ns+"/b")
 	p.Until(t, `!location.search.includes("pod=")`)
 
 	// Tab goes to all that can be used, in the order of the page, and the focus is seen.
 	p.Go(t, p.Eval(t, `location.origin`)+"/?namespace="+ns)
 	p.UntilIs(t, rows, ns+"/a "+ns+"/b "+ns+"/c")
-	p.Until(t, text("phases")+`.includes("Running")`)
+	p.Until(t, `document.querySelector("#states a")`)
+	p.UntilIs(t, text("say"), "3 Pods found") // the rows are those of the script
 	want := p.Eval(t, `[...document.querySelectorAll("a[href], button, input, select")]
 		.filter((e) => !e.disabled && e.checkVisibility() && !e.closest("dialog"))
 		.map((e, i) => { e.dataset.at = i; return i; }).join(" ")`)
@@ -123,10 +132,38 @@ func TestPage_WithoutJavaScript(t *testing.T) {
 	p.NoScript(t)
 	origin := p.Eval(t, `location.origin`)
 	p.Go(t, origin+"/")
-	p.Until(t, text("search")+`.includes("curl -G `+origin+`/ --data-urlencode q=10.0.0.7")`)
-	p.Type(t, "q", ns)
+	p.Until(t, `document.body.innerText.includes("curl -G `+origin+`/ --data-urlencode q=10.0.0.7")`)
+	create(t, ns, pod{name: "a", ips: []string{"10.12.0.1"}, id: "containerd://" + containerID, node: "plain-1"}, pod{name: "b", phase: "Failed"})
+	testenv.Eventually(t, func(context.Context) error {
+		p.Go(t, origin+"/")
+		if found := p.Eval(t, rows); found != ns+"/b "+ns+"/a" {
+			return fmt.Errorf("rows %s", found)
+		}
+		return nil
+	})
+	p.Type(t, "q", "10.12.0.1")
 	p.Press(t, kb.Enter)
-	p.UntilIs(t, `location.search`, "?q="+ns)
-	p.UntilIs(t, `document.getElementById("q").value`, ns)
+	p.UntilIs(t, `new URLSearchParams(location.search).get("q")`, "10.12.0.1")
+	p.UntilIs(t, `document.getElementById("q").value`, "10.12.0.1")
+	p.UntilIs(t, rows, ns+"/a")
+	p.UntilIs(t, text("reading"), "Read as: ip.")
+	p.Click(t, "#rows a")
+	p.Until(t, text("facts")+`.includes("containerd://`+containerID+`")`)
+	p.UntilIs(t, `new URLSearchParams(location.search).get("pod")`, ns+"/a")
+	p.Click(t, "#close")
+	p.Until(t, `!document.getElementById("detail").checkVisibility()`)
+	p.UntilIs(t, rows, ns+"/a")
+	p.Go(t, origin+"/?state=failing")
+	p.UntilIs(t, rows, ns+"/b")
+	p.UntilIs(t, `document.getElementById("state").value`, "failing")
+	p.Click(t, "th[data-sort=ip] a")
+	p.UntilIs(t, `location.search`, "?sort=ip&state=failing")
+	p.Go(t, origin+"/?state=nonsense")
+	p.Until(t, text("problem")+`.startsWith("state: ")`)
 	p.Clean(t)
+	p.Go(t, origin+"/no/such/page")
+	p.Until(t, `document.body.innerText.includes("There is no page /no/such/page")`)
+	p.Click(t, "main a")
+	p.UntilIs(t, `location.pathname`, "/")
+	p.Clean(t, "404")
 }

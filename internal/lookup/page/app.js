@@ -1,42 +1,54 @@
 // The page asks the API beside it and draws with DOM calls alone, so nothing that a
 // cluster says is ever read as markup. All that the page shows can be had again from
-// its address: q, by, the filters, the order and the Pod that is open.
+// its address: q, by, the filters, the order, the page and the Pod that is open. What
+// the server has drawn is replaced by the first answer.
 
-const PAGE = 100; // rows
+const LIMIT = 100; // rows of a page
 const TYPING = 120; // ms without a key before a search
 const REFRESH = 1000; // ms between two refreshes by events, at least
-const SILENCE = 12e3; // ms: a stream tells something every 5 s, or it is lost
+const SILENCE = 9e3; // ms: a stream tells something every 5 s, or it is lost
 const RECONNECT = 3000; // ms after a refused stream, which a browser does not try again
 const OLD = 20; // s: while the API server answers, a view is some seconds old, and never more than 15
 
-const KEYS = ["q", "by", "phase", "namespace", "node", "sort", "desc", "pod"];
-const FILTERS = ["phase", "namespace", "node"];
+const KEYS = ["q", "by", "state", "phase", "namespace", "node", "sort", "desc", "page", "pod"];
+const FILTERS = ["state", "namespace", "node"];
+const PLACES = ["namespace", "node"]; // filters whose values are too many for a list
+const LABELS = ["IP", "Node", "Status", "Workload", "Age"];
 const KINDS = {
   ip: "the IP", uid: "the UID", container: "the container ID", key: "namespace/name", name: "the name",
   node: "the node", hostip: "the node's IP", workload: "the workload", service: "a Service", image: "the image", label: "the label", namespace: "the namespace",
-  text: "a part of a name, IP, UID, container ID, node or workload",
+  text: "a part of a name, IP, UID, container ID, node, workload, image, label or status",
 };
 
 const $ = (id) => document.getElementById(id);
-const order = new Intl.Collator("en", { numeric: true }).compare;
 const number = new Intl.NumberFormat("en");
-const pods = (n) => `${number.format(n)} ${n === 1 ? "Pod" : "Pods"}`;
-const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+const several = (n, one) => `${number.format(n)} ${one}${n === 1 ? "" : "s"}`;
+const pods = (n) => several(n, "Pod");
+// One time zone for all times, that of the logs of a cluster. The other is on hover.
+const clock = (ms) => `${new Date(ms).toISOString().slice(11, 19)} UTC`;
+const stamp = (text) => text.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
+const local = (time) => new Date(time).toLocaleString("en-GB", { timeZoneName: "short" });
+const wide = matchMedia("(min-width: 1200px)");
 
 function element(tag, properties = {}, ...children) {
   const e = document.createElement(tag);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in e) e[key] = value;
+    if (key in e && key !== "list") e[key] = value;
     else e.setAttribute(key, value);
   }
   e.append(...children);
   return e;
 }
 
+// A change of what is read out would be read out again each time.
+function say(id, text) {
+  $(id).hidden = !text;
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 // ---- the state and its address ----
 
 let state = fromAddress();
-let tokens = [""]; // where each page up to the shown one begins
 let typing = false; // the newest entry of the history is being typed
 let pending; // the answer to the newest change
 
@@ -46,10 +58,15 @@ function fromAddress() {
 }
 
 const nothing = () => Object.fromEntries(KEYS.map((key) => [key, ""]));
+const isFirstView = () => KEYS.every((key) => key === "pod" || key === "page" || !state[key]);
+
+function addressOf(values) {
+  const params = new URLSearchParams(KEYS.filter((key) => values[key]).map((key) => [key, values[key]]));
+  return params.size ? `?${params}` : location.pathname;
+}
 
 function toAddress(push, opened = false) {
-  const params = new URLSearchParams(KEYS.filter((key) => state[key]).map((key) => [key, state[key]]));
-  history[push ? "pushState" : "replaceState"]({ opened }, "", params.size ? `?${params}` : location.pathname);
+  history[push ? "pushState" : "replaceState"]({ opened }, "", addressOf(state));
   title();
 }
 
@@ -59,22 +76,27 @@ function title() {
 
 // A change of what is searched for; whatever is typed in one go is one step back.
 function change(values, byKey = false) {
-  Object.assign(state, values);
+  Object.assign(state, { page: "" }, values);
   toAddress(!(byKey && typing));
   typing = byKey;
-  tokens = [""];
   controls();
   return pending = load();
 }
 
 function controls() {
   if ($("q").value.trim() !== state.q) $("q").value = state.q;
+  for (const key of FILTERS) {
+    if ($(key).value === state[key]) continue;
+    if (key === "state" && ![...$(key).options].some((o) => o.value === state[key])) $(key).append(element("option", {}, state[key]));
+    $(key).value = state[key];
+  }
   for (const th of document.querySelectorAll("th[data-sort]")) {
     const chosen = th.dataset.sort === state.sort;
     th.setAttribute("aria-sort", chosen ? (state.desc ? "descending" : "ascending") : "none");
   }
   $("clear").hidden = !KEYS.some((key) => key !== "pod" && state[key]);
   if (summary) drawSummary();
+  freshen();
 }
 
 // ---- asking ----
@@ -97,32 +119,47 @@ async function ask(path, params, signal) {
 
 function problem(error) {
   if (error?.name === "AbortError") return;
-  $("problem").hidden = !error;
+  failed = Boolean(error);
   if (error) viewed = ""; // the next event asks again
-  const text = error?.message ?? "";
-  if ($("problem").textContent !== text) $("problem").textContent = text;
+  say("problem", error?.message ?? "");
+  freshen();
 }
 
 let asking; // aborts the search under way, so that no answer comes after a newer one
 let shown = { items: [] };
+let failed = false; // the newest search, or the stream, so that changes are not heard of
+
+// What rows are for. The box comes first: it is ahead of the state while one types.
+const searched = (q) => JSON.stringify([q, ...KEYS.filter((key) => key !== "q" && key !== "pod").map((key) => state[key])]);
+
+// Says of what query and of when the rows are, unless that is what the page shows.
+function freshen() {
+  const old = shown.of !== undefined && (shown.of !== searched($("q").value.trim()) || failed);
+  $("results").toggleAttribute("data-old", old);
+  say("stale", old ? `These rows are for ${shown.q ? `“${shown.q}”` : "all Pods"}, ${clock(shown.at)}` : "");
+}
 
 async function load(live = false) {
   asking?.abort();
   const mine = asking = new AbortController();
-  const { q, by, phase, namespace, node, sort, desc } = state;
-  const params = { q, by: q && by, phase, namespace, node, sort, desc: sort && desc, limit: PAGE, continue: tokens.at(-1) };
+  const { q, by, phase, namespace, node, sort, desc, page } = state;
+  const order = isFirstView() ? { sort: "attention" } : { sort, desc: sort && desc };
+  const of = searched(q);
+  freshen();
   try {
-    const answer = await ask("search", params, mine.signal);
+    const answer = await ask("search", { q, by: q && by, state: state.state, phase, namespace, node, ...order, limit: LIMIT, page }, mine.signal);
     if (asking !== mine) return;
     asking = undefined;
-    if (!answer.items.length && tokens.length > 1) { // the page has emptied meanwhile
-      tokens.pop();
+    if (!answer.items.length && page > 1) { // the page has emptied meanwhile
+      state.page = page > 2 && answer.total ? String(Math.ceil(answer.total / LIMIT)) : "";
+      toAddress(false);
       return load(live);
     }
-    shown = answer;
+    shown = Object.assign(answer, { of, at: Date.now() + ahead - answer.ageSeconds * 1000 });
     problem();
     drawReading(answer);
     drawRows(answer, live);
+    drawExamples(answer);
     if (!live) $("say").textContent = answer.total ? `${pods(answer.total)} found` : "No Pod found";
   } catch (error) {
     if (asking === mine) asking = undefined;
@@ -147,8 +184,9 @@ function drawReading(answer) {
     if (state.by) offer("", "Read as what is likeliest");
     else if (answer.readAs !== "text") offer("text", "Read as a part");
   } else {
-    parts.push(element("span", { className: "muted" }, "Type anything that you hold of a Pod."));
+    if (isFirstView()) parts.push(element("span", { className: "muted" }, "Pods that are not well come first, then the newest."));
   }
+  if (state.phase) parts.push(element("span", {}, `Only in the phase ${state.phase}.`));
   if (answer.restricted) {
     const rest = answer.unchecked ? ", and not all were checked: add namespace=NAME to the address" : "";
     parts.push(element("span", { className: "muted" }, `Only namespaces in which you may list pods${rest}.`));
@@ -156,6 +194,18 @@ function drawReading(answer) {
   const same = (a, b) => a.textContent === b.textContent && a.value === b.value;
   const old = [...$("reading").children];
   if (old.length !== parts.length || !parts.every((part, i) => same(part, old[i]))) $("reading").replaceChildren(...parts);
+}
+
+// Searches that find something, to show what can be asked.
+function drawExamples({ items }) {
+  $("examples").hidden = !isFirstView() || !items.length;
+  if ($("examples").hidden) return;
+  const item = items.find((i) => i.podip && i.workloadname) ?? items[0];
+  const texts = [item.podip, item.podname, item.nodename, workloadOf(item), item.poduid.slice(0, 13)].filter(Boolean);
+  if ($("examples").dataset.of === texts.join()) return;
+  $("examples").dataset.of = texts.join();
+  $("examples").replaceChildren(element("span", { className: "muted" }, "For example"),
+    ...texts.map((text) => element("a", { href: addressOf({ q: text }) }, text)));
 }
 
 // ---- the rows ----
@@ -167,11 +217,10 @@ function drawRows(answer, live) {
   const at = focused ? [...$("rows").children].indexOf(focused) : -1;
   const names = new Set(answer.items.map((item) => item.testcr));
   for (const [name, row] of rows) {
-    if (!names.has(name)) {
-      row.tr.remove();
-      rows.delete(name);
-    }
+    if (!names.has(name)) rows.delete(name);
   }
+  const kept = new Set([...rows.values()].map((row) => row.tr));
+  for (const tr of [...$("rows").children]) if (!kept.has(tr)) tr.remove();
   let next = $("rows").firstElementChild;
   for (const item of answer.items) {
     const row = rows.get(item.testcr) ?? newRow(item, live);
@@ -179,25 +228,36 @@ function drawRows(answer, live) {
     if (row.tr === next) next = next.nextElementSibling;
     else $("rows").insertBefore(row.tr, next);
   }
-  if (focused && !focused.contains(document.activeElement) && !$("detail").open) {
+  if (focused && !focused.contains(document.activeElement) && !$("detail").matches(":modal")) {
     const tr = focused.isConnected ? focused : $("rows").children[Math.min(at, rows.size - 1)];
     (tr?.querySelector("a") ?? $("q")).focus({ preventScroll: true });
   }
-  const first = (tokens.length - 1) * PAGE;
+  const page = Number(state.page) || 1;
+  const first = (page - 1) * LIMIT;
   const range = first || answer.continue ? `${number.format(first + 1)}–${number.format(first + rows.size)} of ` : "";
-  $("count").textContent = range + pods(answer.total);
+  const cut = answer.continue && rows.size < LIMIT ? ", some of this page are left out because they are too large" : "";
+  $("count").textContent = range + pods(answer.total) + cut;
   $("pages").hidden = !first && !answer.continue;
-  $("previous").disabled = !first;
-  $("next").disabled = !answer.continue;
+  $("previous").hidden = !first;
+  $("next").hidden = !answer.continue;
+  $("previous").href = addressOf({ ...state, pod: "", page: page > 2 ? page - 1 : "" });
+  $("next").href = addressOf({ ...state, pod: "", page: page + 1 });
+  mark();
   tick();
+}
+
+// Marks the row of the Pod that is open.
+function mark() {
+  for (const { tr } of rows.values()) {
+    if (tr.dataset.pod === state.pod) tr.setAttribute("aria-current", "true");
+    else tr.removeAttribute("aria-current");
+  }
 }
 
 function newRow(item, live) {
   const link = element("a");
   const tr = element("tr", { role: "row", className: live ? "new" : "" }, element("td", { role: "cell" }, link));
-  for (const label of ["IP", "Node", "Status", "Workload", "Age"]) {
-    tr.append(element("td", { role: "cell", "data-label": label }));
-  }
+  for (const label of LABELS) tr.append(element("td", { role: "cell", "data-label": label }));
   const row = { tr, link };
   rows.set(item.testcr, row);
   return row;
@@ -209,23 +269,24 @@ function drawRow(row, item) {
   row.text = text;
   row.tr.classList.toggle("ended", !item.live);
   row.tr.dataset.pod = item.podkey;
-  row.link.href = `?${new URLSearchParams({ pod: item.podkey })}`;
-  row.link.textContent = item.podkey;
+  row.link.href = addressOf({ pod: item.podkey });
+  row.link.textContent = row.link.title = item.podname;
   const [pod, ip, node, status, workload, age] = row.tr.children;
-  row.link.nextSibling?.remove();
+  pod.replaceChildren(row.link, element("span", { className: "ns" }, item.namespace));
   if (item.note) pod.append(element("span", { className: "note" }, item.note));
-  ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more" }, text)));
-  node.textContent = item.nodename ?? "";
-  status.textContent = statusOf(item);
-  workload.textContent = workloadOf(item);
-  age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: item.createdat, className: "age" })] : []));
+  ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more", title: text }, text)));
+  node.textContent = node.title = item.nodename ?? "";
+  status.replaceChildren(stateElement(item), element("span", { className: "how" }, howOf(item)));
+  workload.textContent = workload.title = workloadOf(item);
+  age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: `${stamp(item.createdat)} · ${local(item.createdat)}`, className: "age" })] : []));
 }
 
-// As kubectl get pods words it, with READY and RESTARTS where something is wrong.
-function statusOf(item) {
+const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, item.status || "no status");
+
+// READY and RESTARTS of kubectl get pods, where something may be wrong.
+function howOf(item) {
   const [ready, all] = (item.readycontainers ?? "").split("/");
-  const restarts = item.restarts > 0 && `${item.restarts} restart${item.restarts > 1 ? "s" : ""}`;
-  return [item.status, item.phase === "Running" && ready !== all && `${ready} of ${all} ready`, restarts].filter(Boolean).join(", ");
+  return [item.phase === "Running" && ready !== all && `${ready} of ${all} ready`, item.restarts > 0 && several(item.restarts, "restart")].filter(Boolean).join(", ");
 }
 
 const ownerOf = (kind, name) => (name ? `${(kind ?? "").toLowerCase()}/${name}` : "");
@@ -259,10 +320,11 @@ function tick() {
 // ---- counts and filters ----
 
 let summary;
+let match = ""; // what is typed of a namespace or a node
 
 async function loadSummary() {
   try {
-    summary = await ask("summary", {});
+    summary = await ask("summary", { match });
     drawSummary();
   } catch (error) {
     problem(error);
@@ -270,68 +332,66 @@ async function loadSummary() {
 }
 
 function drawSummary() {
-  const { phases, nodes, namespaces, otherNodes } = summary;
-  fill("phase", phases);
-  fill("namespace", namespaces);
-  fill("node", nodes);
-  bars("phase", phases, "no phase yet");
-  bars("node", nodes, "no node yet");
-  const { count, nodes: more } = otherNodes;
-  $("others").textContent = more ? `and ${pods(count)} on ${number.format(more)} more ${more === 1 ? "node" : "nodes"}, which a search finds by name` : "";
-}
-
-function fill(key, counts) {
-  const select = $(key);
-  const list = counts.filter((c) => c.name).sort((a, b) => order(a.name, b.name));
-  if (state[key] && !list.some((c) => c.name === state[key])) list.unshift({ name: state[key] });
-  const texts = [["", "any"], ...list.map((c) => [c.name, c.count ? `${c.name} (${number.format(c.count)})` : c.name])];
-  // A list that is open would close, and one that says the same would lose its place.
-  if (JSON.stringify(texts) !== select.dataset.texts && document.activeElement !== select) {
-    select.dataset.texts = JSON.stringify(texts);
-    select.replaceChildren(...texts.map(([value, text]) => element("option", { value }, text)));
-  }
-  if (select.value !== state[key]) {
-    if (![...select.options].some((o) => o.value === state[key])) select.append(element("option", { value: state[key] }, state[key]));
-    select.value = state[key];
-  }
-}
-
-function bars(key, counts, none) {
-  const list = $(`${key}s`);
-  const old = new Map([...list.children].map((li) => [li.dataset.name, li]));
-  const most = Math.max(1, ...counts.map((c) => c.count));
-  const focused = document.activeElement;
-  const items = counts.map(({ name, count }) => {
-    const li = old.get(name) ?? newBar(key, name, none);
-    const button = li.firstElementChild;
-    const [, track, text] = button.children;
-    track.firstElementChild.style.width = `${(100 * count) / most}%`;
-    text.textContent = number.format(count);
-    if (name) button.setAttribute("aria-pressed", state[key] === name);
+  const { states, nodes, namespaces, nodeCount, namespaceCount } = summary;
+  options("namespaces", namespaces);
+  options("nodes", nodes);
+  const none = state.state && !states.some(({ name }) => name === state.state);
+  const old = new Map([...$("states").children].map((li) => [li.dataset.name, li]));
+  const items = (none && state.state !== "unwell" ? [...states, { name: state.state, count: 0 }] : states).map(({ name, count }) => {
+    const li = old.get(name) ?? newState(name);
+    const link = li.firstElementChild;
+    const chosen = state.state === name;
+    link.href = addressOf({ ...state, pod: "", page: "", state: chosen ? "" : name });
+    link.querySelector(".count").textContent = number.format(count);
+    if (chosen) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
     return li;
   });
-  if (items.length !== list.children.length || items.some((li, i) => li !== list.children[i])) {
-    list.replaceChildren(...items);
-    if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
-  }
+  const children = $("states").children;
+  if (items.length !== children.length || items.some((li, i) => li !== children[i])) $("states").replaceChildren(...items);
+  $("places").textContent = `on ${several(nodeCount, "node")}, in ${several(namespaceCount, "namespace")}`;
 }
 
-function newBar(key, name, none) {
-  const button = element("button", { type: "button", disabled: !name, title: name || none },
-    element("span", { className: "name" }, name || none),
-    element("span", { className: "track" }, element("span", { className: "fill" })),
-    element("span", { className: "count" }));
-  button.onclick = () => change({ [key]: state[key] === name ? "" : name });
-  return element("li", { "data-name": name }, button);
+function newState(name) {
+  return element("li", { "data-name": name }, element("a", {},
+    element("span", { className: "state", "data-state": name }, name), " ", element("span", { className: "count" })));
+}
+
+// Suggestions for what is typed: the server names those that contain it.
+function options(id, counts) {
+  const list = counts.filter((c) => c.name);
+  const text = JSON.stringify(list);
+  if ($(id).dataset.text === text) return;
+  $(id).dataset.text = text;
+  $(id).replaceChildren(...list.map((c) => element("option", { value: c.name, label: pods(c.count) })));
+}
+
+function wirePlace(key) {
+  let timer;
+  const apply = () => state[key] === $(key).value.trim() ? undefined : change({ [key]: $(key).value.trim() });
+  $(key).oninput = () => {
+    clearTimeout(timer);
+    const text = $(key).value.trim();
+    if (!text || [...$(key).list.options].some((o) => o.value === text)) apply(); // chosen
+    timer = setTimeout(() => {
+      match = text;
+      loadSummary();
+    }, TYPING);
+  };
+  $(key).onchange = apply;
+  $(key).onblur = () => {
+    match = "";
+  };
 }
 
 // ---- one Pod ----
 
-let open; // the Pod in the dialog, as last heard, with its labels and containers
+let open; // the Pod in the detail, as last heard, with its labels and containers
 
-// Makes the dialog show what the address says.
+// Makes the detail show what the address says: beside the rows where there is room.
 async function showPod() {
   const dialog = $("detail");
+  mark();
   if (!state.pod) {
     if (dialog.open) dialog.close();
     return;
@@ -339,17 +399,23 @@ async function showPod() {
   const known = shown.items.find((item) => item.podkey === state.pod);
   if (open?.podkey !== state.pod) {
     open = undefined;
-    $("title").textContent = state.pod;
-    $("gone").hidden = true;
+    const [namespace, name] = state.pod.split(/(?<=\/)/);
+    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", { title: text }, text)));
+    say("gone", "");
     $("facts").replaceChildren();
     if (known) drawFacts(known, false); // a row has no labels and containers
+    dialog.scrollTop = 0;
   }
   if (!dialog.open) {
-    $("copied").textContent = "";
-    dialog.showModal();
+    if (wide.matches) dialog.show();
+    else dialog.showModal();
   }
+  $("title").focus({ preventScroll: wide.matches });
+  hint();
   await loadPod();
 }
+
+const hint = () => $("copied").textContent = "Click a value to copy it.";
 
 async function loadPod() {
   const key = state.pod;
@@ -359,101 +425,93 @@ async function loadPod() {
     const { items } = await ask("search", { q: key, by: "key", limit: 1 });
     if (state.pod !== key) return;
     if (items.length) drawPod(items[0]);
-    else gone();
+    else say("gone", $("facts").hasChildNodes() ? "This Pod is gone; this is what was last known of it." : "There is no such Pod.");
   } catch (error) {
     problem(error);
-    $("gone").textContent = error.message;
-    $("gone").hidden = false;
+    say("gone", error.message);
   }
 }
 
-function gone() {
-  const text = $("facts").hasChildNodes() ? "This Pod is gone; this is what was last known of it." : "There is no such Pod.";
-  if ($("gone").textContent !== text) $("gone").textContent = text;
-  $("gone").hidden = false;
-}
-
 function drawPod(p) {
-  const note = p.note ? p.note[0].toUpperCase() + p.note.slice(1) + "." : "";
-  if ($("gone").textContent !== note) $("gone").textContent = note;
-  $("gone").hidden = !note;
+  say("gone", p.note ? `${p.note[0].toUpperCase()}${p.note.slice(1)}.` : "");
   if (JSON.stringify(p) === JSON.stringify(open)) return;
   open = p;
   drawFacts(p, true);
 }
 
+// The state and the containers come first: they are what one has come for.
 function drawFacts(p, whole) {
   const focused = document.activeElement?.dataset?.copy;
-  const yes = (value) => (value ? "yes" : "no");
-  const none = element("p", {}, "none");
+  const since = p.createdat ? element("time", { dateTime: p.createdat, title: local(p.createdat), className: "age" }) : "";
+  const started = p.startedat && p.startedat !== p.createdat;
   $("facts").replaceChildren(
+    element("p", {}, stateElement(p), [howOf(p), p.createdat && "age "].map((text) => text && `, ${text}`).join(""), since),
+    ...(p.links ? [element("p", { className: "links" }, ...p.links.map((l) => element("a", { href: l.url, rel: "noreferrer" }, l.name)))] : []),
+    ...(whole ? p.containers?.flatMap(drawContainer) ?? [] : []),
+    element("h3", {}, "Pod"),
     element("dl", {},
+      fact("IP", p.podips ?? [""]),
+      ...(p.networkips ?? []).map((n) => fact(`IP in ${n.network || "another network"}`, [n.ip])),
+      fact("Node", [p.nodename], { node: p.nodename }),
+      fact("Node's IP", p.hostips ?? [p.hostip], { q: p.hostip, by: "hostip" }),
+      fact("Workload", [workloadOf(p)], { q: workloadOf(p), by: "workload" }),
+      ...(ownerOf(p.ownerkind, p.ownername) === workloadOf(p) ? [] : [fact("Owner", [ownerOf(p.ownerkind, p.ownername)])]),
       fact("Pod", [p.podkey]),
       fact("Name", [p.podname]),
       fact("Namespace", [p.namespace], { namespace: p.namespace }),
       fact("UID", [p.poduid]),
       ...(p.nodeuid ? [fact("UID on its node", [p.nodeuid])] : []),
-      fact("Status", [p.status]),
-      fact("Containers ready", [p.readycontainers]),
-      fact("Restarts", [String(p.restarts ?? 0)]),
       fact("Phase", [p.phase]),
-      fact("Ready", [yes(p.ready)]),
-      fact("Terminating", [yes(p.terminating)]),
-      fact("IP", [p.podip]),
-      fact("All IPs", p.podips ?? [""]),
-      ...(p.networkips ?? []).map((n) => fact(`IP in ${n.network || "another network"}`, [n.ip])),
-      fact("Host network", [yes(p.hostnetwork)]),
-      fact("Node", [p.nodename], { node: p.nodename }),
-      fact("Node's IP", [p.hostip], { q: p.hostip, by: "hostip" }),
-      ...(p.hostips ? [fact("All IPs of the node", p.hostips)] : []),
-      fact("Workload", [workloadOf(p)], { q: workloadOf(p), by: "workload" }),
-      fact("Owner", [ownerOf(p.ownerkind, p.ownername)]),
+      fact("Ready", [`${p.ready ? "yes" : "no"}${p.readycontainers ? `, ${p.readycontainers} containers` : ""}`]),
+      ...(p.hostnetwork ? [fact("Host network", ["yes"])] : []),
       fact("Service account", [p.serviceaccount]),
       ...(p.hostname ? [fact("Host name", [p.subdomain ? `${p.hostname}.${p.subdomain}.${p.namespace}.svc` : p.hostname])] : []),
-      fact("Created", [p.createdat]),
-      fact("Started", [p.startedat]),
-      fact("Testcr", [p.testcr]),
-      fact("Command", [`kubectl -n ${p.namespace} get pod ${p.podname} -o yaml`])),
+      ...(p.createdat ? [fact("Created", [stamp(p.createdat)], undefined, "Created", "", local(p.createdat))] : []),
+      ...(started ? [fact("Started", [stamp(p.startedat)], undefined, "Started", "", local(p.startedat))] : []),
+      fact("Testcr", [p.testcr])),
     ...(whole ? [
-      element("h3", {}, "Containers"),
-      ...(p.containers?.flatMap(drawContainer) ?? [none]),
-      element("h3", {}, "Labels"),
-      p.labels ? element("dl", { className: "labels" }, ...Object.entries(p.labels).map(drawLabel)) : none.cloneNode(true),
+      element("h3", {}, "Go on with"),
+      element("dl", {}, ...commands(p).map(([name, text]) => fact(name, [text], undefined, `Command ${name}`, "", "", "command"))),
+      ...(p.labels ? [element("h3", {}, "Labels"), element("dl", { className: "labels" }, ...Object.entries(p.labels).map(drawLabel))] : []),
     ] : []));
+  tick();
   if (focused) [...$("facts").querySelectorAll("button")].find((b) => b.dataset.copy === focused)?.focus();
 }
 
-function drawContainer(c) {
-  const field = (label, value) => fact(label, [value], undefined, `${label} of container ${c.name}`);
+function commands(p) {
+  const kubectl = (verb, ...rest) => ["kubectl", "-n", p.namespace, verb, ...rest].join(" ");
+  const ended = p.containers?.filter((c) => c.previousid) ?? [];
   return [
-    element("h4", {}, [c.name, c.kind && `(${c.kind})`].filter(Boolean).join(" ")),
-    element("dl", {}, field("Name", c.name), field("Kind", c.kind || "regular"), field("Image", c.image), field("ID", c.id),
-      ...(c.imageid ? [field("Image ID", c.imageid)] : []),
-      ...(c.previousid ? [field("ID before its restart", c.previousid), field("Ended with", `${c.previousreason ?? ""} (${c.previousexitcode ?? 0})`.trim())] : [])),
+    ["Logs", kubectl("logs", p.podname, "--all-containers", "--tail=100")],
+    ...ended.map((c) => [`Logs of ${c.name} before`, kubectl("logs", p.podname, "-c", c.name, "--previous")]),
+    ["Describe", kubectl("describe", "pod", p.podname)],
+    ...(p.live && p.containers?.length ? [["Shell", kubectl("exec", "-it", p.podname, "-c", p.containers[0].name, "-- sh")]] : []),
+    ["YAML", kubectl("get", "pod", p.podname, "-o", "yaml")],
+  ];
+}
+
+function drawContainer(c) {
+  const field = (label, value) => fact(label, [value], undefined, `${label} of container ${c.name}`, "", "", "id");
+  const ended = c.previousid && `${c.previousreason ?? ""} (${c.previousexitcode ?? 0})`.trim();
+  return [
+    element("h3", {}, `Container ${[c.name, c.kind && `(${c.kind})`].filter(Boolean).join(" ")}`),
+    element("dl", {}, field("Image", c.image), field("ID", c.id), ...(ended ? [field("Last ended", ended), field("ID before", c.previousid)] : []),
+      ...(c.imageid ? [field("Image ID", c.imageid)] : [])),
   ];
 }
 
 const drawLabel = ([key, value]) => fact(key, [value], undefined, `label ${key}`, `${key}=${value}`);
 
-// A field with a button for each value that copies it (or text), and one that
+// A field whose values (or text) are copied when they are clicked, and a link that
 // searches for the like. name tells it from others that have its label.
-function fact(label, values, like, name = label, text = "") {
-  return element("div", {}, element("dt", {}, label), ...values.map((value, i) => {
+function fact(label, values, like, name = label, text = "", hover = "", className = "") {
+  return element("div", { className }, element("dt", {}, label), ...values.map((value, i) => {
     if (!value && !text) return element("dd", { className: "muted" }, "none");
-    const button = element("button", { type: "button", "data-copy": `${name} ${i}` }, "Copy");
-    button.setAttribute("aria-label", `Copy ${name}${values.length > 1 ? ` ${value}` : ""}`);
-    button.onclick = () => copy(name, text || value);
-    const dd = element("dd", {}, element("span", { className: "value" }, value), button);
-    if (like) {
-      const show = element("button", { type: "button" }, "Its Pods");
-      show.setAttribute("aria-label", `Its Pods: all of ${name} ${value}`);
-      show.onclick = () => {
-        change({ ...nothing(), ...like });
-        showPod();
-        $("results").focus();
-      };
-      dd.append(show);
-    }
+    const button = element("button", { type: "button", className: "value", "data-copy": `${name} ${i}`, title: hover }, value);
+    button.setAttribute("aria-label", `Copy ${name}: ${value}`);
+    button.onclick = () => getSelection().isCollapsed && copy(name, text || value);
+    const dd = element("dd", {}, button);
+    if (like && !i) dd.append(element("a", { href: addressOf(like), "aria-label": `Its Pods: all of ${name} ${value}` }, "its Pods"));
     return dd;
   }));
 }
@@ -487,6 +545,7 @@ function connect() {
   stream = new EventSource("v1/events");
   heard = Date.now();
   changes = 0;
+  stream.onopen = () => viewed = ""; // what came meanwhile is not in the rows
   stream.addEventListener("view", (event) => onView(JSON.parse(event.data)));
   stream.addEventListener("unready", (event) => {
     heard = Date.now();
@@ -509,8 +568,9 @@ function onView(view) {
   const asOf = time - view.ageSeconds * 1000;
   const whole = [`resourceVersion ${view.resourceVersion || "none"}`, pods(view.pods)];
   $("asof").textContent = [`as of ${clock(asOf)}`, ...(view.restricted ? [] : whole)].join(" · ");
+  $("asof").title = local(asOf);
   writes(view);
-  if (view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`);
+  if (view.silentSince || view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`);
   else live("live", "Live");
   const now = `${view.resourceVersion} ${view.pods}`;
   // A reconnected stream counts from 0: then the version tells.
@@ -523,8 +583,7 @@ function onView(view) {
 function writes({ writesFailSince, writeError }) {
   const reason = writeError ? `: ${writeError}` : "";
   const text = writesFailSince ? `Writes fail since ${clock(Date.parse(writesFailSince))}, Testcrs may be out of date; this page is not${reason}` : "";
-  $("writes").hidden = !text;
-  if ($("writes").textContent !== text) $("writes").textContent = text;
+  say("writes", text);
 }
 
 function live(kind, text) {
@@ -534,7 +593,9 @@ function live(kind, text) {
 
 function disconnected() {
   lost ||= Date.now();
-  live("stale", `Disconnected since ${clock(lost)}, trying again`);
+  live("stale", `Disconnected since ${clock(lost + ahead)}, trying again`);
+  failed = true;
+  freshen();
 }
 
 function refresh() {
@@ -562,45 +623,47 @@ function wire() {
       }, soon);
     });
   };
-  $("q").oninput = () => typed(TYPING);
+  $("q").oninput = () => {
+    freshen();
+    typed(TYPING);
+  };
   $("search").onsubmit = async (event) => {
     event.preventDefault();
+    for (const key of PLACES) $(key).onchange();
     await typed(0);
     await pending;
-    $("rows").querySelector("a")?.focus();
+    const link = $("rows").querySelector("a");
+    if (shown.total === 1 && state.q && shown.of === searched(state.q)) openPod(link.closest("tr"));
+    else link?.focus();
   };
-  for (const key of FILTERS) {
-    $(key).onchange = () => change({ [key]: $(key).value });
-    $(key).onblur = () => summary && drawSummary();
-  }
-  $("clear").onclick = () => {
-    $("q").focus();
-    change(nothing());
-  };
+  $("state").onchange = () => change({ state: $("state").value });
+  PLACES.forEach(wirePlace);
   $("reading").onclick = (event) => {
     const button = event.target.closest("button");
     if (button) change({ by: button.value }).then(() => $("q").focus());
   };
-  for (const th of document.querySelectorAll("th[data-sort]")) {
-    th.firstElementChild.onclick = () => {
-      // Ascending, descending, and back to the order that puts live Pods first.
-      const again = state.sort === th.dataset.sort;
-      change(again && state.desc ? { sort: "", desc: "" } : { sort: th.dataset.sort, desc: again ? "true" : "" });
-    };
-  }
-  $("next").onclick = () => turn(() => tokens.push(shown.continue));
-  $("previous").onclick = () => turn(() => tokens.pop());
-  $("rows").onclick = openPod;
-  $("close").onclick = () => $("detail").close();
-  $("json").onclick = () => open && copy("all as JSON", JSON.stringify(open, null, 2));
-  $("detail").onclick = (event) => event.target === $("detail") && $("detail").close(); // its backdrop
-  $("detail").onclose = () => {
-    if (!state.pod || $("detail").open) return; // the event comes late: it may be open again
-    if (history.state?.opened) return history.back();
-    state.pod = "";
-    toAddress(false);
+  $("rows").onclick = (event) => {
+    const tr = event.target.closest("tr");
+    if (!tr || isElsewhere(event) || !getSelection().isCollapsed) return;
+    event.preventDefault();
+    openPod(tr);
   };
+  $("json").onclick = () => open && copy("all as JSON", JSON.stringify(open, null, 2));
+  $("detail").onclick = (event) => { // a handler that returned false would cancel the click
+    if (event.target === $("detail") && $("detail").matches(":modal")) $("detail").close(); // its backdrop
+  };
+  $("detail").onclose = closed;
+  $("keysclose").onclick = () => $("keys").close();
+  $("help").onclick = () => $("keys").showModal();
+  for (const id of ["json", "help", "theme"]) $(id).hidden = false;
+  $("detail").removeAttribute("open"); // which the server has opened
+  document.onclick = follow;
   document.onkeydown = keys;
+  wide.onchange = () => {
+    if (!$("detail").open) return;
+    $("detail").close();
+    showPod();
+  };
   window.onpopstate = () => {
     const was = state;
     state = fromAddress();
@@ -608,50 +671,107 @@ function wire() {
     title();
     showPod();
     if (KEYS.every((key) => key === "pod" || state[key] === was[key])) return;
-    tokens = [""];
     controls();
     load();
   };
   // A browser has few connections to one server: nobody looks, no stream.
   document.onvisibilitychange = () => (document.hidden ? stream.close() : connect());
+  window.onpageshow = (event) => event.persisted && connect();
 }
 
-async function turn(page) {
-  page();
-  await load();
-  $("results").focus({ preventScroll: true });
-  $("results").scrollIntoView();
-}
+const isElsewhere = (event) => event.button || event.ctrlKey || event.metaKey || event.shiftKey;
 
-function openPod(event) {
-  const tr = event.target.closest("tr");
-  if (!tr || event.ctrlKey || event.metaKey || event.shiftKey || !getSelection().isCollapsed) return;
+// Follows the links of the page to itself, which work without JavaScript, too.
+async function follow(event) {
+  const link = event.target.closest("a");
+  if (!link || isElsewhere(event) || event.defaultPrevented || link.closest(".links, .skip, #rows")) return;
   event.preventDefault();
+  if (link.id === "close") return $("detail").close();
+  const th = link.closest("th");
+  if (th) {
+    // Ascending, descending, and back to the order that puts live Pods first.
+    const again = state.sort === th.dataset.sort;
+    return change(again && state.desc ? { sort: "", desc: "" } : { sort: th.dataset.sort, desc: again ? "true" : "" });
+  }
+  const values = Object.fromEntries(new URLSearchParams(link.search));
+  const from = link.id || (link.closest("#detail") ? "detail" : "");
+  await change({ ...nothing(), ...values });
+  if (from === "detail") showPod();
+  if (from === "clear" || link.closest("h1, #examples")) $("q").focus();
+  if (["detail", "next", "previous"].includes(from)) {
+    $("results").focus({ preventScroll: true });
+    $("results").scrollIntoView();
+  }
+}
+
+function openPod(tr) {
   tr.querySelector("a").focus({ preventScroll: true }); // where the focus comes back to
   typing = false;
+  const opened = Boolean(history.state?.opened);
   state.pod = tr.dataset.pod;
-  toAddress(true, true);
+  toAddress(!opened, true); // one step back closes it
   showPod();
+}
+
+function closed() {
+  if (!state.pod || $("detail").open) return; // the event comes late: it may be open again
+  const link = $("rows").querySelector("tr[aria-current] a");
+  if (link && (document.activeElement === document.body || $("detail").contains(document.activeElement))) link.focus({ preventScroll: true });
+  if (history.state?.opened) return history.back();
+  state.pod = "";
+  mark();
+  toAddress(false);
 }
 
 function keys(event) {
   const at = document.activeElement;
-  if ($("detail").open || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/" && !at.matches("input, select")) {
+  const detail = $("detail");
+  if (detail.matches(":modal") || $("keys").open || event.ctrlKey || event.metaKey || event.altKey) return;
+  const takes = at.matches("input, select");
+  const empty = at === $("q") && !at.value;
+  if (event.key === "Escape" && detail.open && (!takes || empty)) return detail.close();
+  if ((event.key === "/" || event.key === "?") && (!takes || empty)) {
     event.preventDefault();
+    if (event.key === "?") return $("keys").showModal();
     $("q").focus();
-    $("q").select();
-    return;
+    return $("q").select();
   }
   const links = [...$("rows").querySelectorAll("a")];
-  const i = links.indexOf(at);
-  if (i < 0 && at !== $("q")) return;
-  const to = { ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: links.length - 1 }[event.key];
-  if (to === undefined || (i < 0 && event.key !== "ArrowDown")) return;
+  let i = links.indexOf(at);
+  if (i < 0 && !takes) i = links.findIndex((link) => link.closest("tr[aria-current]"));
+  const to = { j: i + 1, k: i - 1, ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: links.length - 1 }[event.key];
+  const isLetter = event.key === "j" || event.key === "k";
+  const inRows = links.includes(at);
+  if (to === undefined || (isLetter ? takes : !inRows && !(at === $("q") && event.key === "ArrowDown"))) return;
   event.preventDefault();
   (links[Math.min(to, links.length - 1)] ?? $("q")).focus();
 }
 
+// ---- dark and light ----
+
+const THEMES = ["system", "light", "dark"];
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  $("theme").textContent = `Theme: ${theme}`;
+}
+
+function wireTheme() {
+  let theme = "system";
+  try {
+    theme = localStorage.getItem("theme") ?? theme;
+  } catch { /* not allowed to store: it lasts as long as the page */ }
+  setTheme(THEMES.includes(theme) ? theme : "system");
+  $("theme").onclick = () => {
+    const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length];
+    setTheme(next);
+    try {
+      localStorage.setItem("theme", next);
+    } catch { /* the same */ }
+  };
+}
+
+wireTheme();
 wire();
 title();
 controls();
@@ -660,7 +780,7 @@ loadSummary();
 if (state.pod) showPod();
 else {
   $("q").focus();
-  $("q").setSelectionRange(state.q.length, state.q.length);
+  $("q").setSelectionRange($("q").value.length, $("q").value.length);
 }
 connect();
 setInterval(() => {
