@@ -92,7 +92,7 @@ func (l Link) url(s *v1.TestcrSpec, cluster string) (string, error) {
 	}
 	parsed, err := url.Parse(out.String())
 	if err != nil || parsed.Scheme != "https" || parsed.Host == "" {
-		return "", errors.New("the URL must be https://HOST/...")
+		return "", errors.New("the URL must begin with https://HOST/")
 	}
 	return out.String(), nil
 }

@@ -65,7 +65,7 @@ func newSorter(by string) (*sorter, error) {
 
 func columnNames() []string {
 	var names []string
-	for _, c := range columns {
+	for _, c := range slices.Concat(columns, wideColumns) {
 		if name := strings.ToLower(c); sortColumns[name] != "" {
 			names = append(names, name)
 		}

@@ -18,7 +18,7 @@ func TestPage_FirstView(t *testing.T) {
 		strings.TrimSpace(strings.Repeat("failing ", 30)+strings.Repeat("waiting ", 30)))
 	p.UntilIs(t, `[...document.querySelectorAll("#states a")].map((e) => e.textContent).join(", ")`,
 		"failing 30, waiting 30, terminating 30, ready 2,880, completed 30")
-	// Told apart without color: each state has a shape of its own.
+	// Each state has a shape of its own beside its color.
 	p.UntilIs(t, `new Set([...document.querySelectorAll("#states .state")].map((e) => getComputedStyle(e, "::before").content)).size`, "5")
 	p.UntilIs(t, text("places"), "on 100 nodes, in 3 namespaces")
 	p.Until(t, `document.querySelector("#rows time").title.includes("UTC")`)

@@ -40,17 +40,17 @@ func longNames() []*corev1.Pod {
 		main := &object.Status.ContainerStatuses[0]
 		main.State.Running = &corev1.ContainerStateRunning{}
 		main.Ready, main.ImageID = true, "registry.example.com/platform/"+owner+"@sha256:"+id
-		switch {
-		case i%100 == 0:
+		switch i % 100 {
+		case 0:
 			main.Ready, main.RestartCount = false, 12
 			main.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
 			main.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ContainerID: "containerd://" + id[1:] + "f", Reason: "OOMKilled", ExitCode: 137}
-		case i%100 == 1:
+		case 1:
 			object.Status.Phase, object.Status.PodIPs, object.Status.PodIP = corev1.PodPending, nil, ""
 			object.Status.ContainerStatuses[0] = corev1.ContainerStatus{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}
-		case i%100 == 2:
+		case 2:
 			object.Status.Phase = corev1.PodSucceeded
-		case i%100 == 3:
+		case 3:
 			object.DeletionTimestamp = new(metav1.NewTime(taken))
 		}
 		pods = append(pods, object)
