@@ -45,7 +45,7 @@ func TestPage_DetailFields(t *testing.T) {
 		{"Image", "busybox:1"}, {"ID", "none"},
 		{"IP", "10.4.0.1"}, {"IP", "fd00:4::1"}, {"Node", "detail-1"}, {"Node's IP", "192.0.2.70"},
 		{"Workload", "deployment/web"}, {"Owner", "replicaset/web-5d9c7b8f6"},
-		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Phase", "Running"}, {"Ready", "yes, 0/1 containers"},
+		{"Pod", key}, {"Name", of.Name}, {"Namespace", elsewhere}, {"UID", string(of.UID)}, {"Phase", "Running"}, {"Ready", "yes, 1/1 containers"},
 		{"Service account", "web"}, {"Testcr", desired.FromPod(of).Name},
 		{"Logs", kubectl + "logs " + of.Name + " --all-containers --tail=100"}, {"Describe", kubectl + "describe pod " + of.Name},
 		{"Shell", kubectl + "exec -it " + of.Name + " -c main -- sh"}, {"YAML", kubectl + "get pod " + of.Name + " -o yaml"},

@@ -98,6 +98,9 @@ func (p *pod) object(namespace string) *corev1.Pod {
 	if p.phase != "" {
 		object.Status.Phase = p.phase
 	}
+	if main := &object.Status.ContainerStatuses[0]; object.Status.Phase == corev1.PodRunning {
+		main.Ready, main.State.Running = true, &corev1.ContainerStateRunning{}
+	}
 	if p.owner != nil {
 		object.OwnerReferences = []metav1.OwnerReference{*p.owner}
 	}
