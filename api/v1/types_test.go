@@ -198,7 +198,7 @@ func TestTestcrSpec_Documents(t *testing.T) {
 
 	t.Run("the answers of the HTTP lookup have each field", func(t *testing.T) {
 		api := readYAML(t, "..", "..", "docs", "openapi.yaml")
-		ofLookup := []string{"testcr", "live", "omitted", "note"} // what the lookup adds
+		ofLookup := []string{"testcr", "live", "omitted", "note", "state", "links"} // what the lookup adds
 		pod := slices.DeleteFunc(propertyNames(t, api, "components", "schemas", "Pod"), func(name string) bool {
 			return slices.Contains(ofLookup, name)
 		})

@@ -31,13 +31,22 @@ func (o *options) pipedQueries(ctx context.Context) ([]question, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var noting sync.Mutex // standard error has one writer at a time
+	hasBegun := false
 	note := time.AfterFunc(noteInputAfter, func() {
-		fmt.Fprintln(o.ErrOut, "note: there is no QUERY: waiting for standard input, one query a line")
+		noting.Lock()
+		defer noting.Unlock()
+		if !hasBegun {
+			fmt.Fprintln(o.ErrOut, "note: there is no QUERY: waiting for standard input, one query a line")
+		}
 	})
 	timeout := time.AfterFunc(inputPatience, func() { cancel(errSilent) })
 	defer note.Stop()
 	defer timeout.Stop()
 	text, err := readAll(ctx, &firstRead{Reader: o.In, did: func() { note.Stop(); timeout.Stop() }})
+	noting.Lock()
+	hasBegun = true
+	noting.Unlock()
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):
 		return nil, cli.Usagef("there is no QUERY, and nothing came from standard input within %s: - waits for it", inputPatience)

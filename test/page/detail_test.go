@@ -30,7 +30,7 @@ func TestPage_DetailFields(t *testing.T) {
 	p.UntilIs(t, text("copied"), "Click a value to copy it.")
 	p.UntilIs(t, `document.title`, elsewhere+"/"+of.Name+" · prod-eu · PodInfoLookup")
 	p.UntilIs(t, text("cluster"), "prod-eu")
-	p.Until(t, `document.querySelector("#facts .state[data-state=waiting]")`)
+	p.Until(t, `document.querySelector("#facts .state[data-state=ready]")`)
 	p.Until(t, `document.querySelector("#facts .links a").href == "https://grafana.example.com/d/pod?ns=detail&pod=web-5d9c7b8f6-x2x4z&label="`)
 	var got [][2]string
 	fields := `JSON.stringify([...document.querySelectorAll("#facts dl > div")].flatMap((div) =>
