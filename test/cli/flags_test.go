@@ -42,7 +42,7 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 				"Controller": {"owners", "workers"},
 				"Leader election": {"leader-elect", "leader-elect-lease-duration", "leader-elect-renew-deadline",
 					"leader-elect-resource-name", "leader-elect-resource-namespace", "leader-elect-retry-period"},
-				"Serving": {"bind-address", "tls-cert-file", "tls-private-key-file"},
+				"Serving": {"bind-address", "cluster-name", "link", "local-bind-address", "nodes", "services", "tls-cert-file", "tls-private-key-file"},
 				"Output":  {"print-changes", "print-list"},
 				"Logging": {"log-flush-frequency", "logging-format", "v", "vmodule"},
 				"Other":   {"help", "version"},
