@@ -84,6 +84,10 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 	defer stop()
 	names := newNames()
 	names.json = o.json
+	// Before the informers run, which read it.
+	if names.others, err = o.watchAddresses(ctx, src.book(), names.labelOthers); err != nil {
+		return err
+	}
 	var synced []cache.InformerSynced
 	for _, selected := range src.selections(nil) {
 		pods, err := src.informer(selected)
@@ -96,9 +100,6 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 		}
 		synced = append(synced, handle.HasSynced)
 		running.Go(func() { pods.RunWithContext(background) })
-	}
-	if names.others, err = o.watchAddresses(ctx, src.book(), names.labelOthers); err != nil {
-		return err
 	}
 	if names.others != nil {
 		synced = append(synced, func() bool { return names.others.Synced() == nil })

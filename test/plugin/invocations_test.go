@@ -209,7 +209,7 @@ func mistakes(t *testing.T) []invocation {
 		{name: "an unknown short flag", args: []string{"x", "-z"}, errHas: "error: unknown shorthand flag: 'z' in -z", code: 2},
 		{name: "a flag without its value", args: []string{"x", "-o"}, errHas: "error: flag needs an argument: 'o' in -o", code: 2},
 		{name: "an unknown kind", args: []string{"x", "--by=nodes"}, errHas: "hostip, workload, image, label, namespace: did you mean node?\n", code: 2},
-		{name: "an unknown format", args: []string{"x", "-o", "jsn"}, errHas: "error: -o \"jsn\" is none of wide, json, ", code: 2},
+		{name: "an unknown format", args: []string{"x", "-o", "jsn"}, errHas: "error: -o \"jsn\" is none of card, table, wide, pod, json, ", code: 2},
 		{name: "the format that was meant", args: []string{"x", "-o", "wied"}, errHas: ": did you mean wide?\n", code: 2},
 		{name: "a command with a typing error", args: []string{"anotate"}, errHas: "; did you mean kubectl podinfo annotate?\n", code: 1},
 		{name: "a selector with a mistake", args: []string{"-l", "app in"}, errHas: "error: --selector: ", code: 2},
