@@ -80,7 +80,7 @@ func TestImage_InCluster(t *testing.T) {
 
 	fresh := tokenFor(t, nil)
 	mount(t, "token", []byte(fresh))
-	takenUp(t, fresh)
+	takenUp(t, fresh, namespace, "before")
 	if err := env.Clients.CoreV1().Secrets(home).Delete(t.Context(), secret.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +172,10 @@ func written(t *testing.T, namespace, name string) {
 	})
 }
 
-// takenUp waits until a token is the one that requests are made with, by the
-// audit log. The renewals of the lease are requests enough.
-func takenUp(t *testing.T, token string) {
+// takenUp waits until the lease is renewed and Testcrs are written with a token, by the
+// audit log. Each client reads the file at times of its own. So that there are writes, it
+// changes a Pod again and again.
+func takenUp(t *testing.T, token, namespace, pod string) {
 	t.Helper()
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 	if err != nil {
@@ -184,10 +185,19 @@ func takenUp(t *testing.T, token string) {
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		t.Fatal(err)
 	}
-	err = wait.PollUntilContextTimeout(t.Context(), testenv.Poll, rotation, true, func(context.Context) (bool, error) {
+	uses := func(resource string) bool {
 		return slices.ContainsFunc(env.Requests(t), func(r auditv1.Event) bool {
-			return slices.Contains(r.User.Extra["authentication.kubernetes.io/credential-id"], "JTI="+claims.JTI)
-		}), nil
+			return r.ObjectRef != nil && r.ObjectRef.Resource == resource && r.ObjectRef.Name != "podinfolookup.heartbeat" &&
+				slices.Contains([]string{"create", "update"}, r.Verb) && !strings.Contains(r.RequestURI, "dryRun") &&
+				slices.Contains(r.User.Extra["authentication.kubernetes.io/credential-id"], "JTI="+claims.JTI)
+		})
+	}
+	n := 0
+	err = wait.PollUntilContextTimeout(t.Context(), time.Second, rotation, true, func(ctx context.Context) (bool, error) {
+		n++
+		patch := fmt.Appendf(nil, `{"metadata":{"labels":{"n":"%d"}}}`, n)
+		_, err := env.Clients.CoreV1().Pods(namespace).Patch(ctx, pod, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err == nil && uses("leases") && uses("testcrs"), err
 	})
 	if err != nil {
 		t.Fatalf("the new token is not used within %s: %v", rotation, err)
