@@ -11,7 +11,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
-// The bounds of one object. Whoever may create one decides how long its lists are.
+// The bounds of one object, whose lists may have any length.
 const (
 	maxIPs       = 64
 	maxEndpoints = 1000 // of an EndpointSlice, as the API server has it

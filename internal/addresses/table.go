@@ -14,8 +14,8 @@ import (
 // maxHolders bounds the Services and the nodes in a Finding.
 const maxHolders = 8
 
-// Table contains Services with their endpoints, and nodes, by their IPs. What it is not
-// told of does not exist, so whoever fills it knows what a Finding may miss.
+// Table contains Services with their endpoints, and nodes, by their IPs. It does not know
+// what was left out when it was filled: see Gaps.
 type Table struct {
 	mu            sync.RWMutex
 	services      map[cache.ObjectName]*Service

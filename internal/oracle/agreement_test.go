@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/desired"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
@@ -21,7 +22,13 @@ import (
 // written returns the Testcr that the controller writes for a Pod.
 func written(t *testing.T, pod *corev1.Pod) *Stored {
 	t.Helper()
-	encoded, err := wire.Encode(desired.FromPod(pod))
+	return stored(t, desired.FromPod(pod))
+}
+
+// stored returns a Testcr as the API server has it.
+func stored(t *testing.T, testcr *v1.Testcr) *Stored {
+	t.Helper()
+	encoded, err := wire.Encode(testcr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,20 +63,7 @@ func withOwner(t *testing.T, pod *corev1.Pod, kind, name string) *Stored {
 	t.Helper()
 	testcr := desired.FromPod(pod)
 	desired.SetWorkload(&testcr.Spec, kind, name)
-	encoded, err := wire.Encode(desired.FromSpec(&testcr.Spec))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := encoded.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &unstructured.Unstructured{}
-	if err := u.UnmarshalJSON(text); err != nil {
-		t.Fatal(err)
-	}
-	spec, _ := u.Object["spec"].(map[string]any)
-	return Read(u, spec)
+	return stored(t, desired.FromSpec(&testcr.Spec))
 }
 
 func TestFactsWith_AgreesWithTheController(t *testing.T) {
