@@ -1,0 +1,431 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/query"
+)
+
+const (
+	// maxCandidates bounds the lives that are looked at for one query, the latest first.
+	maxCandidates = 20_000
+	// maxDimensions bounds the cached shapes, of up to maxShape bytes each, and nodes.
+	maxDimensions = 512
+)
+
+// ErrNoTerms reports a Query without a fact.
+var ErrNoTerms = errors.New("a question about the past needs a fact: an IP, a name, a container ID ...")
+
+// PartialError reports a fact that the past is not searched for.
+type PartialError struct{ Term query.Term }
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%s %s: the past is searched for whole facts and beginnings of container IDs, not for ranges and parts", e.Term.Kind, e.Term)
+}
+
+func (s *shape) decode(text []byte) error { return json.Unmarshal(text, s) }
+
+// find returns the lives that match q.
+func (s *store) find(ctx context.Context, q Query) (a Answer, err error) {
+	if len(q.Terms) == 0 {
+		return a, ErrNoTerms
+	}
+	clusters, err := s.clusters(ctx, q.Clusters)
+	if err != nil {
+		return a, err
+	}
+	since, until := q.Since.UnixMilli(), q.Until.UnixMilli()
+	for _, c := range clusters {
+		record, err := s.record(ctx, c, since, until)
+		if err != nil {
+			return a, err
+		}
+		a.Records = append(a.Records, record)
+	}
+	term, err := chooseTerm(q.Terms)
+	if err != nil {
+		return a, err
+	}
+	from := since
+	if q.Last {
+		from = math.MinInt64
+	}
+	candidates, err := s.candidates(ctx, term, from, until)
+	if err != nil {
+		return a, err
+	}
+	a.More = len(candidates) >= maxCandidates
+	for _, c := range candidates {
+		cluster, ok := clusterName(clusters, c.cluster)
+		if !ok {
+			continue
+		}
+		holders, err := s.holdersOf(ctx, c, q, from, until)
+		if err != nil {
+			return a, err
+		}
+		for _, h := range holders {
+			h.Cluster = cluster
+			a.Holders = append(a.Holders, h)
+		}
+	}
+	a.sort(since, until)
+	if q.Limit > 0 && len(a.Holders) > q.Limit {
+		a.Holders, a.More = a.Holders[:q.Limit], true
+	}
+	return a, nil
+}
+
+// sort puts those that certainly match in the range first, and the latest of these.
+func (a *Answer) sort(since, until int64) {
+	rank := func(i Interval) int {
+		switch {
+		case i.HasCertain() && i.From <= until && i.To > since:
+			return 0
+		case i.overlaps(since, until):
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(a.Holders, func(x, y Holder) int {
+		return cmp.Or(
+			cmp.Compare(rank(x.Interval), rank(y.Interval)),
+			cmp.Compare(y.Interval.Latest, x.Interval.Latest), cmp.Compare(y.Interval.From, x.Interval.From),
+			strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Spec.PodKey, y.Spec.PodKey),
+		)
+	})
+}
+
+// chooseTerm returns the term that the fewest lives match, by its kind.
+func chooseTerm(terms []query.Term) (best query.Term, err error) {
+	order := []query.Kind{
+		query.UID, query.Container, query.IP, query.Key, query.Name, query.Workload, query.Node, query.HostIP, query.Image,
+		query.Label, query.Namespace,
+	}
+	at := len(order)
+	for _, t := range terms {
+		if t.Prefix.IsValid() || t.Partial && t.Kind != query.Container {
+			return t, &PartialError{t}
+		}
+		if i := slices.Index(order, t.Kind); i >= 0 && i < at {
+			best, at = t, i
+		}
+	}
+	return best, nil
+}
+
+type clusterRow struct {
+	id   int64
+	name string
+}
+
+// UnknownClusterError reports a cluster that the store does not have.
+type UnknownClusterError struct {
+	Name  string
+	Known []string
+}
+
+func (e *UnknownClusterError) Error() string {
+	return fmt.Sprintf("nothing was recorded of cluster %q: there are %q", e.Name, e.Known)
+}
+
+func (s *store) clusters(ctx context.Context, wanted []string) (found []clusterRow, err error) {
+	rows, err := s.readers.QueryContext(ctx, `SELECT id, name FROM clusters ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var known []string
+	for rows.Next() {
+		var c clusterRow
+		if err := rows.Scan(&c.id, &c.name); err != nil {
+			return nil, err
+		}
+		known = append(known, c.name)
+		if len(wanted) == 0 || slices.Contains(wanted, c.name) {
+			found = append(found, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for _, name := range wanted {
+		if !slices.Contains(known, name) {
+			return nil, &UnknownClusterError{name, known}
+		}
+	}
+	return found, nil
+}
+
+func clusterName(clusters []clusterRow, id int64) (string, bool) {
+	for _, c := range clusters {
+		if c.id == id {
+			return c.name, true
+		}
+	}
+	return "", false
+}
+
+// candidate is a life as a row of pods.
+type candidate struct {
+	life
+	cluster int64
+	detail  []byte
+}
+
+// source is where lives are looked for: tables, a condition, and its arguments. begin and
+// end name the columns with the interval that must overlap the range.
+type source struct {
+	tables, condition, begin, end string
+	args                          []any
+}
+
+func byPod(column string, value any) source {
+	return source{tables: "pods p", condition: "p." + column + " = ?", begin: "p.from_ms", end: "p.to_ms", args: []any{value}}
+}
+
+func byFact(condition string, args ...any) source {
+	return source{
+		tables: "facts f JOIN pods p ON p.id = f.pod", condition: "f.kind = ? AND " + condition,
+		begin: "f.from_ms", end: "f.to_ms", args: args,
+	}
+}
+
+// byShape returns the sources of lives by a fact of their shape, the last one and those
+// before.
+func byShape(kind query.Kind, value string) []source {
+	return []source{{
+		tables: "shape_facts s JOIN pods p ON p.shape = s.shape", condition: "s.kind = ? AND s.value = ?",
+		begin: "p.from_ms", end: "p.to_ms", args: []any{string(kind), value},
+	}, {
+		tables:    "shape_facts s JOIN facts f ON f.kind = '" + rowShape + "' AND f.value = CAST(s.shape AS TEXT) JOIN pods p ON p.id = f.pod",
+		condition: "s.kind = ? AND s.value = ?", begin: "f.from_ms", end: "f.to_ms", args: []any{string(kind), value},
+	}}
+}
+
+// sources returns where the lives with a fact are.
+func (s *store) sources(ctx context.Context, t query.Term) ([]source, error) {
+	switch t.Kind {
+	case query.UID:
+		return []source{byPod("uid", uidBytes(t.Text)), byFact("f.value = ?", rowUID, t.Text)}, nil
+	case query.IP:
+		return []source{byFact("f.value = ?", rowIP, t.Addr.String())}, nil
+	case query.Container:
+		prefix := containerPrefix(strings.TrimSuffix(t.Text, "*"))
+		return []source{byFact("f.value >= ? AND f.value < ?", rowContainer, prefix, prefix+"\x7f")}, nil
+	case query.Key:
+		_, name, _ := strings.Cut(t.Text, "/")
+		return []source{byPod("name", name)}, nil
+	case query.Name:
+		return []source{byPod("name", t.Text)}, nil
+	case query.Node, query.HostIP:
+		return s.byNode(ctx, t)
+	default:
+		return byShape(t.Kind, t.Text), nil
+	}
+}
+
+// byNode returns a source for each record of a node: it has another one after its IPs have
+// changed.
+func (s *store) byNode(ctx context.Context, t query.Term) (sources []source, err error) {
+	condition, arg := "name = ?", t.Text
+	if t.Kind == query.HostIP {
+		condition, arg = "ips LIKE ?", "%"+t.Addr.String()+"%"
+	}
+	rows, err := s.readers.QueryContext(ctx, s.dialect.bind("SELECT id FROM nodes WHERE "+condition), arg) //nolint:gosec // constants
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		sources = append(sources, byPod("node", id))
+	}
+	return sources, rows.Err()
+}
+
+// candidates returns the lives that may match t from since until until, those of each
+// source the latest first.
+func (s *store) candidates(ctx context.Context, t query.Term, since, until int64) (found []*candidate, err error) {
+	sources, err := s.sources(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[int64]bool{}
+	for _, from := range sources {
+		text := "SELECT p.id, p.cluster, p.uid, p.name, p.from_ms, p.detail FROM " + from.tables + " WHERE " + from.condition +
+			" AND " + from.begin + " <= ? AND (" + from.end + " IS NULL OR " + from.end + " > ?) ORDER BY " + from.begin + " DESC LIMIT " +
+			strconv.Itoa(maxCandidates)
+		if found, err = s.scan(ctx, found, seen, text, append(from.args, until, since)); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (s *store) scan(ctx context.Context, found []*candidate, seen map[int64]bool, text string, args []any) ([]*candidate, error) {
+	rows, err := s.readers.QueryContext(ctx, s.dialect.bind(text), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c := &candidate{}
+		var uid []byte
+		if err := rows.Scan(&c.id, &c.cluster, &uid, &c.name, &c.Earliest, &c.detail); err != nil {
+			return nil, err
+		}
+		if !seen[c.id] {
+			seen[c.id], c.uid = true, uidText(uid)
+			found = append(found, c)
+		}
+	}
+	return found, rows.Err()
+}
+
+// holdersOf returns the intervals from since until until in which a life matches q.
+func (s *store) holdersOf(ctx context.Context, c *candidate, q Query, since, until int64) (holders []Holder, err error) {
+	if c.state, err = decodeDetail(&c.life, c.Earliest, c.detail); err != nil {
+		return nil, err
+	}
+	v := view{life: &c.life}
+	if err := s.resolve(ctx, &v); err != nil {
+		return nil, err
+	}
+	for _, i := range v.matching(q.Terms) {
+		if !i.overlaps(since, until) {
+			continue
+		}
+		spec := v.shown(i, until)
+		if q.Allows == nil || q.Allows(spec.Namespace) {
+			holders = append(holders, Holder{Spec: *spec, Interval: i, Life: c.Interval})
+		}
+	}
+	return holders, nil
+}
+
+// resolve reads the shapes and nodes of a life.
+func (s *store) resolve(ctx context.Context, v *view) (err error) {
+	v.shapes, v.nodes = map[int64]*shape{}, map[int64]node{}
+	for i := range v.life.facts {
+		switch f := &v.life.facts[i]; f.kind {
+		case factShape:
+			v.shapes[f.ref], err = s.shape(ctx, f.ref)
+		case factNode:
+			v.nodes[f.ref], err = s.node(ctx, f.ref)
+		default:
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *store) shape(ctx context.Context, id int64) (*shape, error) {
+	s.dims.mu.Lock()
+	found := s.dims.shapes[id]
+	s.dims.mu.Unlock()
+	if found != nil {
+		return found, nil
+	}
+	var text string
+	err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT spec FROM shapes WHERE id = ?`), id).Scan(&text)
+	if err != nil {
+		return nil, fmt.Errorf("shape %d: %w", id, err)
+	}
+	found = &shape{}
+	if err := found.decode([]byte(text)); err != nil {
+		return nil, fmt.Errorf("shape %d: %w", id, err)
+	}
+	s.dims.mu.Lock()
+	defer s.dims.mu.Unlock()
+	if len(s.dims.shapes) >= maxDimensions || s.dims.shapes == nil {
+		s.dims.shapes = map[int64]*shape{}
+	}
+	s.dims.shapes[id] = found
+	return found, nil
+}
+
+func (s *store) node(ctx context.Context, id int64) (n node, err error) {
+	s.dims.mu.Lock()
+	n, ok := s.dims.nodes[id]
+	s.dims.mu.Unlock()
+	if ok {
+		return n, nil
+	}
+	if err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT name, ips FROM nodes WHERE id = ?`), id).Scan(&n.name, &n.ips); err != nil {
+		return n, fmt.Errorf("node %d: %w", id, err)
+	}
+	s.dims.mu.Lock()
+	defer s.dims.mu.Unlock()
+	if len(s.dims.nodes) >= maxDimensions || s.dims.nodes == nil {
+		s.dims.nodes = map[int64]node{}
+	}
+	s.dims.nodes[id] = n
+	return n, nil
+}
+
+// record returns what was recorded of a cluster. Its gaps are those from since until until.
+func (s *store) record(ctx context.Context, c clusterRow, since, until int64) (r Record, err error) {
+	rows, err := s.readers.QueryContext(ctx, s.dialect.bind(
+		`SELECT from_ms, to_ms, reason, namespaces FROM recordings WHERE cluster = ? ORDER BY id`), c.id)
+	if err != nil {
+		return r, err
+	}
+	defer rows.Close()
+	r.Cluster = c.name
+	var begins, ends int64
+	for first := true; rows.Next(); first = false {
+		var from, to int64
+		var reason, namespaces string
+		if err := rows.Scan(&from, &to, &reason, &namespaces); err != nil {
+			return r, err
+		}
+		r.Namespaces = nil
+		if namespaces != "" {
+			r.Namespaces = strings.Split(namespaces, ",")
+		}
+		if first {
+			begins, ends = from, to
+			continue
+		}
+		gap := Interval{Earliest: min(ends, from), Latest: max(ends, from)} // the clock may have been set back
+		if gap.Latest > gap.Earliest && gap.overlaps(since, until) {
+			r.Gaps = append(r.Gaps, Gap{time.UnixMilli(gap.Earliest), time.UnixMilli(gap.Latest), Reason(reason)})
+		}
+		begins, ends = min(begins, from), to
+	}
+	r.Begins, r.Ends = time.UnixMilli(begins), time.UnixMilli(ends)
+	return r, rows.Err()
+}
+
+func containerPrefix(id string) string {
+	if _, after, ok := strings.Cut(id, "://"); ok {
+		id = after
+	}
+	id = strings.ToLower(id)
+	return id[:min(len(id), v1.ContainerIDPrefix)]
+}
+
+func canonicalIP(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ""
+	}
+	return query.Canonical(addr).String()
+}

@@ -1,0 +1,108 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"k8s.io/klog/v2"
+)
+
+var sqliteDialect = &dialect{
+	name:  "sqlite",
+	types: strings.NewReplacer("{blob}", "BLOB", "{id}", "INTEGER PRIMARY KEY", "{clustered}", "WITHOUT ROWID"),
+	beforeMigration: []string{
+		`CREATE TABLE IF NOT EXISTS podinfolookup_schema (version INTEGER PRIMARY KEY)`,
+	},
+	stride: 1,
+	rows:   16,
+}
+
+const (
+	// sqliteReaders is the number of connections that read. Each has a cache of 1 MiB.
+	sqliteReaders = 4
+	// busyTimeout bounds how long a statement waits for another process that has the file.
+	busyTimeout = 2 * time.Second
+)
+
+// openSQLite opens a file, or makes a new one, with its directory. The writer is one
+// connection, because the engine allows no second one, and readers never wait for it (WAL).
+// A damaged file is moved aside.
+func openSQLite(ctx context.Context, path, cluster string) (*store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	writer, err := sql.Open("sqlite", sqliteName(path,
+		"auto_vacuum(INCREMENTAL)", // only before the first table: pages go back to the file system
+		"journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(2000)", "journal_size_limit(16777216)", "cache_size(-8192)"))
+	if err != nil {
+		return nil, err
+	}
+	writer.SetMaxOpenConns(1)
+	if err := migrate(ctx, writer, sqliteDialect); err != nil {
+		err = errors.Join(err, writer.Close())
+		if isCorrupt(err) {
+			moveAside(ctx, path)
+		}
+		return nil, err
+	}
+	readers, err := sql.Open("sqlite", sqliteName(path, "query_only(true)", "cache_size(-1024)"))
+	if err != nil {
+		return nil, errors.Join(err, writer.Close())
+	}
+	readers.SetMaxOpenConns(sqliteReaders)
+	readers.SetMaxIdleConns(sqliteReaders)
+	s := newStore(sqliteDialect, cluster, writer, readers)
+	s.path = path
+	if s.file, err = os.Stat(path); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// moveAside renames a damaged file and its log, so that a new one can begin. One such file
+// is kept: the last.
+func moveAside(ctx context.Context, path string) {
+	aside := path + ".corrupt"
+	err := os.Rename(path, aside)
+	for _, suffix := range []string{"-wal", "-shm"} {
+		_ = os.Remove(path + suffix) // of a file that is not there any more
+	}
+	klog.FromContext(ctx).Error(err, "The history is damaged, another one begins", "movedTo", aside)
+}
+
+// opener returns what opens the store of a location.
+func opener(c Config) (func(context.Context) (*store, error), error) {
+	path, isNamed := strings.CutPrefix(c.Location, "sqlite:")
+	if !isNamed && strings.Contains(path, "://") {
+		return nil, fmt.Errorf("history %q: a file, sqlite:FILE or a postgres:// URL is needed", c.Location)
+	}
+	if path == "" {
+		return nil, errors.New("the history needs the name of a file")
+	}
+	return func(ctx context.Context) (*store, error) { return openSQLite(ctx, path, c.Cluster) }, nil
+}
+
+func sqliteName(path string, pragmas ...string) string {
+	params := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...), "_txlock": {"immediate"}}
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: params.Encode()}).String()
+}
+
+// isCorrupt reports that a file is no database, or a damaged one.
+func isCorrupt(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
