@@ -60,6 +60,12 @@ type Config struct {
 	Cluster string
 	// Namespaces are those of Pods, none for all.
 	Namespaces []string
+	// PasswordFile is a file with the password of PostgreSQL, "" for none.
+	PasswordFile string
+	// Retention is how long lives stay after their end, 0 for ever.
+	Retention time.Duration
+	// MaxBytes is the size of the file beyond which the oldest lives go, 0 for any.
+	MaxBytes int64
 	// Pods is the cache that is recorded. The caller runs it.
 	Pods Pods
 	// Changed is called when the store fails, with the error, and when it works again, with
@@ -81,7 +87,11 @@ type Recorder struct {
 	store  atomic.Pointer[store]
 	asOf   atomic.Int64 // of the cache at the last tick, in Unix milliseconds
 	failed atomic.Pointer[error]
+	// isRecording reports that the store is compared and changes are stored as they come.
+	isRecording atomic.Bool
 	stats  counters
+	// opening is held while the store is opened.
+	opening sync.Mutex
 
 	mu         sync.Mutex
 	current    map[string]*v1.TestcrSpec // by UID
@@ -300,13 +310,9 @@ func (r *Recorder) report(ctx context.Context, err error) {
 // session opens the store if it is not open, compares it with the cache, and records
 // until an error that needs another comparison.
 func (r *Recorder) session(ctx context.Context, reason Reason) error {
-	s := r.store.Load()
-	if s == nil {
-		var err error
-		if s, err = r.open(ctx); err != nil {
-			return err
-		}
-		r.store.Store(s)
+	s, err := r.opened(ctx)
+	if err != nil {
+		return err
 	}
 	before, err := s.takeOver(ctx, r.config.Now().UnixMilli())
 	if err != nil {
@@ -319,6 +325,20 @@ func (r *Recorder) session(ctx context.Context, reason Reason) error {
 	r.recording = progress{from: now, to: now, reason: reason, namespaces: r.config.Namespaces, recorder: hostname()}
 	r.clock.set()
 	return r.loop(ctx, s)
+}
+
+// opened returns the store, and opens it if it is not open.
+func (r *Recorder) opened(ctx context.Context) (*store, error) {
+	r.opening.Lock()
+	defer r.opening.Unlock()
+	if s := r.store.Load(); s != nil {
+		return s, nil
+	}
+	s, err := r.open(ctx)
+	if err == nil {
+		r.store.Store(s)
+	}
+	return s, err
 }
 
 func hostname() string {
@@ -393,6 +413,8 @@ func (r *Recorder) markDirty(l *life) {
 // loop stores the events as they come, until ctx ends or the store has to be compared
 // with the cache again.
 func (r *Recorder) loop(ctx context.Context, s *store) error {
+	r.isRecording.Store(true)
+	defer r.isRecording.Store(false)
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	retry := minRetry
@@ -540,7 +562,7 @@ func (r *Recorder) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	s := r.store.Load()
-	if s != nil && r.isRecording() {
+	if s != nil && r.lives != nil {
 		if err := r.drain(ctx, s); err != nil {
 			klog.FromContext(ctx).V(2).Info("The last changes are not in the history", "err", err)
 		}
@@ -548,12 +570,6 @@ func (r *Recorder) stop(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.isQueueing, r.queue, r.queueBytes = false, nil, 0
-}
-
-func (r *Recorder) isRecording() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.isQueueing && r.lives != nil
 }
 
 // Close closes the store, after Run has returned.
@@ -564,6 +580,10 @@ func (r *Recorder) Close() error {
 	return nil
 }
 
+// IsShared reports that several replicas share the store, so that only one may record.
+// Those that do not can answer all the same.
+func (r *Recorder) IsShared() bool { return isPostgres(r.config.Location) }
+
 // ErrNotReady reports that the store is not open.
 var ErrNotReady = errors.New("the history is not available yet: try again")
 
@@ -571,10 +591,16 @@ var ErrNotReady = errors.New("the history is not available yet: try again")
 func (r *Recorder) Find(ctx context.Context, q Query) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	if q.Until.UnixMilli() >= r.stats.lastCommit.Load() {
+	if r.isRecording.Load() && q.Until.UnixMilli() >= r.stats.lastCommit.Load() {
 		r.flushed(ctx)
 	}
 	s := r.store.Load()
+	if s == nil && r.IsShared() { // this replica may not record
+		var err error
+		if s, err = r.opened(ctx); err != nil {
+			return Answer{}, fmt.Errorf("%w: %w", ErrNotReady, err)
+		}
+	}
 	if s == nil {
 		if err := r.failed.Load(); err != nil {
 			return Answer{}, fmt.Errorf("%w: %w", ErrNotReady, *err)

@@ -80,14 +80,28 @@ func moveAside(ctx context.Context, path string) {
 	klog.FromContext(ctx).Error(err, "The history is damaged, another one begins", "movedTo", aside)
 }
 
+// MinBytes is the smallest size that the file of a history may be limited to.
+const MinBytes = 16 << 20
+
+// CheckLocation reports what is wrong with a Config.Location.
+func CheckLocation(location string) error {
+	_, err := opener(Config{Location: location})
+	return err
+}
+
+func isPostgres(location string) bool {
+	return strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://")
+}
+
 // opener returns what opens the store of a location.
 func opener(c Config) (func(context.Context) (*store, error), error) {
-	path, isNamed := strings.CutPrefix(c.Location, "sqlite:")
-	if !isNamed && strings.Contains(path, "://") {
-		return nil, fmt.Errorf("history %q: a file, sqlite:FILE or a postgres:// URL is needed", c.Location)
-	}
-	if path == "" {
-		return nil, errors.New("the history needs the name of a file")
+	path := strings.TrimPrefix(c.Location, "sqlite:")
+	scheme, _, isURL := strings.Cut(path, "://")
+	switch {
+	case isURL:
+		return nil, fmt.Errorf("%s:// is not supported: FILE, sqlite:FILE or postgres://USER@HOST/DATABASE is needed", scheme)
+	case path == "" || strings.HasSuffix(path, "/"):
+		return nil, errors.New("the name of a file is missing: FILE, sqlite:FILE or postgres://USER@HOST/DATABASE is needed")
 	}
 	return func(ctx context.Context) (*store, error) { return openSQLite(ctx, path, c.Cluster) }, nil
 }
