@@ -94,6 +94,7 @@ func TestParse(t *testing.T) {
 		{text: "fri 03:12", want: "2026-11-20T03:12:00Z"},
 		{text: "sat 03:12", want: "2026-11-21T03:12:00Z"},
 		{text: "fri", want: "2026-11-27T00:00:00Z"},
+		{text: "fri 01:30Z", zone: "America/New_York", want: "2026-11-27T01:30:00Z"},
 		{text: "thu 22:00+00:00", zone: "Pacific/Auckland", want: "2026-11-26T22:00:00Z"},
 
 		{text: "2026-11-26", want: "2026-11-26T00:00:00Z"},
@@ -172,6 +173,17 @@ func TestParse(t *testing.T) {
 				t.Errorf("got a time in %v, want %v", got.Location(), loc)
 			}
 		})
+	}
+}
+
+// A zone may be in another year than now.
+func TestParse_AtNewYear(t *testing.T) {
+	now := time.Date(2026, 12, 31, 20, 0, 0, 0, time.UTC)
+	want := time.Date(2026, 12, 31, 16, 30, 0, 0, time.UTC)
+	for _, text := range []string{"Jan  1 01:30:00 +0900", "Jan  1 01:30:00 Asia/Tokyo", "01:30+09:00"} {
+		if got, err := when.Parse(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %v, %v; want %v", text, got, err, want)
+		}
 	}
 }
 
