@@ -47,7 +47,9 @@ func (c *churn) end(p *corev1.Pod, kinds ...query.Kind) {
 	}
 }
 
-func containerOf(p *corev1.Pod) string { return p.Status.ContainerStatuses[0].ContainerID[len("containerd://"):] }
+func containerOf(p *corev1.Pod) string {
+	return p.Status.ContainerStatuses[0].ContainerID[len("containerd://"):]
+}
 
 // step changes one Pod. to gets the event, unless nothing listens.
 func (c *churn) step(to *fakePods) {
@@ -182,4 +184,3 @@ func crash(t *testing.T, path, aside string) string {
 	}
 	return aside
 }
-

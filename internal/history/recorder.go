@@ -89,7 +89,7 @@ type Recorder struct {
 	failed atomic.Pointer[error]
 	// isRecording reports that the store is compared and changes are stored as they come.
 	isRecording atomic.Bool
-	stats  counters
+	stats       counters
 	// opening is held while the store is opened.
 	opening sync.Mutex
 

@@ -32,6 +32,7 @@ type store struct {
 	writer  *sql.DB
 	readers *sql.DB
 	dims    dimensions // of readers
+	reading sync.Map   // the statements of readers, *sql.Stmt by text
 
 	// Of the writer, set by takeOver.
 	clusterID  int64
@@ -82,6 +83,9 @@ func (s *store) close() error {
 	errs := make([]error, 0, len(s.statements)+2)
 	for _, statement := range s.statements {
 		errs = append(errs, statement.Close())
+	}
+	for _, statement := range s.reading.Range {
+		errs = append(errs, statement.(*sql.Stmt).Close())
 	}
 	errs = append(errs, s.readers.Close())
 	if s.writer != s.readers {
