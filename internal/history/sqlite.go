@@ -107,7 +107,10 @@ func opener(c Config) (func(context.Context) (*store, error), error) {
 }
 
 func sqliteName(path string, pragmas ...string) string {
-	params := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...), "_txlock": {"immediate"}}
+	params := url.Values{"_pragma": append([]string{
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+		"temp_store(MEMORY)", // the file system may be read-only but for the file's directory
+	}, pragmas...), "_txlock": {"immediate"}}
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: params.Encode()}).String()
 }
 
