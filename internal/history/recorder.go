@@ -273,13 +273,15 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	reason := ReasonStopped
 	for retry := minRetry; ctx.Err() == nil; {
-		began := r.config.Elapsed()
-		err := r.session(ctx, reason)
+		hasBegun, err := r.session(ctx, reason)
 		if ctx.Err() != nil {
 			return
 		}
-		if reason = r.ended(ctx, err); r.config.Elapsed()-began > maxRetry {
-			retry = minRetry
+		if hasBegun {
+			reason, retry = ReasonStopped, minRetry
+		}
+		if why := r.ended(ctx, err); why != ReasonStopped { // until the next one has begun
+			reason = why
 		}
 		select {
 		case <-time.After(retry):
@@ -336,23 +338,23 @@ func (r *Recorder) report(ctx context.Context, err error) {
 }
 
 // session opens the store if it is not open, compares it with the cache, and records
-// until an error that needs another comparison.
-func (r *Recorder) session(ctx context.Context, reason Reason) error {
+// until an error that needs another comparison. hasBegun reports that it recorded.
+func (r *Recorder) session(ctx context.Context, reason Reason) (hasBegun bool, _ error) {
 	s, err := r.opened(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	before, err := s.takeOver(ctx, r.config.Now().UnixMilli())
 	if err != nil {
-		return err
+		return false, err
 	}
 	snapshot, now := r.beginQueue()
 	if err := r.compare(ctx, s, before, snapshot, now); err != nil {
-		return err
+		return false, err
 	}
 	r.recording = progress{from: now, to: now, reason: reason, namespaces: r.config.Namespaces, recorder: hostname()}
 	r.clock.set()
-	return r.loop(ctx, s)
+	return true, r.loop(ctx, s)
 }
 
 // opened returns the store, and opens it if it is not open.

@@ -90,7 +90,12 @@ type recording struct {
 
 func record(t *testing.T, path string, pods *fakePods) *recording {
 	t.Helper()
-	r, err := New(t.Context(), Config{Location: path, Pods: pods})
+	return recordBy(t, Config{Location: path, Pods: pods})
+}
+
+func recordBy(t *testing.T, config Config) *recording {
+	t.Helper()
+	r, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

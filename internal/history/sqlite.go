@@ -116,6 +116,9 @@ func sqliteName(path string, pragmas ...string) string {
 
 // isCorrupt reports that a file is no database, or a damaged one.
 func isCorrupt(err error) bool {
+	if errors.Is(err, errDetail) {
+		return true
+	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false
