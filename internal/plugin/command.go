@@ -145,20 +145,6 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 // commandNames are the commands that a QUERY may be a typing error for.
 var commandNames = []string{"annotate", "completion", "help", "version", "web"}
 
-func newVersionCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", DisableFlagsInUseLine: true,
-		Short:             "Print the version of the plugin",
-		Long:              "Prints the version of the plugin. It asks no cluster.",
-		Args:              noArguments,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(o.Out, "Client Version:", version.String())
-			return err
-		},
-	}
-}
-
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", DisableFlagsInUseLine: true,

@@ -98,7 +98,7 @@ func TestInvocations(t *testing.T) {
 	all = append(all, inputs()...)
 	all = append(all, mistakes(t)...)
 	all = append(all, annotations(t)...)
-	all = append(all, helps()...)
+	all = append(all, helps(t)...)
 	all = append(all, completions()...)
 	for _, i := range all {
 		t.Run(i.name, func(t *testing.T) {
@@ -270,13 +270,24 @@ func annotations(t *testing.T) []invocation {
 	}
 }
 
-func helps() []invocation {
+func helps(t *testing.T) []invocation {
+	t.Helper()
+	dead := env.Login()
+	dead.Cluster = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
 	return []invocation{
 		{name: "--help begins with examples", args: []string{"--help"}, outHas: "Examples:\n  kubectl podinfo 10.0.0.7\n"},
 		{name: "help", args: []string{"help"}, outHas: "\nUsage:\n  kubectl podinfo QUERY... [flags]\n"},
 		{name: "help of a command", args: []string{"help", "annotate"}, outHas: "\nUsage:\n  kubectl podinfo annotate [FILE...] [--json] [-n NAMESPACE]\n"},
 		{name: "help of no command", args: []string{"help", "anotate"}, err: "error: there is no command \"anotate\": did you mean annotate?\n", code: 2},
-		{name: "version", args: []string{"version"}, outHas: "Client Version: "},
+		{name: "version without a controller", args: []string{"version"}, outHas: "Client Version: ",
+			err: "note: there is no heartbeat of a controller that you may read, and so no version of one\n"},
+		{name: "version of the plugin alone", args: []string{"version", "--client"}, outHas: "Client Version: "},
+		{name: "version without a server", args: []string{"version"}, user: dead.Write(t), outHas: "Client Version: ", code: 1,
+			err: "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n"},
+		{name: "version of a missing context", args: []string{"version", "--context=tset"}, outHas: "Client Version: ", code: 2,
+			err: "error: --context: there is no context \"tset\": did you mean test? there are test\n"},
+		{name: "version of several clusters", args: []string{"version", "--all-contexts"}, outHas: "Client Version: ", code: 2,
+			err: "error: version asks one cluster: choose it by --context\n"},
 		{name: "version of something", args: []string{"version", "x"}, err: "error: unexpected argument \"x\"\n", code: 2},
 		{name: "--version", args: []string{"--version"}, outHas: "kubectl podinfo version "},
 	}
