@@ -1,6 +1,8 @@
 package plugin_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -412,6 +414,49 @@ func TestVerbosity(t *testing.T) {
 				if p.Stderr.Has(text) == nil {
 					t.Errorf("%q is in standard error:\n%s", text, p.Stderr)
 				}
+			}
+		})
+	}
+}
+
+// TestVerbosity_Followed shows that the requests of what goes on are logged, too: the
+// first watches come from the informers.
+func TestVerbosity_Followed(t *testing.T) {
+	create(t, uxPods(t)...)
+	const watch = "allowWatchBookmarks=true"
+	tests := []struct {
+		name  string
+		args  []string
+		level string
+		logs  bool
+	}{
+		{name: "watch", args: []string{"ux-b/uxweb-0", "-w"}, level: "6", logs: true},
+		{name: "annotate", args: []string{"annotate"}, level: "6", logs: true},
+		{name: "annotate without a log", args: []string{"annotate"}, level: "0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := program(t, "kubectl-podinfo", append(test.args, "--kubeconfig="+env.AdminKubeconfig, "-v", test.level)...)
+			input, stdin, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = errors.Join(input.Close(), stdin.Close()) })
+			p.Cmd().Stdin = input
+			p.Start(t)
+			if _, err := stdin.WriteString("10.60.0.3\n"); err != nil {
+				t.Fatal(err)
+			}
+			testenv.Eventually(t, func(context.Context) error { return p.Stdout.Has("uxweb-0") })
+			if test.logs {
+				testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has(watch) })
+			}
+			p.Signal(t, os.Interrupt)
+			if code := p.Wait(t, testenv.Patience); code != 0 {
+				t.Errorf("code %d", code)
+			}
+			if got := p.Stderr.Has(watch) == nil; got != test.logs {
+				t.Errorf("a watch is logged: %t, want %t:\n%s", got, test.logs, p.Stderr)
 			}
 		})
 	}
