@@ -252,6 +252,7 @@ func (c *cluster) answer(ctx context.Context, questions []question) error {
 		}
 		c.results = append(c.results, r)
 	}
+	c.noteLostLabels()
 	if isJoined {
 		return nil
 	}

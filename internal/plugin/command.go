@@ -73,6 +73,7 @@ type options struct {
 
 	selectorText string
 	selector     selectors.Selector // nil without --selector
+	asked        labelKeys          // also those of queries
 	sortBy       string
 	showLabels   bool
 
@@ -317,7 +318,7 @@ func (o *options) run(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, c := range clusters {
-		c.joined = o.joined(args)
+		c.joined, c.asked = o.joined(args), askedLabels(questions)
 	}
 	if err := o.askAll(ctx, clusters, questions); err != nil {
 		return err
