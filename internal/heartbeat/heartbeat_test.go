@@ -131,6 +131,16 @@ func TestHeartbeat_Verdict(t *testing.T) {
 	}
 }
 
+// TestNamespaces_Edited reads a Lease that somebody has edited.
+func TestNamespaces_Edited(t *testing.T) {
+	lease := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		annotation: "web,shop\nerror: forged,\x1b[2J,," + strings.Repeat("a", 64) + ",shop",
+	}}}
+	if diff := cmp.Diff([]string{"shop", "web"}, Namespaces([]coordinationv1.Lease{lease})); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+}
+
 // TestClusterName writes Leases with names, and some by hand.
 func TestClusterName(t *testing.T) {
 	tests := []struct {

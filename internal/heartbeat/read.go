@@ -102,7 +102,8 @@ func keeps(lease *coordinationv1.Lease, namespace string) bool {
 	return !isLimited || namespace != "" && slices.Contains(strings.Split(namespaces, ","), namespace)
 }
 
-// Namespaces returns the namespaces whose Testcrs are kept by one of leases, sorted.
+// Namespaces returns the namespaces whose Testcrs are kept by one of leases, sorted. What
+// cannot be one is left out, because anybody may have edited a Lease.
 func Namespaces(leases []coordinationv1.Lease) []string {
 	var all []string
 	for i := range leases {
@@ -110,6 +111,7 @@ func Namespaces(leases []coordinationv1.Lease) []string {
 			all = append(all, strings.Split(namespaces, ",")...)
 		}
 	}
+	all = slices.DeleteFunc(all, func(name string) bool { return len(validation.IsDNS1123Label(name)) > 0 })
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -23,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
@@ -203,7 +204,7 @@ func (w warnings) Error(err error, text string, _ ...any) {
 	if w.ended() != nil {
 		return
 	}
-	line := fmt.Sprintf("warning: %s: %v", text, err)
+	line := fmt.Sprintf("warning: %s: %s", text, cli.JoinLines(err.Error()))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if line != *w.last {

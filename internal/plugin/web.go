@@ -173,7 +173,7 @@ func (o *webOptions) forward(ctx context.Context, f *forwarder) error {
 		if ctx.Err() != nil || first {
 			return err
 		}
-		if text := err.Error(); text != warned {
+		if text := cli.JoinLines(err.Error()); text != warned {
 			fmt.Fprintf(o.ErrOut, "warning: %s: trying again until Ctrl-C\n", text)
 			warned = text
 		}
