@@ -175,7 +175,7 @@ type row struct {
 
 // printResults prints the answers of the clusters: those of the first question first, and
 // of each question those of the first cluster.
-func (o *options) printResults(ctx context.Context, clusters []*cluster, printer printer, questions []question) error {
+func (o *options) printResults(ctx context.Context, clusters []*cluster, printer sorted, questions []question) error {
 	var rows []row
 	missing := false
 	for i, q := range questions {
@@ -191,7 +191,7 @@ func (o *options) printResults(ctx context.Context, clusters []*cluster, printer
 		return err
 	}
 	if o.watch {
-		return o.follow(ctx, answered(clusters), printer)
+		return o.follow(ctx, answered(clusters), printer.printer)
 	}
 	if missing {
 		return errMissing

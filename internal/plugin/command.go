@@ -155,9 +155,9 @@ func newHelpCommand() *cobra.Command {
 			return commandNames, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			of, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return cli.Usagef("there is no command %q%s", args[0], didYouMeanWord(args[0], commandNames))
+			of, rest, _ := cmd.Root().Find(args) // what it does not find is the rest
+			if len(rest) > 0 {
+				return cli.Usagef("there is no command %q%s", rest[0], didYouMeanWord(rest[0], commandNames))
 			}
 			of.InitDefaultHelpFlag()
 			return of.Help()

@@ -281,6 +281,7 @@ func helps(t *testing.T) []invocation {
 		{name: "help", args: []string{"help"}, outHas: "\nUsage:\n  kubectl podinfo QUERY... [flags]\n"},
 		{name: "help of a command", args: []string{"help", "annotate"}, outHas: "\nUsage:\n  kubectl podinfo annotate [FILE...] [--json] [-n NAMESPACE]\n"},
 		{name: "help of no command", args: []string{"help", "anotate"}, err: "error: there is no command \"anotate\": did you mean annotate?\n", code: 2},
+		{name: "help of two commands", args: []string{"help", "annotate", "wbe"}, err: "error: there is no command \"wbe\": did you mean web?\n", code: 2},
 		{name: "version without a controller", args: []string{"version"}, outHas: "Client Version: ",
 			err: "note: there is no heartbeat of a controller that you may read, and so no version of one\n"},
 		{name: "version of the plugin alone", args: []string{"version", "--client"}, outHas: "Client Version: "},
