@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -65,7 +66,7 @@ func (s scope) remember(spec *v1.TestcrSpec) {
 	if s.selector != nil {
 		requirements, _ := s.selector.Requirements()
 		for i := range requirements {
-			keys = append(keys[:len(keys):len(keys)], requirements[i].Key())
+			keys = append(slices.Clip(keys), requirements[i].Key())
 		}
 	}
 	last := ""
