@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,20 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-var pageTemplates = template.Must(template.ParseFS(pageFiles, "page/*.html"))
+var pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{"parts": parts}).ParseFS(pageFiles, "page/*.html"))
+
+// endOfPart matches where a name may be broken, as in app.js.
+var endOfPart = regexp.MustCompile(`[-./:]|[a-z][A-Z]`)
+
+// parts returns the parts of a name, between which a line may end.
+func parts(name string) []string {
+	var list []string
+	from := 0
+	for _, at := range endOfPart.FindAllStringIndex(name, -1) {
+		list, from = append(list, name[from:at[0]+1]), at[0]+1
+	}
+	return append(list, name[from:])
+}
 
 // contentPolicy lets the page load files of this server only. With trusted types a browser
 // does not interpret text as markup or code, so that labels and images cannot inject any.

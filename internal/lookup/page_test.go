@@ -129,6 +129,20 @@ func TestPageHasTheQuery(t *testing.T) {
 	}
 }
 
+func TestParts(t *testing.T) {
+	for _, test := range []struct{ name, want string }{
+		{name: "checkout-service-7dfb7b87b-5vxwk", want: "checkout-|service-|7dfb7b87b-|5vxwk"},
+		{name: "shop/cart-0", want: "shop/|cart-|0"},
+		{name: "Init:CrashLoopBackOff", want: "Init:|Crash|Loop|Back|Off"},
+		{name: "ends-", want: "ends-|"},
+		{name: "", want: ""},
+	} {
+		if got := strings.Join(parts(test.name), "|"); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 // The content policy forbids all of these, so that they would not work, or not
 // everywhere.
 func TestPageNeedsNothingThatIsForbidden(t *testing.T) {

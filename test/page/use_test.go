@@ -114,6 +114,7 @@ func TestPage_DarkLightAndPhone(t *testing.T) {
 					} else {
 						p.Until(t, text("reading")+`.includes("Ambiguous")`)
 					}
+					p.UntilIs(t, hidden, "")
 					p.Eval(t, "(() => {"+script+"\n})()")
 					axe(t, p)
 					for _, element := range []string{`document.documentElement`, `document.getElementById("detail")`} {

@@ -40,6 +40,9 @@ function element(tag, properties = {}, ...children) {
   return e;
 }
 
+// Text that is broken between its parts alone: no name is cut, since its end tells Pods of one ReplicaSet apart.
+const broken = (text) => text.split(/(?<=[-./:])|(?<=[a-z])(?=[A-Z])/).flatMap((part) => [part, element("wbr")]);
+
 // A change of what is read out would be read out again each time.
 function say(id, text) {
   $(id).hidden = !text;
@@ -270,9 +273,9 @@ function drawRow(row, item) {
   row.tr.classList.toggle("ended", !item.live);
   row.tr.dataset.pod = item.podkey;
   row.link.href = addressOf({ pod: item.podkey });
-  row.link.textContent = row.link.title = item.podname;
+  row.link.replaceChildren(...broken(item.podname));
   const [pod, ip, node, status, workload, age] = row.tr.children;
-  pod.replaceChildren(row.link, element("span", { className: "ns" }, item.namespace));
+  pod.replaceChildren(row.link, element("span", { className: "ns" }, ...broken(item.namespace)));
   if (item.note) pod.append(element("span", { className: "note" }, item.note));
   ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more", title: text }, text)));
   node.textContent = node.title = item.nodename ?? "";
@@ -281,7 +284,7 @@ function drawRow(row, item) {
   age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: `${stamp(item.createdat)} · ${local(item.createdat)}`, className: "age" })] : []));
 }
 
-const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, item.status || "no status");
+const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, ...broken(item.status || "no status"));
 
 // READY and RESTARTS of kubectl get pods, where something may be wrong.
 function howOf(item) {
@@ -400,7 +403,7 @@ async function showPod() {
   if (open?.podkey !== state.pod) {
     open = undefined;
     const [namespace, name] = state.pod.split(/(?<=\/)/);
-    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", { title: text }, text)));
+    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", {}, ...broken(text))));
     say("gone", "");
     $("facts").replaceChildren();
     if (known) drawFacts(known, false); // a row has no labels and containers
@@ -507,7 +510,7 @@ const drawLabel = ([key, value]) => fact(key, [value], undefined, `label ${key}`
 function fact(label, values, like, name = label, text = "", hover = "", className = "") {
   return element("div", { className }, element("dt", {}, label), ...values.map((value, i) => {
     if (!value && !text) return element("dd", { className: "muted" }, "none");
-    const button = element("button", { type: "button", className: "value", "data-copy": `${name} ${i}`, title: hover }, value);
+    const button = element("button", { type: "button", className: "value", "data-copy": `${name} ${i}`, title: hover }, ...broken(value));
     button.setAttribute("aria-label", `Copy ${name}: ${value}`);
     button.onclick = () => getSelection().isCollapsed && copy(name, text || value);
     const dd = element("dd", {}, button);
