@@ -44,8 +44,9 @@ function element(tag, properties = {}, ...children) {
 const broken = (text) => text.split(/(?<=[-./:])|(?<=[a-z])(?=[A-Z])/).flatMap((part) => [part, element("wbr")]);
 
 // A change of what is read out would be read out again each time.
-function say(id, text) {
+function say(id, text, hover = "") {
   $(id).hidden = !text;
+  $(id).title = hover;
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
@@ -139,7 +140,7 @@ const searched = (q) => JSON.stringify([q, ...KEYS.filter((key) => key !== "q" &
 function freshen() {
   const old = shown.of !== undefined && (shown.of !== searched($("q").value.trim()) || failed);
   $("results").toggleAttribute("data-old", old);
-  say("stale", old ? `These rows are for ${shown.q ? `“${shown.q}”` : "all Pods"}, ${clock(shown.at)}` : "");
+  say("stale", old ? `These rows are for ${shown.q ? `“${shown.q}”` : "all Pods"}, ${clock(shown.at)}` : "", old ? local(shown.at) : "");
 }
 
 async function load(live = false) {
@@ -573,7 +574,7 @@ function onView(view) {
   $("asof").textContent = [`as of ${clock(asOf)}`, ...(view.restricted ? [] : whole)].join(" · ");
   $("asof").title = local(asOf);
   writes(view);
-  if (view.silentSince || view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`);
+  if (view.silentSince || view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`, local(asOf));
   else live("live", "Live");
   const now = `${view.resourceVersion} ${view.pods}`;
   // A reconnected stream counts from 0: then the version tells.
@@ -584,19 +585,21 @@ function onView(view) {
 
 // Says that Testcrs are not kept, which the Pods on this page do not show.
 function writes({ writesFailSince, writeError }) {
+  const since = Date.parse(writesFailSince);
   const reason = writeError ? `: ${writeError}` : "";
-  const text = writesFailSince ? `Writes fail since ${clock(Date.parse(writesFailSince))}, Testcrs may be out of date; this page is not${reason}` : "";
-  say("writes", text);
+  const text = writesFailSince ? `Writes fail since ${clock(since)}, Testcrs may be out of date; this page is not${reason}` : "";
+  say("writes", text, text && local(since));
 }
 
-function live(kind, text) {
+function live(kind, text, hover = "") {
   $("live").dataset.state = kind;
+  $("live").title = hover;
   if ($("live").textContent !== text) $("live").textContent = text;
 }
 
 function disconnected() {
   lost ||= Date.now();
-  live("stale", `Disconnected since ${clock(lost + ahead)}, trying again`);
+  live("stale", `Disconnected since ${clock(lost + ahead)}, trying again`, local(lost + ahead));
   failed = true;
   freshen();
 }
