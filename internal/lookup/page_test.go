@@ -143,6 +143,25 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// The policy allows the page's own files and requests, and nothing else.
+func TestContentPolicy(t *testing.T) {
+	want := map[string]string{
+		"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self'", "connect-src": "'self'",
+		"base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+	}
+	h := servePage(t)
+	for _, path := range []string{"/", "/none", "/assets/app.js", "/?q=%3Cscript%3E&pod=a/b"} {
+		got := map[string]string{}
+		for directive := range strings.SplitSeq(getPage(t, h, path, nil).Header().Get("Content-Security-Policy"), ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(directive), " ")
+			got[name] = value
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
 // The content policy forbids all of these, so that they would not work, or not
 // everywhere.
 func TestPageNeedsNothingThatIsForbidden(t *testing.T) {
