@@ -327,8 +327,11 @@ let summary;
 let match = ""; // what is typed of a namespace or a node
 
 async function loadSummary() {
+  const asked = match;
   try {
-    summary = await ask("summary", { match });
+    const answer = await ask("summary", { match: asked });
+    if (asked !== match) return; // another is under way
+    summary = answer;
     drawSummary();
   } catch (error) {
     problem(error);
@@ -384,7 +387,9 @@ function wirePlace(key) {
   };
   $(key).onchange = apply;
   $(key).onblur = () => {
+    if (!match) return;
     match = "";
+    loadSummary();
   };
 }
 
@@ -675,7 +680,7 @@ function wire() {
     state = fromAddress();
     typing = false;
     title();
-    showPod();
+    if (state.pod !== was.pod || Boolean(state.pod) !== $("detail").open) showPod(); // not for the skip link
     if (KEYS.every((key) => key === "pod" || state[key] === was[key])) return;
     controls();
     load();
@@ -701,8 +706,9 @@ async function follow(event) {
   }
   const values = Object.fromEntries(new URLSearchParams(link.search));
   const from = link.id || (link.closest("#detail") ? "detail" : "");
-  await change({ ...nothing(), ...values });
-  if (from === "detail") showPod();
+  const loaded = change({ ...nothing(), ...values });
+  if (!state.pod) showPod(); // closes what is beside the rows
+  await loaded;
   if (from === "clear" || link.closest("h1, #examples")) $("q").focus();
   if (["detail", "next", "previous"].includes(from)) {
     $("results").focus({ preventScroll: true });
@@ -713,9 +719,11 @@ async function follow(event) {
 function openPod(tr) {
   tr.querySelector("a").focus({ preventScroll: true }); // where the focus comes back to
   typing = false;
-  const opened = Boolean(history.state?.opened);
+  // One step back closes it. Another Pod takes the place of the one that is open.
+  const push = !state.pod;
+  const opened = push || Boolean(history.state?.opened);
   state.pod = tr.dataset.pod;
-  toAddress(!opened, true); // one step back closes it
+  toAddress(push, opened);
   showPod();
 }
 
