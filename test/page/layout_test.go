@@ -88,7 +88,7 @@ const hidden = `[...document.querySelectorAll("#rows tr")].flatMap((tr) => {
 	const last = parts.at(-1), tail = last.data.slice(-5);
 	range.setStart(last, last.length - tail.length);
 	range.setEnd(last, last.length);
-	return link.textContent == tr.dataset.pod.split("/")[1] && tail == tr.dataset.pod.slice(-5) && seen(range) ? broken : [...broken, tr.dataset.pod + " has no end"];
+	return link.textContent == tr.dataset.pod.split("/")[1] && tr.dataset.pod.endsWith(tail) && seen(range) ? broken : [...broken, tr.dataset.pod + " has no end"];
 }).join("\n")`
 
 // torn returns the states whose symbol is not in the line of the first word, and in a table
