@@ -19,7 +19,7 @@ import (
 
 const (
 	// batchDelay is how long changes are collected before they are stored.
-	batchDelay = 200 * time.Millisecond
+	batchDelay = 900 * time.Millisecond
 	// maxBatch bounds the lives of one transaction, which takes a writer for some 0.2 s.
 	maxBatch = 1000
 	// tickInterval is how often the recorder looks at the clock, the age of the cache and

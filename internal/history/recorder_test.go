@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -241,5 +242,26 @@ func TestRecorder_Find_AfterAStop(t *testing.T) {
 		if len(a.Holders) != 2 || len(a.Records[0].Gaps) != 1 {
 			t.Errorf("in the gap: got %+v, want both Pods and a gap", a)
 		}
+	})
+}
+
+// A file has one writer. The second one does not record, and takes over when the first one
+// has gone.
+func TestRecorder_Run_SecondWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pods, path := &fakePods{}, filepath.Join(t.TempDir(), "history.db")
+		first := record(t, path, pods)
+		pods.add(newPod("cart", "10.0.0.1"))
+		time.Sleep(time.Minute)
+		second := record(t, path, &fakePods{initial: []*corev1.Pod{newPod("other", "10.0.0.2")}})
+		time.Sleep(time.Minute)
+		if err := second.failed.Load(); err == nil || !errors.Is(*err, errOtherWriter) {
+			t.Errorf("the second writer failed with %v", err)
+		}
+		first.expect(query.IP, "10.0.0.1", time.Now(), "cart")
+		first.stop()
+		time.Sleep(time.Minute)
+		second.expect(query.IP, "10.0.0.2", time.Now(), "other")
+		second.expect(query.IP, "10.0.0.1", time.Now())
 	})
 }

@@ -41,6 +41,37 @@ func openSQLite(ctx context.Context, path, cluster string) (*store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
+	lock, err := lockSQLite(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openLocked(ctx, path, cluster)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+// lockSQLite takes the right to write to a file, until it is closed or the process ends. It
+// is the lock of another file, so that people can read this one.
+func lockSQLite(ctx context.Context, path string) (*sql.DB, error) {
+	lock, err := sql.Open("sqlite", sqliteName(path+".lock", "busy_timeout(0)"))
+	if err != nil {
+		return nil, err
+	}
+	lock.SetMaxOpenConns(1)
+	lock.SetConnMaxLifetime(0)
+	if _, err := lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
+		if isBusy(err) {
+			err = fmt.Errorf("%w: %s", errOtherWriter, path)
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+func openLocked(ctx context.Context, path, cluster string) (*store, error) {
 	writer, err := sql.Open("sqlite", sqliteName(path,
 		"auto_vacuum(INCREMENTAL)", // only before the first table: pages go back to the file system
 		"journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(2000)", "journal_size_limit(16777216)", "cache_size(-8192)"))
@@ -112,6 +143,11 @@ func sqliteName(path string, pragmas ...string) string {
 		"temp_store(MEMORY)", // the file system may be read-only but for the file's directory
 	}, pragmas...), "_txlock": {"immediate"}}
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: params.Encode()}).String()
+}
+
+func isBusy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 // isCorrupt reports that a file is no database, or a damaged one.

@@ -27,8 +27,9 @@ type store struct {
 	dialect *dialect
 	path    string // of the file; "" without one
 	file    os.FileInfo
-	cluster string // the name of the cluster that is recorded
-	holder  string // of the right to write, another one for each store
+	lock    *sql.DB // held open for the right to write; nil without a file
+	cluster string  // the name of the cluster that is recorded
+	holder  string  // of the right to write, another one for each store
 	writer  *sql.DB
 	readers *sql.DB
 	dims    dimensions // of readers
@@ -69,7 +70,7 @@ type shapeFact struct {
 }
 
 // errOtherWriter reports that another process has taken over the writing.
-var errOtherWriter = errors.New("another process records into this store")
+var errOtherWriter = errors.New("another process records into this store: give each one its own, or use --leader-elect with PostgreSQL")
 
 func newStore(d *dialect, cluster string, writer, readers *sql.DB) *store {
 	return &store{
@@ -90,6 +91,9 @@ func (s *store) close() error {
 	errs = append(errs, s.readers.Close())
 	if s.writer != s.readers {
 		errs = append(errs, s.writer.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
 }
