@@ -274,7 +274,7 @@ func (p *parts) buildHandlers(ctx context.Context, o *options, c *clients, s *se
 	if err != nil {
 		return err
 	}
-	if err := metrics.Register(metricsConfig(p.pods, p.testcrs)); err != nil {
+	if err := metrics.Register(p.metricsConfig()); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()

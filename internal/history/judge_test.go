@@ -73,7 +73,7 @@ func (c *churn) step(to *fakePods) {
 	i := c.random.IntN(len(c.pods))
 	old := c.pods[i]
 	p := old.DeepCopy()
-	switch c.random.IntN(5) {
+	switch c.random.IntN(6) {
 	case 0:
 		c.pods = slices.Delete(c.pods, i, i+1)
 		c.end(p, query.IP, query.Name, query.Container, query.Image)
@@ -86,6 +86,13 @@ func (c *churn) step(to *fakePods) {
 	case 2: // another image
 		c.end(p, query.Image)
 		p.Spec.Containers[0].Image = fmt.Sprintf("cart:%d", c.random.IntN(5))
+		c.begin(p, query.Image, p.Spec.Containers[0].Image)
+	case 5: // another Pod of this name in one event, as after a list
+		c.end(p, query.IP, query.Name, query.Container, query.Image)
+		p = newPod(p.Name, p.Status.PodIP)
+		c.begin(p, query.IP, p.Status.PodIP)
+		c.begin(p, query.Name, p.Name)
+		c.begin(p, query.Container, containerOf(p))
 		c.begin(p, query.Image, p.Spec.Containers[0].Image)
 	case 3:
 		p.Status.Phase = corev1.PodSucceeded

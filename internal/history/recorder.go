@@ -108,10 +108,38 @@ type Recorder struct {
 	clock     clock
 }
 
-// counters are read by the metrics.
+// counters are those of Stats.
 type counters struct {
-	lives, intervals, failures, dropped atomic.Int64
-	lastCommit                          atomic.Int64 // Unix milliseconds
+	lives, failures, overflows atomic.Int64
+	lastCommit                 atomic.Int64 // Unix milliseconds
+}
+
+// Stats are for metrics.
+type Stats struct {
+	// IsRecording reports that changes are stored as they come.
+	IsRecording bool
+	// LastCommit is when changes were last stored, zero before the first time.
+	LastCommit time.Time
+	// Lives is the number of Pods whose recording began. Failures counts those of the store,
+	// and Overflows how often it was away for longer than changes are kept.
+	Lives, Failures, Overflows int64
+	// Bytes is the size of the file with its log, 0 without one.
+	Bytes int64
+}
+
+// Stats returns the present counts.
+func (r *Recorder) Stats() Stats {
+	st := Stats{
+		IsRecording: r.isRecording.Load() && r.failed.Load() == nil,
+		Lives:       r.stats.lives.Load(), Failures: r.stats.failures.Load(), Overflows: r.stats.overflows.Load(),
+	}
+	if at := r.stats.lastCommit.Load(); at != 0 {
+		st.LastCommit = time.UnixMilli(at)
+	}
+	if s := r.store.Load(); s != nil {
+		st.Bytes = s.bytes()
+	}
+	return st
 }
 
 // event is a change of a Pod: its new spec, or nil if it is gone.
@@ -203,7 +231,7 @@ func (r *Recorder) enqueue(e event) {
 	size := sizeOf(e.spec)
 	if len(r.queue) >= maxQueue || r.queueBytes+size > maxQueueBytes {
 		r.isOverflow, r.queue, r.queueBytes = true, nil, 0
-		r.stats.dropped.Add(1)
+		r.stats.overflows.Add(1)
 		return
 	}
 	r.queue, r.queueBytes = append(r.queue, e), r.queueBytes+size
@@ -245,13 +273,15 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	reason := ReasonStopped
 	for retry := minRetry; ctx.Err() == nil; {
-		began := r.config.Elapsed()
-		err := r.session(ctx, reason)
+		hasBegun, err := r.session(ctx, reason)
 		if ctx.Err() != nil {
 			return
 		}
-		if reason = r.ended(ctx, err); r.config.Elapsed()-began > maxRetry {
-			retry = minRetry
+		if hasBegun {
+			reason, retry = ReasonStopped, minRetry
+		}
+		if why := r.ended(ctx, err); why != ReasonStopped { // until the next one has begun
+			reason = why
 		}
 		select {
 		case <-time.After(retry):
@@ -308,23 +338,23 @@ func (r *Recorder) report(ctx context.Context, err error) {
 }
 
 // session opens the store if it is not open, compares it with the cache, and records
-// until an error that needs another comparison.
-func (r *Recorder) session(ctx context.Context, reason Reason) error {
+// until an error that needs another comparison. hasBegun reports that it recorded.
+func (r *Recorder) session(ctx context.Context, reason Reason) (hasBegun bool, _ error) {
 	s, err := r.opened(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	before, err := s.takeOver(ctx, r.config.Now().UnixMilli())
 	if err != nil {
-		return err
+		return false, err
 	}
 	snapshot, now := r.beginQueue()
 	if err := r.compare(ctx, s, before, snapshot, now); err != nil {
-		return err
+		return false, err
 	}
 	r.recording = progress{from: now, to: now, reason: reason, namespaces: r.config.Namespaces, recorder: hostname()}
 	r.clock.set()
-	return r.loop(ctx, s)
+	return true, r.loop(ctx, s)
 }
 
 // opened returns the store, and opens it if it is not open.

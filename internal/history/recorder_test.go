@@ -90,7 +90,12 @@ type recording struct {
 
 func record(t *testing.T, path string, pods *fakePods) *recording {
 	t.Helper()
-	r, err := New(t.Context(), Config{Location: path, Pods: pods})
+	return recordBy(t, Config{Location: path, Pods: pods})
+}
+
+func recordBy(t *testing.T, config Config) *recording {
+	t.Helper()
+	r, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +191,12 @@ func TestRecorder_Find(t *testing.T) {
 		r.expect(query.Label, "app=cart", minute(0.5), "cart-1")
 		r.expect(query.Namespace, "shop", minute(2.5))
 
+		var from, to int64 // as people read it with SQL
+		err := r.store.Load().readers.QueryRow(`SELECT f.from_ms, f.to_ms FROM facts f JOIN pods p ON p.id = f.pod
+			WHERE f.kind = 'ip' AND f.value = '10.0.0.7' AND p.name = 'cart-1'`).Scan(&from, &to)
+		if err != nil || from != start.UnixMilli() || to != minute(2).UnixMilli() {
+			t.Errorf("the row of the IP is from %d to %d, %v", from, to, err)
+		}
 		_, a := r.at(query.IP, "10.0.0.7", minute(0.5))
 		if got := a.Holders[0]; !time.UnixMilli(got.Interval.From).Equal(start) || !time.UnixMilli(got.Interval.To).Equal(minute(2)) ||
 			got.Spec.PodIP != "10.0.0.7" || got.Spec.Containers[0].ID != first.Status.ContainerStatuses[0].ContainerID ||

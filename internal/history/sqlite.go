@@ -107,12 +107,18 @@ func opener(c Config) (func(context.Context) (*store, error), error) {
 }
 
 func sqliteName(path string, pragmas ...string) string {
-	params := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...), "_txlock": {"immediate"}}
+	params := url.Values{"_pragma": append([]string{
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+		"temp_store(MEMORY)", // the file system may be read-only but for the file's directory
+	}, pragmas...), "_txlock": {"immediate"}}
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: params.Encode()}).String()
 }
 
 // isCorrupt reports that a file is no database, or a damaged one.
 func isCorrupt(err error) bool {
+	if errors.Is(err, errDetail) {
+		return true
+	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false

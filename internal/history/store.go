@@ -107,6 +107,19 @@ func (s *store) check() error {
 	return nil
 }
 
+// bytes returns the size of the file and its log.
+func (s *store) bytes() (n int64) {
+	if s.path == "" {
+		return 0
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(s.path + suffix); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
+
 // previous is what a store has of a cluster when a writer takes over.
 type previous struct {
 	lives map[string]*life // by UID; without an end
@@ -398,7 +411,7 @@ func (b *batch) lives(lives []*life) {
 			l.id, b.store.clusterID, uidBytes(l.uid), l.name, nullable(r.node, 0), r.shape, l.Earliest, nullable(l.Latest, open), encodeDetail(l),
 		})
 		for i := range l.facts {
-			if f := &l.facts[i]; f.isDirty {
+			if f := &l.facts[i]; f.isDirty && (f.kind != factShape || f.ref != r.shape) {
 				if kind, value := f.row(); kind != "" {
 					facts = append(facts, []any{kind, value, f.Earliest, l.id, nullable(f.Latest, open)})
 				}
