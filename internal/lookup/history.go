@@ -284,7 +284,7 @@ func mergeOldest(gaps []history.GapResult) []history.GapResult {
 
 // past is the answer to a question about the past.
 type past struct {
-	// Error says what was looked for, if there are no items.
+	// Error is what was looked for, if there are no items.
 	Error string `json:"error,omitempty"`
 	history.Result
 	// Restricted and Unchecked are as those of a View.
