@@ -43,6 +43,9 @@ const (
 	// that are not stored yet.
 	findTimeout  = 5 * time.Second
 	flushTimeout = time.Second
+	// commitTimeout bounds a transaction, and takeOverTimeout the reading of all open lives.
+	commitTimeout   = 30 * time.Second
+	takeOverTimeout = 2 * time.Minute
 )
 
 // Pods is the part of a *podcache.Cache that a Recorder needs.
@@ -60,6 +63,12 @@ type Config struct {
 	Cluster string
 	// Namespaces are those of Pods, none for all.
 	Namespaces []string
+	// PasswordFile is a file with the password of PostgreSQL, "" for none.
+	PasswordFile string
+	// Retention is how long lives stay after their end, 0 for ever.
+	Retention time.Duration
+	// MaxBytes is the size of the file beyond which the oldest lives go, 0 for any.
+	MaxBytes int64
 	// Pods is the cache that is recorded. The caller runs it.
 	Pods Pods
 	// Changed is called when the store fails, with the error, and when it works again, with
@@ -96,6 +105,7 @@ type Recorder struct {
 	recording progress
 	committed time.Duration // Elapsed at the last commit
 	clock     clock
+	pruner    *pruner
 }
 
 // counters are read by the metrics.
@@ -126,6 +136,7 @@ func New(ctx context.Context, config Config) (*Recorder, error) {
 	r := &Recorder{
 		config: config, wake: make(chan struct{}, 1), flush: make(chan chan struct{}),
 		current: map[string]*v1.TestcrSpec{}, clock: clock{now: config.Now, elapsed: config.Elapsed},
+		pruner: newPruner(config),
 	}
 	var err error
 	if r.open, err = opener(config); err != nil {
@@ -431,11 +442,11 @@ func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) er
 				return err
 			}
 		case <-r.wake:
-			select {
-			case <-time.After(batchDelay):
-			case <-ctx.Done():
+			return r.pruner.wait(ctx, s, batchDelay)
+		case <-r.pruner.due():
+			if err := r.pruner.step(ctx, s); err != nil {
+				return err
 			}
-			return nil
 		case <-tick:
 			if err := s.check(); err != nil {
 				return err

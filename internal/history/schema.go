@@ -95,8 +95,10 @@ type dialect struct {
 	// stride is the distance of two IDs of a cluster, so that clusters that share a store
 	// never give the same ID.
 	stride int64
-	// rows is the number of rows that one statement writes.
+	// rows is the number of rows that one statement writes, a power of 4.
 	rows int
+	// keys is the number of rows that one statement deletes.
+	keys int
 }
 
 // bind returns a statement with the engine's form of parameters.

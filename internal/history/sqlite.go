@@ -25,6 +25,7 @@ var sqliteDialect = &dialect{
 	},
 	stride: 1,
 	rows:   16,
+	keys:   1,
 }
 
 const (
