@@ -265,7 +265,7 @@ func (r *Recorder) Run(ctx context.Context) {
 // Errors that end a session.
 var (
 	errOverflow = errors.New("the store was away for longer than changes are kept")
-	errLost     = errors.New("the file was deleted or replaced")
+	errLost     = errors.New("the file or the tables were deleted or replaced")
 )
 
 // ended reports the end of a session, closes a store that is not usable any more, and
@@ -409,7 +409,7 @@ func (r *Recorder) loop(ctx context.Context, s *store) error {
 	retry := minRetry
 	for {
 		if err := r.drain(ctx, s); err != nil {
-			if ctx.Err() != nil || errors.Is(err, errOverflow) || errors.Is(err, errOtherWriter) || isCorrupt(err) {
+			if ctx.Err() != nil || errors.Is(err, errOverflow) || errors.Is(err, errOtherWriter) || errors.Is(err, errLost) || isCorrupt(err) {
 				return err
 			}
 			r.report(ctx, err)

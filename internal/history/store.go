@@ -296,6 +296,9 @@ func (s *store) commit(ctx context.Context, lives []*life, p progress) error {
 	b.lives(lives)
 	recording := b.progress(p)
 	if err := b.run(ctx, p.to); err != nil {
+		if isMissing(err) {
+			err = errors.Join(errLost, err)
+		}
 		return err
 	}
 	s.newShapes, s.newNodes, s.recording = nil, nil, recording
