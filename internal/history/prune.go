@@ -18,9 +18,10 @@ const (
 	pruneChunk  = 512
 	pruneBudget = 5 * time.Millisecond
 	// Steps take up to a quarter of the time: after each comes a pause of pruneRest times
-	// its duration, of at least minPruneRest.
+	// its duration, within these bounds.
 	pruneRest    = 3
 	minPruneRest = 2 * time.Millisecond
+	maxPruneRest = 10 * time.Second
 	// A pass begins after Retention/pruneShare, within these bounds.
 	pruneShare   = 1000
 	minPruneWait = time.Second
@@ -117,7 +118,7 @@ func (p *pruner) step(ctx context.Context, s *store) error {
 	began := p.elapsed()
 	err := p.run(ctx)
 	took := p.elapsed() - began
-	p.next = p.elapsed() + max(minPruneRest, pruneRest*took)
+	p.next = p.elapsed() + min(max(minPruneRest, pruneRest*took), maxPruneRest)
 	switch {
 	case err == nil && len(p.steps) > 0:
 	case err == nil:

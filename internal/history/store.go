@@ -297,7 +297,7 @@ func (s *store) commit(ctx context.Context, lives []*life, p progress) error {
 	recording := b.progress(p)
 	if err := b.run(ctx, p.to); err != nil {
 		if isMissing(err) {
-			err = errors.Join(errLost, err)
+			err = fmt.Errorf("%w: %w", errLost, err)
 		}
 		return err
 	}
