@@ -18,7 +18,7 @@ import (
 )
 
 var sqliteDialect = &dialect{
-	name:  "sqlite",
+	name: "sqlite",
 	types: strings.NewReplacer("{blob}", "BLOB", "{id}", "INTEGER PRIMARY KEY", "{clustered}", "WITHOUT ROWID",
 		"{time}", "strftime('%Y-%m-%dT%H:%M:%fZ', ", "{/time}", " / 1000.0, 'unixepoch')",
 		"{uid}", `CASE length(p.uid) WHEN 16 THEN lower(substr(hex(p.uid), 1, 8) || '-' || substr(hex(p.uid), 9, 4) || '-' ||

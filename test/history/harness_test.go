@@ -140,7 +140,9 @@ func (w *world) create(name, ip string) *corev1.Pod {
 	return pod
 }
 
-func containerID(pod, restarts int) string { return fmt.Sprintf("containerd://%08x%056x", restarts, pod) }
+func containerID(pod, restarts int) string {
+	return fmt.Sprintf("containerd://%08x%056x", restarts, pod)
+}
 
 // update changes a Pod.
 func (w *world) update(name string, change func(*corev1.Pod)) {
