@@ -546,7 +546,8 @@ func (p *pruner) shrink(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	file, isLimited := size.used+size.free, p.maxBytes > 0
-	if size.free < vacuumChunk*size.page || !(isLimited && file > p.high()) && size.free < file/5 {
+	isTooLarge := isLimited && file > p.high()
+	if size.free < vacuumChunk*size.page || !isTooLarge && size.free < file/5 {
 		if isLimited && file+size.log > p.maxBytes {
 			return true, p.store.truncateLog(ctx)
 		}

@@ -129,7 +129,7 @@ func (p *pruning) find(kind query.Kind, fact string, at time.Time) ([]string, Re
 
 func (p *pruning) count(table string) (n int) {
 	p.t.Helper()
-	if err := p.store.readers.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil {
+	if err := p.store.readers.QueryRowContext(p.t.Context(), "SELECT count(*) FROM " + table).Scan(&n); err != nil {
 		p.t.Fatal(err)
 	}
 	return n
@@ -359,7 +359,7 @@ func TestLife_TrimsRows(t *testing.T) {
 
 func checkpoint(t *testing.T, s *store) {
 	t.Helper()
-	if _, err := s.writer.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	if _, err := s.writer.ExecContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -402,7 +402,7 @@ func TestRecorder_Prunes(t *testing.T) {
 			Status:     corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}}},
 		})
 		pods.handler.OnAdd(pod, false)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		pods.handler.OnDelete(pod)
 		term, err := query.ParseAs(query.IP, "10.0.0.1")
 		if err != nil {
@@ -417,7 +417,7 @@ func TestRecorder_Prunes(t *testing.T) {
 			if isLater := a.Records[0].Begins.After(at); len(a.Holders) != want || isLater != (want == 0) {
 				t.Errorf("%d holders in a record that begins at %s, want %d", len(a.Holders), a.Records[0].Begins, want)
 			}
-			time.Sleep(15 * time.Minute)
+			<-time.After(15 * time.Minute)
 		}
 		cancel()
 		<-done

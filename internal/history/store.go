@@ -463,7 +463,7 @@ func (l *life) hasRow(i int) bool {
 	f := &l.facts[i]
 	if f.kind == factShape || f.kind == factNode {
 		isLast := !slices.ContainsFunc(l.facts[i+1:], func(later fact) bool { return later.kind == f.kind })
-		return !f.isOpen() && !(isLast && f.Latest >= l.Latest)
+		return !f.isOpen() && (!isLast || f.Latest < l.Latest)
 	}
 	kind, _ := f.row()
 	return kind != ""

@@ -26,7 +26,7 @@ func BenchmarkStore_Commit(b *testing.B) {
 			b.Fatal(err)
 		}
 		benchmarkCommit(b, s, func() int64 {
-			if _, err := s.writer.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			if _, err := s.writer.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 				b.Fatal(err)
 			}
 			info, err := os.Stat(path)
@@ -48,7 +48,7 @@ func benchmarkPostgres(b *testing.B, location string) {
 		b.Fatal(err)
 	}
 	size := func(s *store) (n int64) {
-		if err := s.writer.QueryRow("SELECT pg_database_size(current_database())").Scan(&n); err != nil {
+		if err := s.writer.QueryRowContext(b.Context(), "SELECT pg_database_size(current_database())").Scan(&n); err != nil {
 			b.Fatal(err)
 		}
 		return n

@@ -393,3 +393,36 @@ func TestViews(t *testing.T) {
 		}
 	})
 }
+
+// TestRecorder_TLS shows that the certificate of the server is checked as libpq does.
+func TestRecorder_TLS(t *testing.T) {
+	server := testenv.StartPostgres(t)
+	url := server.Create(t)
+	certificate, stranger := server.EnableTLS(t), filepath.Join(t.TempDir(), "stranger.crt")
+	if err := os.WriteFile(stranger, testenv.NewCertificate(t).Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	record(t, newWorld(), history.Config{Location: url + "?sslmode=verify-full&sslrootcert=" + certificate})
+	t.Setenv("PGSSLMODE", "verify-full")
+	t.Setenv("PGSSLROOTCERT", stranger)
+	r := start(t, newWorld(), history.Config{Location: url})
+	r.eventually("the certificate of a stranger is refused", func() error {
+		for _, err := range r.changes() {
+			if err != nil && strings.Contains(err.Error(), "x509: certificate signed by unknown authority") && !strings.Contains(err.Error(), "\n") {
+				return nil
+			}
+		}
+		return fmt.Errorf("changes: %v", r.changes())
+	})
+}
+
+func TestNew_MalformedURL(t *testing.T) {
+	for _, location := range []string{
+		"postgres://u:s3cr%zz@host/db", "postgres://u:s3cr/et@host/db", "postgres://u:s3cr@host:port/db", "postgres://u:s3cr@host/db?sslmode=never",
+	} {
+		_, err := history.New(t.Context(), history.Config{Location: location, Pods: newWorld()})
+		if err == nil || strings.Contains(err.Error(), "s3cr") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want an error in one line without the password", location, err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/cert"
 )
 
 // PostgresPassword is the password of the superuser postgres.
@@ -207,4 +208,39 @@ func (p *Postgres) Create(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return p.URL(name)
+}
+
+// KeyPair is a self-signed certificate for 127.0.0.1 and its key, in PEM.
+type KeyPair struct{ Certificate, Key []byte }
+
+// NewCertificate returns a new key pair.
+func NewCertificate(t *testing.T) KeyPair {
+	t.Helper()
+	certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return KeyPair{certificate, key}
+}
+
+// EnableTLS restarts the server with TLS, and returns a file with the certificate of its
+// authority.
+func (p *Postgres) EnableTLS(t *testing.T) string {
+	t.Helper()
+	p.end(syscall.SIGINT)
+	pair := NewCertificate(t)
+	files := map[string][]byte{"server.crt": pair.Certificate, "server.key": pair.Key}
+	for name, content := range files {
+		path := filepath.Join(p.data(), name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p.credential != nil {
+			if err := os.Chown(path, int(p.credential.Uid), int(p.credential.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p.Start(t, "ssl=on")
+	return filepath.Join(p.data(), "server.crt")
 }
