@@ -1,5 +1,5 @@
 # PodInfoLookup. `make help` lists the targets; nothing needs to be installed but Go, make, git, a C compiler and, for
-# `make test`, npm and Debian's Chromium and buildah, which it installs itself where apt-get can be used.
+# `make test`, npm and Debian's Chromium, buildah and PostgreSQL, which it installs itself where apt-get can be used.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -64,7 +64,7 @@ test-unit: ## run the unit tests: seconds, no cluster and no network
 
 .PHONY: test
 test: cluster-build ## run every test with the race detector, on a real API server and in a browser
-	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah
+	@hack/chromium.sh && hack/axe.sh && hack/apt.sh buildah buildah && hack/postgres.sh >/dev/null
 	go test -race ./...
 	FUZZTIME=3s FUZZJOBS=2 hack/fuzz.sh
 	# A cached pass says nothing of a real server. TestSoak is `make soak`; TestChaos needs the machine for itself.

@@ -37,8 +37,17 @@ func (e *PartialError) Error() string {
 
 func (s *shape) decode(text []byte) error { return json.Unmarshal(text, s) }
 
-// find returns the lives that match q.
-func (s *store) find(ctx context.Context, q Query) (a Answer, err error) {
+// find returns the lives that match q. If one is deleted meanwhile, what it refers to may be
+// missing.
+func (s *store) find(ctx context.Context, q Query) (Answer, error) {
+	a, err := s.findOnce(ctx, q)
+	if errors.Is(err, sql.ErrNoRows) {
+		a, err = s.findOnce(ctx, q)
+	}
+	return a, err
+}
+
+func (s *store) findOnce(ctx context.Context, q Query) (a Answer, err error) {
 	if len(q.Terms) == 0 {
 		return a, ErrNoTerms
 	}
@@ -80,6 +89,9 @@ func (s *store) find(ctx context.Context, q Query) (a Answer, err error) {
 			h.Cluster = cluster
 			a.Holders = append(a.Holders, h)
 		}
+	}
+	if err := s.laterBegins(ctx, clusters, a.Records); err != nil {
+		return a, err
 	}
 	a.sort(since, until)
 	if q.Limit > 0 && len(a.Holders) > q.Limit {
@@ -252,7 +264,7 @@ func (s *store) byNode(ctx context.Context, t query.Term) (sources []source, err
 		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
-		sources = append(sources, byPod("node", id))
+		sources = append(sources, byPod("node", id), byFact("f.value = ?", rowNode, strconv.FormatInt(id, 10)))
 	}
 	return sources, rows.Err()
 }

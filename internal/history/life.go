@@ -58,6 +58,8 @@ type life struct {
 	spec  *v1.TestcrSpec
 	state state
 	facts []fact
+	// dropped were trimmed, and their rows may be stored.
+	dropped []fact
 	// Interval is when the Pod existed.
 	Interval
 	isDirty  bool // not stored as it is
@@ -152,9 +154,11 @@ func (l *life) trim() {
 	for excess := len(l.facts) - maxFacts; excess > 0; excess-- {
 		i := slices.IndexFunc(l.facts, func(f fact) bool { return !f.isOpen() })
 		if i < 0 {
+			l.dropped = append(l.dropped, l.facts[maxFacts:]...)
 			l.facts = l.facts[:maxFacts]
 			return
 		}
+		l.dropped = append(l.dropped, l.facts[i])
 		l.facts = slices.Delete(l.facts, i, i+1)
 	}
 }

@@ -43,6 +43,9 @@ const (
 	// that are not stored yet.
 	findTimeout  = 5 * time.Second
 	flushTimeout = time.Second
+	// commitTimeout bounds a transaction, and takeOverTimeout the reading of all open lives.
+	commitTimeout   = 30 * time.Second
+	takeOverTimeout = 2 * time.Minute
 )
 
 // Pods is the part of a *podcache.Cache that a Recorder needs.
@@ -106,6 +109,7 @@ type Recorder struct {
 	recording progress
 	committed time.Duration // Elapsed at the last commit
 	clock     clock
+	pruner    *pruner
 }
 
 // counters are those of Stats.
@@ -164,6 +168,7 @@ func New(ctx context.Context, config Config) (*Recorder, error) {
 	r := &Recorder{
 		config: config, wake: make(chan struct{}, 1), flush: make(chan chan struct{}),
 		current: map[string]*v1.TestcrSpec{}, clock: clock{now: config.Now, elapsed: config.Elapsed},
+		pruner: newPruner(config),
 	}
 	var err error
 	if r.open, err = opener(config); err != nil {
@@ -294,7 +299,7 @@ func (r *Recorder) Run(ctx context.Context) {
 // Errors that end a session.
 var (
 	errOverflow = errors.New("the store was away for longer than changes are kept")
-	errLost     = errors.New("the file was deleted or replaced")
+	errLost     = errors.New("the file or the tables were deleted or replaced")
 )
 
 // ended reports the end of a session, closes a store that is not usable any more, and
@@ -450,7 +455,7 @@ func (r *Recorder) loop(ctx context.Context, s *store) error {
 	retry := minRetry
 	for {
 		if err := r.drain(ctx, s); err != nil {
-			if ctx.Err() != nil || errors.Is(err, errOverflow) || errors.Is(err, errOtherWriter) || isCorrupt(err) {
+			if ctx.Err() != nil || errors.Is(err, errOverflow) || errors.Is(err, errOtherWriter) || errors.Is(err, errLost) || isCorrupt(err) {
 				return err
 			}
 			r.report(ctx, err)
@@ -483,11 +488,11 @@ func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) er
 				return err
 			}
 		case <-r.wake:
-			select {
-			case <-time.After(batchDelay):
-			case <-ctx.Done():
+			return r.pruner.wait(ctx, s, batchDelay)
+		case <-r.pruner.due():
+			if err := r.pruner.step(ctx, s); err != nil {
+				return err
 			}
-			return nil
 		case <-tick:
 			if err := s.check(); err != nil {
 				return err

@@ -11,7 +11,8 @@ import (
 // before. docs/reference/history.md describes the tables.
 //
 // {blob} is the type of bytes, {id} that of a primary key, and {clustered} makes a
-// table that is stored in the order of its key, where the engine has that.
+// table that is stored in the order of its key, where the engine has that. {time} and
+// {/time} are around milliseconds that become a time, and {uid} is the text of a UID.
 var migrations = [][]string{{
 	`CREATE TABLE clusters (id {id}, name TEXT NOT NULL UNIQUE)`,
 	`CREATE TABLE writers (cluster BIGINT PRIMARY KEY, holder TEXT NOT NULL, beat_ms BIGINT NOT NULL)`,
@@ -35,6 +36,19 @@ var migrations = [][]string{{
 	`CREATE INDEX pods_open ON pods (cluster) WHERE to_ms IS NULL`,
 	`CREATE TABLE facts (kind TEXT NOT NULL, value TEXT NOT NULL, from_ms BIGINT NOT NULL, pod BIGINT NOT NULL, to_ms BIGINT,
 		PRIMARY KEY (kind, value, from_ms, pod)) {clustered}`,
+	// The views are for people. What began has the earliest time that is possible, and what
+	// ended the latest. Node and workload are the last ones.
+	`CREATE VIEW lives AS SELECT c.name AS cluster, s.namespace AS namespace, p.name AS pod, {uid} AS uid, n.name AS node, s.workload AS workload,
+		{time}p.from_ms{/time} AS began, {time}p.to_ms{/time} AS ended, p.from_ms AS from_ms, p.to_ms AS to_ms, p.id AS id
+		FROM pods p JOIN shapes s ON s.id = p.shape JOIN clusters c ON c.id = p.cluster LEFT JOIN nodes n ON n.id = p.node`,
+	`CREATE VIEW holders AS
+		SELECT 'ip' AS kind, f.value AS value, l.cluster AS cluster, l.namespace AS namespace, l.pod AS pod, l.uid AS uid, l.node AS node,
+			l.workload AS workload, {time}f.from_ms{/time} AS began, {time}f.to_ms{/time} AS ended, f.from_ms AS from_ms, f.to_ms AS to_ms
+			FROM facts f JOIN lives l ON l.id = f.pod WHERE f.kind = 'ip'
+		UNION ALL SELECT 'container', f.value, l.cluster, l.namespace, l.pod, l.uid, l.node, l.workload,
+			{time}f.from_ms{/time}, {time}f.to_ms{/time}, f.from_ms, f.to_ms
+			FROM facts f JOIN lives l ON l.id = f.pod WHERE f.kind = 'id'
+		UNION ALL SELECT 'pod', l.pod, l.cluster, l.namespace, l.pod, l.uid, l.node, l.workload, l.began, l.ended, l.from_ms, l.to_ms FROM lives l`,
 }}
 
 // schemaVersion is the version that this program reads and writes.
@@ -96,8 +110,10 @@ type dialect struct {
 	// stride is the distance of two IDs of a cluster, so that clusters that share a store
 	// never give the same ID.
 	stride int64
-	// rows is the number of rows that one statement writes.
+	// rows is the number of rows that one statement writes, a power of 4.
 	rows int
+	// keys is the number of rows that one statement deletes.
+	keys int
 }
 
 // bind returns a statement with the engine's form of parameters.

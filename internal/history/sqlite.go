@@ -18,13 +18,17 @@ import (
 )
 
 var sqliteDialect = &dialect{
-	name:  "sqlite",
-	types: strings.NewReplacer("{blob}", "BLOB", "{id}", "INTEGER PRIMARY KEY", "{clustered}", "WITHOUT ROWID"),
+	name: "sqlite",
+	types: strings.NewReplacer("{blob}", "BLOB", "{id}", "INTEGER PRIMARY KEY", "{clustered}", "WITHOUT ROWID",
+		"{time}", "strftime('%Y-%m-%dT%H:%M:%fZ', ", "{/time}", " / 1000.0, 'unixepoch')",
+		"{uid}", `CASE length(p.uid) WHEN 16 THEN lower(substr(hex(p.uid), 1, 8) || '-' || substr(hex(p.uid), 9, 4) || '-' ||
+			substr(hex(p.uid), 13, 4) || '-' || substr(hex(p.uid), 17, 4) || '-' || substr(hex(p.uid), 21)) ELSE CAST(p.uid AS TEXT) END`),
 	beforeMigration: []string{
 		`CREATE TABLE IF NOT EXISTS podinfolookup_schema (version INTEGER PRIMARY KEY)`,
 	},
 	stride: 1,
 	rows:   16,
+	keys:   1,
 }
 
 const (
@@ -120,12 +124,12 @@ func CheckLocation(location string) error {
 	return err
 }
 
-func isPostgres(location string) bool {
-	return strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://")
-}
-
 // opener returns what opens the store of a location.
 func opener(c Config) (func(context.Context) (*store, error), error) {
+	if isPostgres(c.Location) {
+		config, err := postgresConfig(c.Location)
+		return func(ctx context.Context) (*store, error) { return openPostgres(ctx, config, c.PasswordFile, c.Cluster) }, err
+	}
 	path := strings.TrimPrefix(c.Location, "sqlite:")
 	scheme, _, isURL := strings.Cut(path, "://")
 	switch {

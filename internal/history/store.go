@@ -133,11 +133,12 @@ type previous struct {
 // takeOver makes this store the writer of its cluster, and returns what is recorded.
 // Another writer gets errOtherWriter with its next commit.
 func (s *store) takeOver(ctx context.Context, now int64) (*previous, error) {
+	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
+	defer cancel()
 	if err := s.claim(ctx, now); err != nil {
 		return nil, err
 	}
-	clear(s.shapeIDs)
-	clear(s.nodeIDs)
+	s.forgetIDs()
 	s.newShapes, s.newNodes, s.recording = nil, nil, 0
 	for _, table := range []string{"pods", "shapes", "nodes", "recordings"} {
 		id, err := s.lastID(ctx, table)
@@ -308,17 +309,22 @@ type progress struct {
 // commit stores lives and the progress of the recording, all or nothing. It may be
 // repeated with the same lives: each row replaces its former self.
 func (s *store) commit(ctx context.Context, lives []*life, p progress) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	b := &batch{store: s}
 	b.shapes()
 	b.nodes()
 	b.lives(lives)
 	recording := b.progress(p)
 	if err := b.run(ctx, p.to); err != nil {
+		if isMissing(err) {
+			err = fmt.Errorf("%w: %w", errLost, err)
+		}
 		return err
 	}
 	s.newShapes, s.newNodes, s.recording = nil, nil, recording
 	for _, l := range lives {
-		l.isDirty = false
+		l.isDirty, l.dropped = false, nil
 		for i := range l.facts {
 			l.facts[i].isDirty = false
 		}
@@ -337,15 +343,8 @@ type batch struct {
 // because it takes the only connection.
 func (b *batch) run(ctx context.Context, now int64) error {
 	s := b.store
-	for _, text := range b.texts {
-		if s.statements[text] != nil {
-			continue
-		}
-		statement, err := s.writer.PrepareContext(ctx, s.dialect.bind(text))
-		if err != nil {
-			return err
-		}
-		s.statements[text] = statement
+	if err := s.prepare(ctx, b.texts...); err != nil {
+		return err
 	}
 	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
@@ -361,6 +360,20 @@ func (b *batch) run(ctx context.Context, now int64) error {
 		}
 	}
 	return tx.Commit()
+}
+
+func (s *store) prepare(ctx context.Context, texts ...string) error {
+	for _, text := range texts {
+		if s.statements[text] != nil {
+			continue
+		}
+		statement, err := s.writer.PrepareContext(ctx, s.dialect.bind(text))
+		if err != nil {
+			return err
+		}
+		s.statements[text] = statement
+	}
+	return nil
 }
 
 // beat shows that this writer still is the only one.
@@ -402,6 +415,7 @@ const (
 	rowContainer = "id" // of a container
 	rowUID       = "uid"
 	rowShape     = "shape" // a shape that a Pod had before its last one
+	rowNode      = "node"  // the same of a node, whose IPs have changed
 )
 
 func (b *batch) lives(lives []*life) {
@@ -415,10 +429,15 @@ func (b *batch) lives(lives []*life) {
 			l.id, b.store.clusterID, uidBytes(l.uid), l.name, nullable(r.node, 0), r.shape, l.Earliest, nullable(l.Latest, open), encodeDetail(l),
 		})
 		for i := range l.facts {
-			if f := &l.facts[i]; f.isDirty && (f.kind != factShape || f.ref != r.shape) {
-				if kind, value := f.row(); kind != "" {
-					facts = append(facts, []any{kind, value, f.Earliest, l.id, nullable(f.Latest, open)})
-				}
+			if f := &l.facts[i]; f.isDirty && l.hasRow(i) {
+				kind, value := f.row()
+				facts = append(facts, []any{kind, value, f.Earliest, l.id, nullable(f.Latest, open)})
+			}
+		}
+		for i := range l.dropped {
+			f := &l.dropped[i]
+			if kind, value := f.row(); kind != "" {
+				b.texts, b.args = append(b.texts, deleteText("facts", factKey, 1)), append(b.args, []any{kind, value, f.Earliest, l.id})
 			}
 		}
 	}
@@ -452,12 +471,23 @@ func (f *fact) row() (kind, value string) {
 	case factNodeUID:
 		return rowUID, query.CanonicalUID(f.value)
 	case factShape:
-		if !f.isOpen() {
-			return rowShape, strconv.FormatInt(f.ref, 10)
-		}
+		return rowShape, strconv.FormatInt(f.ref, 10)
 	case factNode:
+		return rowNode, strconv.FormatInt(f.ref, 10)
 	}
 	return "", ""
+}
+
+// hasRow reports whether the fact i of a life has a row. The last shape and the last node
+// have none: those of the life are found by its own row.
+func (l *life) hasRow(i int) bool {
+	f := &l.facts[i]
+	if f.kind == factShape || f.kind == factNode {
+		isLast := !slices.ContainsFunc(l.facts[i+1:], func(later fact) bool { return later.kind == f.kind })
+		return !f.isOpen() && (!isLast || f.Latest < l.Latest)
+	}
+	kind, _ := f.row()
+	return kind != ""
 }
 
 // progress extends the recording, and returns its ID.
@@ -471,12 +501,12 @@ func (b *batch) progress(p progress) int64 {
 	return id
 }
 
-// upsert adds statements of dialect.rows rows, and one for each of the rest.
+// upsert adds statements of dialect.rows rows, and smaller ones for the rest.
 func (b *batch) upsert(into, onConflict string, rows [][]any) {
 	for len(rows) > 0 {
-		n := 1
-		if len(rows) >= b.store.dialect.rows {
-			n = b.store.dialect.rows
+		n := b.store.dialect.rows
+		for n > len(rows) {
+			n /= 4
 		}
 		row := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(rows[0])), ", ") + ")"
 		b.texts = append(b.texts, "INSERT INTO "+into+" VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", n), ", ")+" ON CONFLICT "+onConflict)

@@ -1,10 +1,12 @@
 package history
 
 import (
+	"crypto/rand"
 	"fmt"
-	"math/rand/v2"
+	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,12 +17,52 @@ import (
 )
 
 // BenchmarkStore_Commit records whole lives of Pods: two IPs, one container, one restart.
+// HISTORY_POSTGRES is the URL of an empty database, for the same lives in PostgreSQL.
 func BenchmarkStore_Commit(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "history.db")
-	s, err := openSQLite(b.Context(), path, "test")
+	b.Run("sqlite", func(b *testing.B) {
+		path := filepath.Join(b.TempDir(), "history.db")
+		s, err := openSQLite(b.Context(), path, "test")
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkCommit(b, s, func() int64 {
+			if _, err := s.writer.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+				b.Fatal(err)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return info.Size()
+		})
+	})
+	if location := os.Getenv("HISTORY_POSTGRES"); location != "" {
+		b.Run("postgres", func(b *testing.B) { benchmarkPostgres(b, location) })
+	}
+}
+
+func benchmarkPostgres(b *testing.B, location string) {
+	b.Helper()
+	config, err := postgresConfig(location)
 	if err != nil {
 		b.Fatal(err)
 	}
+	size := func(s *store) (n int64) {
+		if err := s.writer.QueryRowContext(b.Context(), "SELECT pg_database_size(current_database())").Scan(&n); err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	s, err := openPostgres(b.Context(), config, "", rand.Text()) // another cluster each time
+	if err != nil {
+		b.Fatal(err)
+	}
+	empty := size(s)
+	benchmarkCommit(b, s, func() int64 { return size(s) - empty })
+}
+
+func benchmarkCommit(b *testing.B, s *store, size func() int64) {
+	b.Helper()
 	defer s.close()
 	if _, err := s.takeOver(b.Context(), 1); err != nil {
 		b.Fatal(err)
@@ -44,29 +86,25 @@ func BenchmarkStore_Commit(b *testing.B) {
 	if err := s.commit(b.Context(), batch, progress{from: start, to: start + int64(n)*100}); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := s.writer.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-		b.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(info.Size())/float64(n), "bytes/life")
+	b.ReportMetric(float64(size())/float64(n), "bytes/life")
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "lives/s")
-	times := 0
-	began := time.Now()
-	for range 1000 {
-		ip := fmt.Sprintf("10.%d.%d.%d", rand.IntN(4), rand.IntN(256), rand.IntN(64))
+	holders, times := 0, make([]time.Duration, 2000)
+	for i := range times {
+		ip := fmt.Sprintf("10.%d.%d.%d", mrand.IntN(4), mrand.IntN(256), mrand.IntN(64))
 		term, _ := query.ParseAs(query.IP, ip)
-		at := time.UnixMilli(start + rand.Int64N(int64(n)*100))
+		at := time.UnixMilli(start + mrand.Int64N(int64(n)*100))
+		began := time.Now()
 		a, err := s.find(b.Context(), Query{Terms: []query.Term{term}, Since: at, Until: at})
 		if err != nil {
 			b.Fatal(err)
 		}
-		times += len(a.Holders)
+		times[i] = time.Since(began)
+		holders += len(a.Holders)
 	}
-	b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "us/lookup")
-	b.ReportMetric(float64(times)/1000, "holders")
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds()), "us/lookup-p50")
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "us/lookup-p99")
+	b.ReportMetric(float64(holders)/float64(len(times)), "holders")
 }
 
 func recordLife(b *testing.B, s *store, n int, now int64) *life {
@@ -75,7 +113,7 @@ func recordLife(b *testing.B, s *store, n int, now int64) *life {
 	name := fmt.Sprintf("%s-7dfb7b87b-%05x", workload, n%(1<<20))
 	spec := &v1.TestcrSpec{
 		PodKey: "production/" + name, Namespace: "production", PodName: name, Phase: "Running", Status: "Running", Ready: true, ReadyContainers: "1/1",
-		PodUID:   fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", rand.Uint32(), rand.IntN(1<<16), rand.IntN(1<<12), rand.IntN(1<<12), rand.Int64N(1<<48)),
+		PodUID:   fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", mrand.Uint32(), mrand.IntN(1<<16), mrand.IntN(1<<12), mrand.IntN(1<<12), mrand.Int64N(1<<48)),
 		NodeName: fmt.Sprintf("ip-10-0-12-%d.eu-central-1.compute.internal", n%200), HostIP: fmt.Sprintf("192.168.1.%d", n%200),
 		PodIPs:       []string{fmt.Sprintf("10.%d.%d.%d", n/16384%4, n/64%256, n%64), fmt.Sprintf("fd00::%x:%x", n/65536%16, n%65536)},
 		WorkloadKind: "Deployment", WorkloadName: workload, OwnerKind: "ReplicaSet", OwnerName: workload + "-7dfb7b87b",
@@ -105,5 +143,5 @@ func recordLife(b *testing.B, s *store, n int, now int64) *life {
 }
 
 func containerID() string {
-	return fmt.Sprintf("containerd://%016x%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64())
+	return fmt.Sprintf("containerd://%016x%016x%016x%016x", mrand.Uint64(), mrand.Uint64(), mrand.Uint64(), mrand.Uint64())
 }
