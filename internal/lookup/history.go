@@ -142,7 +142,7 @@ func (p *pastQuestion) setSearch(params url.Values) error {
 	}
 	terms, err := readings(p.q, by)
 	if err == nil && len(terms) == 0 {
-		_, err = query.Parse(p.q) // it says why there is none
+		_, err = query.Parse(p.q) // for its error
 	}
 	if err != nil {
 		return err
