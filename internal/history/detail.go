@@ -131,7 +131,7 @@ func (e *encoder) time(ms int64) {
 }
 
 func zigzag(n int64) uint64   { return uint64(n)<<1 ^ uint64(n>>63) } //nolint:gosec // the bits count
-func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }    //nolint:gosec // the bits count
+func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
 
 const (
 	hasEarliest = 1 << iota
@@ -177,7 +177,7 @@ func (e *encoder) state(st *state) {
 			phase = i
 		}
 	}
-	e.number(uint64(phase)) //nolint:gosec // an index
+	e.number(uint64(phase))
 	status := st.status
 	if status == st.phase {
 		status = ""
@@ -233,7 +233,7 @@ func (e *encoder) containerID(id string) {
 			continue
 		}
 		if raw, err := hex.DecodeString(rest); err == nil && len(raw) > 0 {
-			e.number(uint64(i + 1)) //nolint:gosec // an index
+			e.number(uint64(i + 1))
 			e.number(uint64(len(raw)))
 			e.out = append(e.out, raw...)
 			return

@@ -27,10 +27,12 @@ func TestRecorder_Run_FailingStore(t *testing.T) {
 		keeps bool
 	}{
 		"disk full": {keeps: true, breakIt: func(t *testing.T, r *recording, _ string) func() {
+			t.Helper()
 			exec(t, r.store.Load().writer, "PRAGMA max_page_count = 1")
 			return func() { exec(t, r.store.Load().writer, "PRAGMA max_page_count = 1000000") }
 		}},
 		"locked": {keeps: true, breakIt: func(t *testing.T, _ *recording, path string) func() {
+			t.Helper()
 			other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
 			if err != nil {
 				t.Fatal(err)
@@ -46,10 +48,12 @@ func TestRecorder_Run_FailingStore(t *testing.T) {
 			}
 		}},
 		"read-only": {keeps: true, breakIt: func(t *testing.T, r *recording, _ string) func() {
+			t.Helper()
 			exec(t, r.store.Load().writer, "PRAGMA query_only = true")
 			return func() { exec(t, r.store.Load().writer, "PRAGMA query_only = false") }
 		}},
 		"deleted": {breakIt: func(t *testing.T, _ *recording, path string) func() {
+			t.Helper()
 			for _, suffix := range []string{"", "-wal", "-shm"} {
 				if err := os.Remove(path + suffix); err != nil {
 					t.Fatal(err)
@@ -58,6 +62,7 @@ func TestRecorder_Run_FailingStore(t *testing.T) {
 			return func() {}
 		}},
 		"replaced": {breakIt: func(t *testing.T, _ *recording, path string) func() {
+			t.Helper()
 			if err := os.WriteFile(path+".new", []byte("no database"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -67,6 +72,7 @@ func TestRecorder_Run_FailingStore(t *testing.T) {
 			return func() {}
 		}},
 		"truncated": {breakIt: func(t *testing.T, _ *recording, path string) func() {
+			t.Helper()
 			if err := os.Truncate(path, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -81,29 +87,29 @@ func TestRecorder_Run_FailingStore(t *testing.T) {
 				start := time.Now()
 				cart := newPod("cart", "10.0.0.1")
 				pods.add(cart)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				mend := test.breakIt(t, r, path)
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				for i := range 200 { // more than fits into the pages that are there
 					pods.add(newPod(fmt.Sprint("filler-", i), fmt.Sprintf("10.0.1.%d", i)))
 				}
 				brief := newPod("brief", "10.0.0.2")
 				pods.add(brief)
 				briefAt := time.Now()
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				pods.remove(brief)
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				if test.keeps && r.failed.Load() == nil {
 					t.Error("the failure is not reported")
 				}
 				mend()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if err := r.failed.Load(); err != nil {
 					t.Fatalf("it did not recover: %v", *err)
 				}
 				late := newPod("late", "10.0.0.3")
 				pods.add(late)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 
 				r.expect(query.IP, "10.0.0.1", time.Now(), "cart")
 				r.expect(query.IP, "10.0.0.3", time.Now(), "late")
@@ -152,7 +158,7 @@ func TestRecorder_Run_Damaged(t *testing.T) {
 				pods := &fakePods{}
 				r := record(t, path, pods)
 				pods.add(newPod("cart", "10.0.0.1"))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				r.stop()
 				content, err := os.ReadFile(path)
 				if err != nil {
@@ -163,7 +169,7 @@ func TestRecorder_Run_Damaged(t *testing.T) {
 				}
 				next := &fakePods{initial: []*corev1.Pod{newPod("late", "10.0.0.2")}}
 				r = record(t, path, next)
-				time.Sleep(2 * time.Minute)
+				pass(2 * time.Minute)
 				r.expect(query.IP, "10.0.0.2", time.Now(), "late")
 				if _, err := os.Stat(path + ".corrupt"); err != nil {
 					t.Errorf("the damaged file was not moved aside: %v", err)
@@ -180,17 +186,17 @@ func TestRecorder_Run_Overflow(t *testing.T) {
 		r := record(t, path, pods)
 		cart := newPod("cart", "10.0.0.1")
 		pods.add(cart)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		exec(t, r.store.Load().writer, "PRAGMA query_only = true")
 		before := time.Now()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		for range maxQueue + 1 {
 			pods.update(cart, cart)
 		}
 		lost := newPod("lost", "10.0.0.2")
 		pods.add(lost)
 		pods.remove(cart)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		pods.remove(lost)
 		late := newPod("late", "10.0.0.1")
 		pods.add(late)
@@ -198,7 +204,7 @@ func TestRecorder_Run_Overflow(t *testing.T) {
 			t.Errorf("%d events are kept after an overflow", n)
 		}
 		exec(t, r.store.Load().writer, "PRAGMA query_only = false")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r.expect(query.IP, "10.0.0.1", time.Now(), "late")
 		r.expect(query.IP, "10.0.0.1", before.Add(30*time.Second), "cart?")
 		_, a := r.at(query.IP, "10.0.0.2", before.Add(90*time.Second))
@@ -224,13 +230,13 @@ func TestRecorder_Find_AfterAnOutageOfTheAPIServer(t *testing.T) {
 		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
 		cart := newPod("cart", "10.0.0.1")
 		pods.add(cart)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		cut := time.Now()
 		asOf.Store(&cut)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		pods.remove(cart) // at any time of the last ten minutes
 		asOf.Store(nil)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r.expect(query.IP, "10.0.0.1", cut.Add(-5*time.Second), "cart")
 		r.expect(query.IP, "10.0.0.1", cut.Add(5*time.Minute), "cart?")
 		r.expect(query.IP, "10.0.0.1", time.Now())
@@ -249,19 +255,19 @@ func TestRecorder_Find_AfterTheClockWasSet(t *testing.T) {
 				var set atomic.Int64
 				now := func() time.Time { return time.Now().Add(time.Duration(set.Load())) }
 				pods := &fakePods{asOf: now}
-				time.Sleep(3 * time.Hour)
+				pass(3 * time.Hour)
 				r := recordBy(t, Config{Location: filepath.Join(t.TempDir(), "history.db"), Pods: pods, Now: now})
 				cart := newPod("cart", "10.0.0.1")
 				pods.add(cart)
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				before := now()
 				set.Store(int64(shift))
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				pods.remove(cart)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				late := newPod("late", "10.0.0.1")
 				pods.add(late)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				r.expect(query.IP, "10.0.0.1", now(), "late")
 				if got, a := r.at(query.IP, "10.0.0.1", before.Add(shift/2)); len(a.Records[0].Gaps) != 1 || a.Records[0].Gaps[0].Reason != ReasonClock {
 					t.Errorf("at a doubtful time: got %q, %+v", got, a.Records)

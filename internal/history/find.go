@@ -26,7 +26,7 @@ const (
 )
 
 // ErrNoTerms reports a Query without a fact.
-var ErrNoTerms = errors.New("a question about the past needs a fact: an IP, a name, a container ID ...")
+var ErrNoTerms = errors.New("a question about the past needs a fact: an IP, a name or a container ID")
 
 // PartialError reports a fact that the past is not searched for.
 type PartialError struct{ Term query.Term }
@@ -254,7 +254,7 @@ func (s *store) byNode(ctx context.Context, t query.Term) (sources []source, err
 	if t.Kind == query.HostIP {
 		condition, arg = "ips LIKE ?", "%"+t.Addr.String()+"%"
 	}
-	rows, err := s.query(ctx, "SELECT id FROM nodes WHERE "+condition, arg) //nolint:gosec // constants
+	rows, err := s.query(ctx, "SELECT id FROM nodes WHERE "+condition, arg)
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func (p *pruning) find(kind query.Kind, fact string, at time.Time) ([]string, Re
 
 func (p *pruning) count(table string) (n int) {
 	p.t.Helper()
-	if err := p.store.readers.QueryRowContext(p.t.Context(), "SELECT count(*) FROM " + table).Scan(&n); err != nil {
+	if err := p.store.readers.QueryRowContext(p.t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
 		p.t.Fatal(err)
 	}
 	return n

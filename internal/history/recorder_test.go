@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -61,6 +60,9 @@ func (f *fakePods) remove(p *corev1.Pod) {
 	}
 }
 
+// pass lets time pass: that of synctest.
+func pass(d time.Duration) { <-time.After(d) }
+
 var uids int
 
 // newPod returns a running Pod that is created now.
@@ -76,7 +78,7 @@ func newPod(name, ip string) *corev1.Pod {
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}, HostIP: "192.168.0.1", StartTime: &now,
 			ContainerStatuses: []corev1.ContainerStatus{{
-				Name: "app", ContainerID: fmt.Sprintf("containerd://%064x", rand.Uint64()), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+				Name: "app", ContainerID: fmt.Sprintf("containerd://%064x", 1000+uids), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 			}},
 		},
 	}
@@ -157,20 +159,20 @@ func TestRecorder_Find(t *testing.T) {
 		start := time.Now()
 		first := newPod("cart-1", "10.0.0.7")
 		pods.add(first)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		restarted := first.DeepCopy()
 		restarted.Status.ContainerStatuses[0].ContainerID = fmt.Sprintf("containerd://%064x", 1)
 		pods.update(first, restarted)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		pods.remove(restarted)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		second := newPod("cart-2", "10.0.0.7")
 		pods.add(second)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		completed := second.DeepCopy()
 		completed.Status.Phase = corev1.PodSucceeded
 		pods.update(second, completed)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 
 		minute := func(n float64) time.Time { return start.Add(time.Duration(n * float64(time.Minute))) }
 		r.expect(query.IP, "10.0.0.7", minute(0.5), "cart-1")
@@ -193,7 +195,7 @@ func TestRecorder_Find(t *testing.T) {
 		r.expect(query.Namespace, "shop", minute(2.5))
 
 		var from, to int64 // as people read it with SQL
-		err := r.store.Load().readers.QueryRow(`SELECT f.from_ms, f.to_ms FROM facts f JOIN pods p ON p.id = f.pod
+		err := r.store.Load().readers.QueryRowContext(t.Context(), `SELECT f.from_ms, f.to_ms FROM facts f JOIN pods p ON p.id = f.pod
 			WHERE f.kind = 'ip' AND f.value = '10.0.0.7' AND p.name = 'cart-1'`).Scan(&from, &to)
 		if err != nil || from != start.UnixMilli() || to != minute(2).UnixMilli() {
 			t.Errorf("the row of the IP is from %d to %d, %v", from, to, err)
@@ -220,17 +222,17 @@ func TestRecorder_Find_AfterAStop(t *testing.T) {
 		for _, p := range []*corev1.Pod{stays, goes, renewed} {
 			pods.add(p)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		before := time.Now()
 		r.stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		renewedAt := time.Now()
 		next := &fakePods{}
 		again := newPod("renewed", "10.0.0.3")
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		next.initial = []*corev1.Pod{stays, again}
 		r = record(t, path, next)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 
 		r.expect(query.IP, "10.0.0.1", before.Add(5*time.Minute), "stays")
 		r.expect(query.IP, "10.0.0.2", before.Add(-10*time.Second), "goes")
@@ -252,15 +254,15 @@ func TestRecorder_Run_SecondWriter(t *testing.T) {
 		pods, path := &fakePods{}, filepath.Join(t.TempDir(), "history.db")
 		first := record(t, path, pods)
 		pods.add(newPod("cart", "10.0.0.1"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		second := record(t, path, &fakePods{initial: []*corev1.Pod{newPod("other", "10.0.0.2")}})
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if err := second.failed.Load(); err == nil || !errors.Is(*err, errOtherWriter) {
 			t.Errorf("the second writer failed with %v", err)
 		}
 		first.expect(query.IP, "10.0.0.1", time.Now(), "cart")
 		first.stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		second.expect(query.IP, "10.0.0.2", time.Now(), "other")
 		second.expect(query.IP, "10.0.0.1", time.Now())
 	})

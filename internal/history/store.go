@@ -203,7 +203,7 @@ func (s *store) claim(ctx context.Context, now int64) error {
 // lastID returns the last ID of this cluster in a table.
 func (s *store) lastID(ctx context.Context, table string) (id int64, err error) {
 	if s.dialect.stride == 1 {
-		err = s.writer.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM "+table).Scan(&id) //nolint:gosec // a constant
+		err = s.writer.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM "+table).Scan(&id)
 		return id, err
 	}
 	statement := s.dialect.bind("SELECT coalesce(max(id), 0) FROM " + table + " WHERE cluster = ?") //nolint:gosec // a constant
@@ -225,7 +225,7 @@ func (s *store) refsOf(ctx context.Context, spec *v1.TestcrSpec, l *life) (r ref
 		return l.last(), nil
 	}
 	text, key := encodeShape(spec)
-	if r.shape, err = s.shapeID(ctx, text, key, spec); err != nil || spec.NodeName == "" {
+	if r.shape, err = s.shapeID(ctx, text, key); err != nil || spec.NodeName == "" {
 		return r, err
 	}
 	r.node, err = s.nodeID(ctx, node{spec.NodeName, nodeIPs(spec)})
@@ -239,7 +239,7 @@ func nodeIPs(spec *v1.TestcrSpec) string {
 	return spec.HostIP
 }
 
-func (s *store) shapeID(ctx context.Context, text []byte, key shapeKey, spec *v1.TestcrSpec) (int64, error) {
+func (s *store) shapeID(ctx context.Context, text []byte, key shapeKey) (int64, error) {
 	if id, ok := s.shapeIDs[key]; ok {
 		return id, nil
 	}

@@ -43,6 +43,7 @@ func TestHelpGroupsTheFlags(t *testing.T) {
 				"Leader election": {"leader-elect", "leader-elect-lease-duration", "leader-elect-renew-deadline",
 					"leader-elect-resource-name", "leader-elect-resource-namespace", "leader-elect-retry-period"},
 				"Serving": {"bind-address", "cluster-name", "link", "local-bind-address", "nodes", "services", "tls-cert-file", "tls-private-key-file"},
+				"History": {"history", "history-max-size", "history-password-file", "history-retention"},
 				"Output":  {"print-changes", "print-list"},
 				"Logging": {"log-flush-frequency", "logging-format", "v", "vmodule"},
 				"Other":   {"help", "version"},
