@@ -28,6 +28,7 @@ import (
 	"github.com/weiyuanke/PodInfoLookup/internal/election"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
 	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
+	"github.com/weiyuanke/PodInfoLookup/internal/history"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
 	"github.com/weiyuanke/PodInfoLookup/internal/lookup"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
@@ -152,6 +153,7 @@ func work(ctx context.Context, o *options, c *clients, s *servers, stdout io.Wri
 	defer func() {
 		stopBackground()
 		running.Wait()
+		p.closeHistory(ctx)
 		select {
 		case <-printed:
 		case <-time.After(printTimeout):
@@ -164,6 +166,9 @@ func work(ctx context.Context, o *options, c *clients, s *servers, stdout io.Wri
 	running.Go(func() { p.pods.RunWithContext(background) })
 	if p.addresses != nil {
 		running.Go(func() { p.addresses.RunWithContext(background) })
+	}
+	if p.history != nil && !p.history.IsShared() {
+		running.Go(func() { p.history.Run(background) })
 	}
 	running.Go(func() { limitGarbage(background, p.controller.Settled) })
 	if err := p.runController(ctx); err != nil {
@@ -183,6 +188,7 @@ type parts struct {
 	election   *election.Election // nil without leader election
 	lookup     *lookup.Lookup     // nil without an address to serve it at
 	addresses  *addresses.Cache   // nil without --services and --nodes
+	history    *history.Recorder  // nil without --history
 	writes     *writeRecorder
 	handlers   handlers // of all paths but those of the probes
 }
@@ -209,9 +215,10 @@ func build(ctx context.Context, o *options, c *clients, s *servers, stdout io.Wr
 	if err != nil {
 		return nil, err
 	}
+	events := newRecorder(ctx, c.cluster.Kube.CoreV1())
 	p.controller, err = podinfolookup.New(ctx, podinfolookup.Config{
 		Pods: p.pods, Testcrs: p.testcrs, LeaderElected: p.election != nil, Workers: o.workers,
-		Recorder: newRecorder(ctx, c.cluster.Kube.CoreV1()),
+		Recorder: events,
 		OnSync: func(verb podinfolookup.Verb, took time.Duration, err error) {
 			metrics.ObserveSync(string(verb), took, err)
 			p.writes.synced(verb, err)
@@ -224,6 +231,9 @@ func build(ctx context.Context, o *options, c *clients, s *servers, stdout io.Wr
 		},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := p.newHistory(ctx, o, events); err != nil {
 		return nil, err
 	}
 	if p.heartbeat, err = p.newHeartbeat(o, c); err != nil || !o.serves() {
@@ -261,7 +271,7 @@ func (p *parts) buildHandlers(ctx context.Context, o *options, c *clients, s *se
 	if err != nil {
 		return err
 	}
-	if err := metrics.Register(metricsConfig(p.pods, p.testcrs)); err != nil {
+	if err := metrics.Register(p.metricsConfig()); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
@@ -289,6 +299,9 @@ func (p *parts) runController(ctx context.Context) error {
 		defer beating.Wait()
 		defer stop()
 		beating.Go(func() { p.heartbeat.Run(ctx) })
+		if p.history != nil && p.history.IsShared() { // the leader writes
+			beating.Go(func() { p.history.Run(ctx) })
+		}
 		defer p.writes.stopped()
 		return p.controller.Run(ctx)
 	}

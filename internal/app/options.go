@@ -47,6 +47,7 @@ type options struct {
 	workers      int
 	services     bool
 	nodes        bool
+	history      historyOptions
 	printChanges bool
 	printList    bool
 
@@ -112,6 +113,8 @@ func (o *options) flags() cliflag.NamedFlagSets {
 		"Also answer the IPs of Services, by informers of Services and EndpointSlices. Takes the rights in yaml/rbac-services.yaml.")
 	fs.BoolVar(&o.nodes, "nodes", false,
 		"Also answer the IPs of nodes, by an informer of nodes. Takes the rights in yaml/rbac-nodes.yaml.")
+
+	o.history.flags(sections.FlagSet("History"))
 
 	fs = sections.FlagSet("Output")
 	fs.BoolVar(&o.printChanges, "print-changes", true,
@@ -264,6 +267,7 @@ func (o *options) validate() error {
 	if len(o.links) > maxLinks {
 		errs = append(errs, fmt.Errorf("--link is given %d times: at most %d are taken", len(o.links), maxLinks))
 	}
+	errs = append(errs, o.history.validate()...)
 	if err := o.checkElection(); err != nil {
 		errs = append(errs, err)
 	}

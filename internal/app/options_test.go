@@ -18,6 +18,7 @@ import (
 func TestParse(t *testing.T) {
 	defaults := *newOptions()
 	defaults.workers, defaults.printChanges, defaults.printList, defaults.server.Address = 20, true, true, "127.0.0.1:9090"
+	defaults.history.retention, defaults.history.maxSize, defaults.history.maxBytes = 7*24*time.Hour, "1Gi", 1<<30
 	tests := []struct {
 		name      string
 		args      []string
@@ -31,7 +32,17 @@ func TestParse(t *testing.T) {
 			o.namespaces, o.workers, o.election.ResourceName = []string{"a", "b"}, 3, "podinfolookup-b345e1dc09"
 			o.kube.Kubeconfig, o.kube.Context, o.kube.QPS, o.kube.Burst = "f", "c", 0.5, 7
 			o.server.CertFile, o.server.KeyFile = "c", "k"
+			o.history = historyOptions{retention: 7 * 24 * time.Hour, maxSize: "1Gi", maxBytes: 1 << 30}
 		}, ""},
+		{"a history in a file", []string{"--history=sqlite:/var/h.db", "--history-retention=24h", "--history-max-size=500M"}, func(o *options) {
+			o.history = historyOptions{location: "sqlite:/var/h.db", retention: 24 * time.Hour, maxSize: "500M", maxBytes: 500_000_000}
+		}, ""},
+		{"a history in another database", []string{"--history=mysql://u@h/d"}, nil, "--history: mysql:// is not supported: FILE, sqlite:FILE or postgres://"},
+		{"a history without a file", []string{"--history=sqlite:"}, nil, "--history: the name of a file is missing"},
+		{"a history in a folder", []string{"--history=/var/"}, nil, "--history: the name of a file is missing"},
+		{"a history of no time", []string{"--history-retention=0"}, nil, "--history-retention=0s: must be at least 1m0s"},
+		{"a history without room", []string{"--history-max-size=1Mi"}, nil, "--history-max-size=1Mi: must be a size from 16Mi on"},
+		{"a size that is none", []string{"--history-max-size=big"}, nil, "--history-max-size=big: must be a size from 16Mi on"},
 		{"one namespace", []string{"--namespace=a"}, func(o *options) {
 			o.namespaces, o.election.ResourceName = []string{"a"}, "podinfolookup-a"
 		}, ""},
@@ -105,7 +116,7 @@ func TestParse(t *testing.T) {
 			}
 			want := defaults
 			test.want(&want)
-			if diff := cmp.Diff(&want, got, cmp.AllowUnexported(options{}), cmpopts.IgnoreFields(options{}, "logging"),
+			if diff := cmp.Diff(&want, got, cmp.AllowUnexported(options{}, historyOptions{}), cmpopts.IgnoreFields(options{}, "logging"),
 				cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}

@@ -9,7 +9,6 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/feed"
 	"github.com/weiyuanke/PodInfoLookup/internal/metrics"
-	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
@@ -29,18 +28,27 @@ func newFeedRow(namespaces []string) func(obj any) (feed.Row, bool) {
 	}
 }
 
-func metricsConfig(pods *podcache.Cache, testcrs *testcrcache.Cache) metrics.Config {
-	return metrics.Config{
+func (p *parts) metricsConfig() metrics.Config {
+	config := metrics.Config{
 		Version: version.Version(),
-		Phases:  func() iter.Seq[string] { return phases(testcrs) },
+		Phases:  func() iter.Seq[string] { return phases(p.testcrs) },
 		AsOf: map[string]func() time.Time{
-			"pods":                           pods.AsOf,
-			v1.GroupVersionResource.Resource: testcrs.AsOf,
+			"pods":                           p.pods.AsOf,
+			v1.GroupVersionResource.Resource: p.testcrs.AsOf,
 		},
 		DriftKinds: []string{
 			string(podinfolookup.TestcrDeleted), string(podinfolookup.TestcrEdited), string(podinfolookup.TestcrOrphaned),
 		},
 	}
+	if p.history != nil {
+		config.History = func() metrics.History {
+			st := p.history.Stats()
+			return metrics.History{
+				IsUp: st.IsRecording, LastCommit: st.LastCommit, Pods: st.Lives, Failures: st.Failures, Overflows: st.Overflows, Bytes: st.Bytes,
+			}
+		}
+	}
+	return config
 }
 
 // phases yields the phase in each cached Testcr.

@@ -102,18 +102,9 @@ func (s *store) findOnce(ctx context.Context, q Query) (a Answer, err error) {
 
 // sort puts those that certainly match in the range first, and the latest of these.
 func (a *Answer) sort(since, until int64) {
-	rank := func(i Interval) int {
-		switch {
-		case i.HasCertain() && i.From <= until && i.To > since:
-			return 0
-		case i.overlaps(since, until):
-			return 1
-		}
-		return 2
-	}
 	slices.SortStableFunc(a.Holders, func(x, y Holder) int {
 		return cmp.Or(
-			cmp.Compare(rank(x.Interval), rank(y.Interval)),
+			cmp.Compare(x.Interval.rank(since, until), y.Interval.rank(since, until)),
 			cmp.Compare(y.Interval.Latest, x.Interval.Latest), cmp.Compare(y.Interval.From, x.Interval.From),
 			strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Spec.PodKey, y.Spec.PodKey),
 		)
@@ -154,7 +145,7 @@ func (e *UnknownClusterError) Error() string {
 }
 
 func (s *store) clusters(ctx context.Context, wanted []string) (found []clusterRow, err error) {
-	rows, err := s.readers.QueryContext(ctx, `SELECT id, name FROM clusters ORDER BY name`)
+	rows, err := s.query(ctx, `SELECT id, name FROM clusters ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +199,13 @@ func byPod(column string, value any) source {
 	return source{tables: "pods p", condition: "p." + column + " = ?", begin: "p.from_ms", end: "p.to_ms", args: []any{value}}
 }
 
+func byUID(uid string) source {
+	raw := uidBytes(uid)
+	found := byPod("uid", raw)
+	found.condition, found.args = "substr(p.uid, 1, 4) = ? AND "+found.condition, []any{raw[:min(len(raw), 4)], raw}
+	return found
+}
+
 func byFact(condition string, args ...any) source {
 	return source{
 		tables: "facts f JOIN pods p ON p.id = f.pod", condition: "f.kind = ? AND " + condition,
@@ -231,7 +229,7 @@ func byShape(kind query.Kind, value string) []source {
 func (s *store) sources(ctx context.Context, t query.Term) ([]source, error) {
 	switch t.Kind {
 	case query.UID:
-		return []source{byPod("uid", uidBytes(t.Text)), byFact("f.value = ?", rowUID, t.Text)}, nil
+		return []source{byUID(t.Text), byFact("f.value = ?", rowUID, t.Text)}, nil
 	case query.IP:
 		return []source{byFact("f.value = ?", rowIP, t.Addr.String())}, nil
 	case query.Container:
@@ -256,7 +254,7 @@ func (s *store) byNode(ctx context.Context, t query.Term) (sources []source, err
 	if t.Kind == query.HostIP {
 		condition, arg = "ips LIKE ?", "%"+t.Addr.String()+"%"
 	}
-	rows, err := s.readers.QueryContext(ctx, s.dialect.bind("SELECT id FROM nodes WHERE "+condition), arg) //nolint:gosec // constants
+	rows, err := s.query(ctx, "SELECT id FROM nodes WHERE "+condition, arg) //nolint:gosec // constants
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +289,7 @@ func (s *store) candidates(ctx context.Context, t query.Term, since, until int64
 }
 
 func (s *store) scan(ctx context.Context, found []*candidate, seen map[int64]bool, text string, args []any) ([]*candidate, error) {
-	rows, err := s.readers.QueryContext(ctx, s.dialect.bind(text), args...)
+	rows, err := s.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -308,6 +306,34 @@ func (s *store) scan(ctx context.Context, found []*candidate, seen map[int64]boo
 		}
 	}
 	return found, rows.Err()
+}
+
+// query runs a statement, which is prepared once.
+func (s *store) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if statement, ok := s.reading.Load(text); ok {
+		return statement.(*sql.Stmt).QueryContext(ctx, args...)
+	}
+	statement, err := s.readers.PrepareContext(ctx, s.dialect.bind(text))
+	if err != nil {
+		return nil, err
+	}
+	if _, isThere := s.reading.LoadOrStore(text, statement); isThere {
+		defer statement.Close()
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
+// queryRow scans the one row of a statement with one argument.
+func (s *store) queryRow(ctx context.Context, text string, arg any, into ...any) error {
+	rows, err := s.query(ctx, text, arg)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return cmp.Or(rows.Err(), sql.ErrNoRows)
+	}
+	return rows.Scan(into...)
 }
 
 // holdersOf returns the intervals from since until until in which a life matches q.
@@ -357,7 +383,7 @@ func (s *store) shape(ctx context.Context, id int64) (*shape, error) {
 		return found, nil
 	}
 	var text string
-	err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT spec FROM shapes WHERE id = ?`), id).Scan(&text)
+	err := s.queryRow(ctx, `SELECT spec FROM shapes WHERE id = ?`, id, &text)
 	if err != nil {
 		return nil, fmt.Errorf("shape %d: %w", id, err)
 	}
@@ -381,7 +407,7 @@ func (s *store) node(ctx context.Context, id int64) (n node, err error) {
 	if ok {
 		return n, nil
 	}
-	if err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT name, ips FROM nodes WHERE id = ?`), id).Scan(&n.name, &n.ips); err != nil {
+	if err := s.queryRow(ctx, `SELECT name, ips FROM nodes WHERE id = ?`, id, &n.name, &n.ips); err != nil {
 		return n, fmt.Errorf("node %d: %w", id, err)
 	}
 	s.dims.mu.Lock()
@@ -395,8 +421,7 @@ func (s *store) node(ctx context.Context, id int64) (n node, err error) {
 
 // record returns what was recorded of a cluster. Its gaps are those from since until until.
 func (s *store) record(ctx context.Context, c clusterRow, since, until int64) (r Record, err error) {
-	rows, err := s.readers.QueryContext(ctx, s.dialect.bind(
-		`SELECT from_ms, to_ms, reason, namespaces FROM recordings WHERE cluster = ? ORDER BY id`), c.id)
+	rows, err := s.query(ctx, `SELECT from_ms, to_ms, reason, namespaces FROM recordings WHERE cluster = ? ORDER BY id`, c.id)
 	if err != nil {
 		return r, err
 	}

@@ -581,8 +581,7 @@ func (s *store) truncateLog(ctx context.Context) error {
 func (s *store) laterBegins(ctx context.Context, clusters []clusterRow, records []Record) error {
 	for i, c := range clusters {
 		var begins int64
-		err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT coalesce(min(from_ms), 0) FROM recordings WHERE cluster = ?`), c.id).Scan(&begins)
-		if err != nil {
+		if err := s.queryRow(ctx, `SELECT coalesce(min(from_ms), 0) FROM recordings WHERE cluster = ?`, c.id, &begins); err != nil {
 			return err
 		}
 		if at := time.UnixMilli(begins); at.After(records[i].Begins) {

@@ -19,7 +19,7 @@ import (
 
 const (
 	// batchDelay is how long changes are collected before they are stored.
-	batchDelay = 200 * time.Millisecond
+	batchDelay = 900 * time.Millisecond
 	// maxBatch bounds the lives of one transaction, which takes a writer for some 0.2 s.
 	maxBatch = 1000
 	// tickInterval is how often the recorder looks at the clock, the age of the cache and
@@ -90,7 +90,11 @@ type Recorder struct {
 	store  atomic.Pointer[store]
 	asOf   atomic.Int64 // of the cache at the last tick, in Unix milliseconds
 	failed atomic.Pointer[error]
-	stats  counters
+	// isRecording reports that the store is compared and changes are stored as they come.
+	isRecording atomic.Bool
+	stats       counters
+	// opening is held while the store is opened.
+	opening sync.Mutex
 
 	mu         sync.Mutex
 	current    map[string]*v1.TestcrSpec // by UID
@@ -108,10 +112,38 @@ type Recorder struct {
 	pruner    *pruner
 }
 
-// counters are read by the metrics.
+// counters are those of Stats.
 type counters struct {
-	lives, intervals, failures, dropped atomic.Int64
-	lastCommit                          atomic.Int64 // Unix milliseconds
+	lives, failures, overflows atomic.Int64
+	lastCommit                 atomic.Int64 // Unix milliseconds
+}
+
+// Stats are for metrics.
+type Stats struct {
+	// IsRecording reports that changes are stored as they come.
+	IsRecording bool
+	// LastCommit is when changes were last stored, zero before the first time.
+	LastCommit time.Time
+	// Lives is the number of Pods whose recording began. Failures counts those of the store,
+	// and Overflows how often it was away for longer than changes are kept.
+	Lives, Failures, Overflows int64
+	// Bytes is the size of the file with its log, 0 without one.
+	Bytes int64
+}
+
+// Stats returns the present counts.
+func (r *Recorder) Stats() Stats {
+	st := Stats{
+		IsRecording: r.isRecording.Load() && r.failed.Load() == nil,
+		Lives:       r.stats.lives.Load(), Failures: r.stats.failures.Load(), Overflows: r.stats.overflows.Load(),
+	}
+	if at := r.stats.lastCommit.Load(); at != 0 {
+		st.LastCommit = time.UnixMilli(at)
+	}
+	if s := r.store.Load(); s != nil {
+		st.Bytes = s.bytes()
+	}
+	return st
 }
 
 // event is a change of a Pod: its new spec, or nil if it is gone.
@@ -204,7 +236,7 @@ func (r *Recorder) enqueue(e event) {
 	size := sizeOf(e.spec)
 	if len(r.queue) >= maxQueue || r.queueBytes+size > maxQueueBytes {
 		r.isOverflow, r.queue, r.queueBytes = true, nil, 0
-		r.stats.dropped.Add(1)
+		r.stats.overflows.Add(1)
 		return
 	}
 	r.queue, r.queueBytes = append(r.queue, e), r.queueBytes+size
@@ -246,13 +278,15 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	reason := ReasonStopped
 	for retry := minRetry; ctx.Err() == nil; {
-		began := r.config.Elapsed()
-		err := r.session(ctx, reason)
+		hasBegun, err := r.session(ctx, reason)
 		if ctx.Err() != nil {
 			return
 		}
-		if reason = r.ended(ctx, err); r.config.Elapsed()-began > maxRetry {
-			retry = minRetry
+		if hasBegun {
+			reason, retry = ReasonStopped, minRetry
+		}
+		if why := r.ended(ctx, err); why != ReasonStopped { // until the next one has begun
+			reason = why
 		}
 		select {
 		case <-time.After(retry):
@@ -309,27 +343,37 @@ func (r *Recorder) report(ctx context.Context, err error) {
 }
 
 // session opens the store if it is not open, compares it with the cache, and records
-// until an error that needs another comparison.
-func (r *Recorder) session(ctx context.Context, reason Reason) error {
-	s := r.store.Load()
-	if s == nil {
-		var err error
-		if s, err = r.open(ctx); err != nil {
-			return err
-		}
-		r.store.Store(s)
+// until an error that needs another comparison. hasBegun reports that it recorded.
+func (r *Recorder) session(ctx context.Context, reason Reason) (hasBegun bool, _ error) {
+	s, err := r.opened(ctx)
+	if err != nil {
+		return false, err
 	}
 	before, err := s.takeOver(ctx, r.config.Now().UnixMilli())
 	if err != nil {
-		return err
+		return false, err
 	}
 	snapshot, now := r.beginQueue()
 	if err := r.compare(ctx, s, before, snapshot, now); err != nil {
-		return err
+		return false, err
 	}
 	r.recording = progress{from: now, to: now, reason: reason, namespaces: r.config.Namespaces, recorder: hostname()}
 	r.clock.set()
-	return r.loop(ctx, s)
+	return true, r.loop(ctx, s)
+}
+
+// opened returns the store, and opens it if it is not open.
+func (r *Recorder) opened(ctx context.Context) (*store, error) {
+	r.opening.Lock()
+	defer r.opening.Unlock()
+	if s := r.store.Load(); s != nil {
+		return s, nil
+	}
+	s, err := r.open(ctx)
+	if err == nil {
+		r.store.Store(s)
+	}
+	return s, err
 }
 
 func hostname() string {
@@ -404,6 +448,8 @@ func (r *Recorder) markDirty(l *life) {
 // loop stores the events as they come, until ctx ends or the store has to be compared
 // with the cache again.
 func (r *Recorder) loop(ctx context.Context, s *store) error {
+	r.isRecording.Store(true)
+	defer r.isRecording.Store(false)
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	retry := minRetry
@@ -551,7 +597,7 @@ func (r *Recorder) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	s := r.store.Load()
-	if s != nil && r.isRecording() {
+	if s != nil && r.lives != nil {
 		if err := r.drain(ctx, s); err != nil {
 			klog.FromContext(ctx).V(2).Info("The last changes are not in the history", "err", err)
 		}
@@ -559,12 +605,6 @@ func (r *Recorder) stop(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.isQueueing, r.queue, r.queueBytes = false, nil, 0
-}
-
-func (r *Recorder) isRecording() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.isQueueing && r.lives != nil
 }
 
 // Close closes the store, after Run has returned.
@@ -575,6 +615,10 @@ func (r *Recorder) Close() error {
 	return nil
 }
 
+// IsShared reports that several replicas share the store, so that only one may record.
+// Those that do not can answer all the same.
+func (r *Recorder) IsShared() bool { return isPostgres(r.config.Location) }
+
 // ErrNotReady reports that the store is not open.
 var ErrNotReady = errors.New("the history is not available yet: try again")
 
@@ -582,10 +626,16 @@ var ErrNotReady = errors.New("the history is not available yet: try again")
 func (r *Recorder) Find(ctx context.Context, q Query) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	if q.Until.UnixMilli() >= r.stats.lastCommit.Load() {
+	if r.isRecording.Load() && q.Until.UnixMilli() >= r.stats.lastCommit.Load() {
 		r.flushed(ctx)
 	}
 	s := r.store.Load()
+	if s == nil && r.IsShared() { // this replica may not record
+		var err error
+		if s, err = r.opened(ctx); err != nil {
+			return Answer{}, fmt.Errorf("%w: %w", ErrNotReady, err)
+		}
+	}
 	if s == nil {
 		if err := r.failed.Load(); err != nil {
 			return Answer{}, fmt.Errorf("%w: %w", ErrNotReady, *err)

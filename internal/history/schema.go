@@ -28,8 +28,9 @@ var migrations = [][]string{{
 	`CREATE INDEX shape_facts_by_shape ON shape_facts (shape)`,
 	`CREATE TABLE pods (id {id}, cluster BIGINT NOT NULL, uid {blob} NOT NULL, name TEXT NOT NULL, node BIGINT, shape BIGINT NOT NULL,
 		from_ms BIGINT NOT NULL, to_ms BIGINT, detail {blob} NOT NULL)`,
-	`CREATE INDEX pods_by_uid ON pods (uid)`,
-	`CREATE INDEX pods_by_name ON pods (name, from_ms)`,
+	// The first bytes are enough to find a UID, and take less space.
+	`CREATE INDEX pods_by_uid ON pods (substr(uid, 1, 4))`,
+	`CREATE INDEX pods_by_name ON pods (name)`,
 	`CREATE INDEX pods_by_node ON pods (node, from_ms)`,
 	`CREATE INDEX pods_by_shape ON pods (shape, from_ms)`,
 	`CREATE INDEX pods_open ON pods (cluster) WHERE to_ms IS NULL`,

@@ -27,11 +27,13 @@ type store struct {
 	dialect *dialect
 	path    string // of the file; "" without one
 	file    os.FileInfo
-	cluster string // the name of the cluster that is recorded
-	holder  string // of the right to write, another one for each store
+	lock    *sql.DB // held open for the right to write; nil without a file
+	cluster string  // the name of the cluster that is recorded
+	holder  string  // of the right to write, another one for each store
 	writer  *sql.DB
 	readers *sql.DB
 	dims    dimensions // of readers
+	reading sync.Map   // the statements of readers, *sql.Stmt by text
 
 	// Of the writer, set by takeOver.
 	clusterID  int64
@@ -68,7 +70,7 @@ type shapeFact struct {
 }
 
 // errOtherWriter reports that another process has taken over the writing.
-var errOtherWriter = errors.New("another process records into this store")
+var errOtherWriter = errors.New("another process records into this store: give each one its own, or use --leader-elect with PostgreSQL")
 
 func newStore(d *dialect, cluster string, writer, readers *sql.DB) *store {
 	return &store{
@@ -83,9 +85,15 @@ func (s *store) close() error {
 	for _, statement := range s.statements {
 		errs = append(errs, statement.Close())
 	}
+	for _, statement := range s.reading.Range {
+		errs = append(errs, statement.(*sql.Stmt).Close())
+	}
 	errs = append(errs, s.readers.Close())
 	if s.writer != s.readers {
 		errs = append(errs, s.writer.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -101,6 +109,19 @@ func (s *store) check() error {
 		return errLost
 	}
 	return nil
+}
+
+// bytes returns the size of the file and its log.
+func (s *store) bytes() (n int64) {
+	if s.path == "" {
+		return 0
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(s.path + suffix); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // previous is what a store has of a cluster when a writer takes over.

@@ -175,6 +175,7 @@ func (m model) find(q index.Query) (page []*v1.TestcrSpec, total int) {
 	if q.After != nil {
 		page = slices.DeleteFunc(page, func(s *v1.TestcrSpec) bool { return q.Compare(s, q.After) <= 0 })
 	}
+	page = page[min(q.Skip, len(page)):]
 	if q.Limit > 0 {
 		page = page[:min(q.Limit, len(page))]
 	}
@@ -220,7 +221,7 @@ func byPod(a, b *v1.TestcrSpec) int { return strings.Compare(a.PodKey, b.PodKey)
 // compare makes the same query to both.
 func (w *world) compare(t *testing.T, m model, x *index.Index) {
 	t.Helper()
-	q := index.Query{Terms: w.terms(t), Compare: query.Compare, Limit: w.IntN(6)}
+	q := index.Query{Terms: w.terms(t), Compare: query.Compare, Limit: w.IntN(6), Skip: max(0, w.IntN(6)-2)}
 	asked := q
 	if w.IntN(3) == 0 {
 		q.Compare, asked.Compare = byPod, byPod
@@ -316,6 +317,46 @@ func TestIndex_Find_PagesContainEachTestcrOnce(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("records that stayed, over all pages (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestIndex_Find_Skip(t *testing.T) {
+	const pods = 1500
+	x := index.New()
+	all := make([]*v1.TestcrSpec, pods)
+	for _, i := range rand.New(rand.NewPCG(3, 4)).Perm(pods) { //nolint:gosec // G404: the same each time
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: fmt.Sprintf("pod-%04d", i)}}
+		r := newRecord(desired.FromPod(pod), "1")
+		update(x, nil, r)
+		all[i] = r.Spec()
+	}
+	for _, test := range []struct {
+		name     string
+		after    int // the number of the Pods before the first
+		query    index.Query
+		from, to int
+	}{
+		{name: "no limit", query: index.Query{Skip: 1400}, from: 1400, to: pods},
+		{name: "a page", query: index.Query{Skip: 20, Limit: 10}, from: 20, to: 30},
+		{name: "a page after a Pod", after: 5, query: index.Query{Skip: 20, Limit: 10}, from: 25, to: 35},
+		{name: "the last page", query: index.Query{Skip: 1490, Limit: 100}, from: 1490, to: pods},
+		{name: "beyond the last page", query: index.Query{Skip: 1500, Limit: 100}},
+		{name: "far beyond the last page", query: index.Query{Skip: 5_000_000, Limit: 500}},
+		{name: "as many as are inserted", query: index.Query{Skip: 990, Limit: 10}, from: 990, to: 1000},
+		{name: "more than are inserted", query: index.Query{Skip: 991, Limit: 10}, from: 991, to: 1001},
+		{name: "more than are inserted, after a Pod", after: 100, query: index.Query{Skip: 1200, Limit: 10}, from: 1300, to: 1310},
+		{name: "more than are inserted, after a Pod, at the end", after: 100, query: index.Query{Skip: 1395, Limit: 10}, from: 1495, to: pods},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.after > 0 {
+				test.query.After = all[test.after-1]
+			}
+			before := []*v1.TestcrSpec{{PodKey: "before"}} // it stays in the page
+			page, total, _ := x.Find(slices.Clone(before), test.query)
+			if diff := cmp.Diff(keys(append(before, all[test.from:test.to]...)), keys(page)); diff != "" || total != pods {
+				t.Errorf("total %d, want %d (-want +got):\n%s", total, pods, diff)
 			}
 		})
 	}

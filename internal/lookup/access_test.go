@@ -191,6 +191,38 @@ func TestAccess_ManyNamespaces(t *testing.T) {
 	}
 }
 
+// The page without JavaScript has the rows, the Pod and the counts of what a caller may
+// see, each as complete as the API gives it.
+func TestPage_ManyNamespaces(t *testing.T) {
+	pods := make([]*corev1.Pod, 120)
+	for i := range pods {
+		pods[i] = pod(fmt.Sprintf("ns-%03d", i), "web", i, fmt.Sprint("10.0.0.", i), "node-1", nil)
+	}
+	_, all := serve(t, pods...)
+	for _, test := range []struct{ name, path, want, wantNot string }{
+		{name: "a namespace", path: "/?namespace=ns-119", want: `data-pod="ns-119/web"`},
+		{name: "an IP", path: "/?q=10.0.0.119", want: `data-pod="ns-119/web"`},
+		{name: "a Pod", path: "/?pod=ns-119/web", want: "<dd>10.<wbr>0.<wbr>0.<wbr>119<wbr></dd>", wantNot: "There is no such Pod."},
+		{name: "a Pod of another namespace", path: "/?pod=ns-118/web", want: "There is no such Pod.", wantNot: uidOf(118)},
+		{name: "all", path: "/", want: "and not all were checked", wantNot: `data-pod="ns-1`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &restricted{next: all, allowed: []string{"ns-119"}}
+			body := get(t, h, test.path, "text/html").Body.String()
+			if !strings.Contains(body, test.want) || test.wantNot != "" && strings.Contains(body, test.wantNot) {
+				t.Errorf("want %q, not %q:\n%s", test.want, test.wantNot, body)
+			}
+			if n := len(strings.Fields(h.take())); n > 3*2*50 {
+				t.Errorf("%d reviews", n)
+			}
+		})
+	}
+	h := &restricted{next: all, allowed: nil, err: errors.New("down")}
+	if body := get(t, h, "/?pod=ns-000/web", "text/html").Body.String(); !strings.Contains(body, "does not check rights") {
+		t.Errorf("without reviews:\n%s", body)
+	}
+}
+
 // A reader of events must not learn from them that Pods of others change.
 func TestAccess_Events(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

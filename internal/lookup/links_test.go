@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -62,9 +61,9 @@ func TestLookup_Links(t *testing.T) {
 			t.Errorf("%s has no link:\n%s", path, body)
 		}
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/pods", nil))
-	if strings.Contains(w.Body.String(), address) {
-		t.Errorf("a list has links:\n%s", w.Body)
+	for _, path := range []string{"/v1/pods", "/v1/search", "/v1/search?by=key", "/v1/search?by=key&q=%20", "/v1/search?q=shop/cart-0"} {
+		if body := getPage(t, h, path, nil).Body.String(); strings.Contains(body, address) {
+			t.Errorf("the list %s has links:\n%s", path, body)
+		}
 	}
 }

@@ -534,7 +534,7 @@ func crowd(n int) []*corev1.Pod {
 func TestPagesOfEachOrder(t *testing.T) {
 	_, h := serve(t, crowd(61)...)
 	paths := []string{"/v1/pods?namespace=ns-1", "/v1/pods?phase=Running", "/v1/pods?", "/v1/search?q=pod-&by=text", "/v1/search?q=node-1"}
-	for _, order := range []string{"", "pod", "namespace", "ip", "node", "phase", "workload", "age"} {
+	for _, order := range []string{"", "pod", "namespace", "ip", "node", "phase", "status", "workload", "age", "attention"} {
 		for _, desc := range []string{"", "&desc=true"} {
 			paths = append(paths, "/v1/search?sort="+order+desc)
 		}
@@ -558,6 +558,65 @@ func TestPagesOfEachOrder(t *testing.T) {
 				t.Errorf("page by page (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestSearch_PagesByAttention(t *testing.T) {
+	// In order: three failing, three waiting, the others, each the newest first.
+	states := []struct {
+		want  string
+		phase corev1.PodPhase
+		main  corev1.ContainerStatus
+	}{
+		{want: "failing", phase: corev1.PodRunning, main: corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}},
+		{want: "waiting", phase: corev1.PodPending, main: corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}},
+		{want: "ready", phase: corev1.PodRunning, main: corev1.ContainerStatus{Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}},
+		{want: "completed", phase: corev1.PodSucceeded},
+	}
+	groups := make([][]string, 3)
+	var pods []*corev1.Pod
+	for i := range 12 {
+		state := states[i%len(states)]
+		name := fmt.Sprintf("%s-%02d", state.want, 11-i) // not in the order of names
+		pods = append(pods, pod("ns", name, i+1, "10.0.0.1", "node-1", func(p *corev1.Pod) {
+			p.Status.Phase, p.Status.ContainerStatuses[0] = state.phase, state.main
+			p.Status.ContainerStatuses[0].Name = "main"
+		}))
+		group := min(i%len(states), 2)
+		groups[group] = append(groups[group], "ns/"+name+" "+state.want)
+	}
+	want := slices.Concat(groups...)
+	_, h := serve(t, pods...)
+	for _, path := range []string{"/v1/search?sort=attention", "/v1/search?sort=attention&desc=true"} {
+		if strings.Contains(path, "desc") {
+			slices.Reverse(want)
+		}
+		for limit := 1; limit <= 13; limit++ {
+			var byContinue, byPage []string
+			for next, number := "", 1; ; number++ {
+				_, page := ask(t, h, fmt.Sprintf("%s&limit=%d%s", path, limit, next))
+				_, same := ask(t, h, fmt.Sprintf("%s&limit=%d&page=%d", path, limit, number))
+				for _, item := range page.Items {
+					byContinue = append(byContinue, item.PodKey+" "+item.State)
+				}
+				for _, item := range same.Items {
+					byPage = append(byPage, item.PodKey+" "+item.State)
+				}
+				if page.Total != len(pods) || (page.Continue == "") != (same.Continue == "") {
+					t.Errorf("%s: total %d, continue %q and %q", path, page.Total, page.Continue, same.Continue)
+				}
+				if page.Continue == "" {
+					break
+				}
+				next = "&continue=" + page.Continue
+			}
+			if diff := cmp.Diff(want, byContinue); diff != "" {
+				t.Errorf("%s, %d by continue (-want +got):\n%s", path, limit, diff)
+			}
+			if diff := cmp.Diff(want, byPage); diff != "" {
+				t.Errorf("%s, %d by page (-want +got):\n%s", path, limit, diff)
+			}
+		}
 	}
 }
 

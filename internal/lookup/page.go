@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,20 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-var pageTemplates = template.Must(template.ParseFS(pageFiles, "page/*.html"))
+var pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{"parts": parts}).ParseFS(pageFiles, "page/*.html"))
+
+// endOfPart matches where a name may be broken, as in app.js.
+var endOfPart = regexp.MustCompile(`[-./:]|[a-z][A-Z]`)
+
+// parts returns the parts of a name, between which a line may end.
+func parts(name string) []string {
+	var list []string
+	from := 0
+	for _, at := range endOfPart.FindAllStringIndex(name, -1) {
+		list, from = append(list, name[from:at[0]+1]), at[0]+1
+	}
+	return append(list, name[from:])
+}
 
 // contentPolicy lets the page load files of this server only. With trusted types a browser
 // does not interpret text as markup or code, so that labels and images cannot inject any.
@@ -94,12 +108,12 @@ func (p pageParams) Sort(key string) string {
 	for k := range p.Values {
 		next.Set(k, p.Get(k))
 	}
+	next.Del("page")
 	next.Del("desc")
-	next.Set("sort", key)
 	if p.Get("sort") == key && p.Get("desc") == "" {
 		next.Set("desc", "true")
 	}
-	return next.With("pod", "")
+	return next.With("sort", key)
 }
 
 // Arrow returns the value of aria-sort.
@@ -219,17 +233,16 @@ func (l *Lookup) fill(r *http.Request, data *pageData) {
 	if data.Params.IsFirstView() {
 		params.Set("sort", "attention")
 	}
+	// Each answer has a review of its own: one for all could leave out the namespaces of
+	// the list, because the rights in few of many are reviewed.
+	status, refusal := l.tryWithin(r, func(s *scope) { data.Summary = l.count(s, index.Query{}, "") })
+	if status != http.StatusOK {
+		data.Problem = refusal
+		return
+	}
 	var result searchResult
-	var pod podList
-	key := data.Params.Get("pod")
-	term, keyErr := query.ParseAs(query.Key, key)
 	var err error
-	status, refusal := l.tryWithin(r, func(s *scope) {
-		data.Summary = l.count(s, index.Query{}, "")
-		if result, err = l.runSearch(s, params); err == nil && key != "" && keyErr == nil {
-			pod = l.find(s, index.Query{Terms: []query.Term{term}, Limit: 1})
-		}
-	})
+	status, refusal = l.tryWithin(r, func(s *scope) { result, err = l.runSearch(s, params) })
 	switch {
 	case status != http.StatusOK:
 		data.Problem = refusal
@@ -244,21 +257,37 @@ func (l *Lookup) fill(r *http.Request, data *pageData) {
 	result.Cluster = "" // it is in the heading
 	result.notes(&notes)
 	data.Notes = strings.Split(strings.TrimSpace(notes.String()), "\n")
-	if key != "" {
-		data.Detail = &pageDetail{Key: printable.Text(key), Status: "There is no such Pod.", Close: data.Params.With("pod", "")}
-		if len(pod.found) > 0 {
-			p := podOf(pod.found[0], nil)
-			p.Links = linksOf(l.config.Links, pod.found[0], l.config.ClusterName)
-			data.Detail.fill(&p)
-		}
+	if key := data.Params.Get("pod"); key != "" {
+		data.Detail = l.detail(r, key)
+		data.Detail.Close = data.Params.With("pod", "")
 	}
+}
+
+// detail returns what the page shows of the Pod of a key.
+func (l *Lookup) detail(r *http.Request, key string) *pageDetail {
+	d := &pageDetail{Key: printable.Text(key), Status: "There is no such Pod."}
+	term, err := query.ParseAs(query.Key, key)
+	if err != nil {
+		return d
+	}
+	var list podList
+	status, refusal := l.tryWithin(r, func(s *scope) { list = l.find(s, index.Query{Terms: []query.Term{term}, Limit: 1}) })
+	switch {
+	case status != http.StatusOK:
+		d.Status = refusal
+	case len(list.found) > 0:
+		p := podOf(list.found[0], nil)
+		p.Links = linksOf(l.config.Links, list.found[0], l.config.ClusterName)
+		d.fill(&p)
+	}
+	return d
 }
 
 func (d *pageData) fillList(result *searchResult) {
 	number, _ := strconv.Atoi(d.Params.Get("page"))
 	first := max(0, number-1) * defaultLimit
 	d.Heading = fmt.Sprint(result.Total, " Pods")
-	if first > 0 || result.more {
+	if len(result.found) > 0 && (first > 0 || result.more) {
 		d.Heading = fmt.Sprintf("%d–%d of %d Pods", first+1, first+len(result.found), result.Total)
 	}
 	if result.Address != nil {

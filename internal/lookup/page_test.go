@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/weiyuanke/PodInfoLookup/internal/podcache"
@@ -126,6 +128,62 @@ func TestPageHasTheQuery(t *testing.T) {
 	}
 	if strings.Contains(body, "<script>") {
 		t.Errorf("the query became markup:\n%s", body)
+	}
+}
+
+func TestPageParams(t *testing.T) {
+	p := pageParams{url.Values{"q": {"web"}, "sort": {"ip"}, "page": {"3"}, "pod": {"shop/a"}}}
+	for _, test := range []struct{ name, got, want string }{
+		{name: "another order begins at its first page", got: p.Sort("node"), want: "?q=web&sort=node"},
+		{name: "the opposite order, too", got: p.Sort("ip"), want: "?desc=true&q=web&sort=ip"},
+		{name: "another page", got: p.With("page", "4"), want: "?page=4&q=web&sort=ip"},
+		{name: "a Pod of this page", got: p.With("pod", "shop/b"), want: "?page=3&pod=shop%2Fb&q=web&sort=ip"},
+		{name: "no Pod", got: p.With("pod", ""), want: "?page=3&q=web&sort=ip"},
+		{name: "another query", got: p.With("q", "cart"), want: "?q=cart&sort=ip"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, test.got, test.want)
+		}
+	}
+}
+
+func TestPage_BeyondTheLastPage(t *testing.T) {
+	h := servePage(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a"}})
+	if body := getPage(t, h, "/?page=7", nil).Body.String(); !strings.Contains(body, `<h2 id="count">1 Pods</h2>`) || !strings.Contains(body, `href="?page=6"`) {
+		t.Errorf("no total or way back:\n%s", body)
+	}
+}
+
+func TestParts(t *testing.T) {
+	for _, test := range []struct{ name, want string }{
+		{name: "checkout-service-7dfb7b87b-5vxwk", want: "checkout-|service-|7dfb7b87b-|5vxwk"},
+		{name: "shop/cart-0", want: "shop/|cart-|0"},
+		{name: "Init:CrashLoopBackOff", want: "Init:|Crash|Loop|Back|Off"},
+		{name: "ends-", want: "ends-|"},
+		{name: "", want: ""},
+	} {
+		if got := strings.Join(parts(test.name), "|"); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// The policy allows the page's own files and requests, and nothing else.
+func TestContentPolicy(t *testing.T) {
+	want := map[string]string{
+		"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self'", "connect-src": "'self'",
+		"base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+	}
+	h := servePage(t)
+	for _, path := range []string{"/", "/none", "/assets/app.js", "/?q=%3Cscript%3E&pod=a/b"} {
+		got := map[string]string{}
+		for directive := range strings.SplitSeq(getPage(t, h, path, nil).Header().Get("Content-Security-Policy"), ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(directive), " ")
+			got[name] = value
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
 	}
 }
 

@@ -101,7 +101,7 @@ func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
 	}
 	result.podList = l.find(s, base)
 	result.Address = address
-	if result.whole = by == string(query.Key); result.whole { // at most one Pod
+	if result.whole = result.Q != "" && by == string(query.Key); result.whole { // at most one Pod
 		result.links = l.config.Links
 	}
 	if result.ReadAs == byText && result.Total > 0 {

@@ -60,6 +60,15 @@ var (
 	ageDesc = metrics.NewDesc(namespace+"_informer_age_seconds",
 		"How old the cache of a resource may be: at most 15 while its watch is open.", []string{"resource"}, nil,
 		metrics.ALPHA, "")
+	historyDescs = historyMetrics{
+		up:         historyDesc("up", "1 while changes of Pods are recorded as they come, 0 while the store fails or another replica records."),
+		lastCommit: historyDesc("last_commit_timestamp_seconds", "When changes were last stored: at least every 5 s while the store works."),
+		pods:       historyDesc("pods_total", "Pods whose recording began."),
+		failures:   historyDesc("failures_total", "Failures of the store. It is tried again."),
+		overflows:  historyDesc("overflows_total", "Times that changes were dropped, because the store was away for too long. Each is a gap in the history."),
+		bytes:      historyDesc("bytes", "Size of the history's file with its log."),
+	}
+
 	buildDesc = metrics.NewDesc(namespace+"_build_info",
 		"1, labelled with the version of this program.", []string{"version", "go_version"}, nil, metrics.ALPHA, "")
 )
@@ -74,6 +83,41 @@ type Config struct {
 	AsOf map[string]func() time.Time
 	// DriftKinds are the reasons of repairs.
 	DriftKinds []string
+	// History returns the state of the history. It is nil without one.
+	History func() History
+}
+
+// History is the state of the history.
+type History struct {
+	IsUp                      bool
+	LastCommit                time.Time
+	Pods, Failures, Overflows int64
+	Bytes                     int64
+}
+
+type historyMetrics struct{ up, lastCommit, pods, failures, overflows, bytes *metrics.Desc }
+
+func (m *historyMetrics) all() []*metrics.Desc {
+	return []*metrics.Desc{m.up, m.lastCommit, m.pods, m.failures, m.overflows, m.bytes}
+}
+
+func historyDesc(name, help string) *metrics.Desc {
+	return metrics.NewDesc(namespace+"_history_"+name, help, nil, nil, metrics.ALPHA, "")
+}
+
+func (m *historyMetrics) collect(ch chan<- metrics.Metric, h History) {
+	up := 0.
+	if h.IsUp {
+		up = 1
+	}
+	ch <- metrics.NewLazyConstMetric(m.up, metrics.GaugeValue, up)
+	if !h.LastCommit.IsZero() {
+		ch <- metrics.NewLazyConstMetric(m.lastCommit, metrics.GaugeValue, float64(h.LastCommit.UnixMilli())/1000)
+	}
+	ch <- metrics.NewLazyConstMetric(m.pods, metrics.CounterValue, float64(h.Pods))
+	ch <- metrics.NewLazyConstMetric(m.failures, metrics.CounterValue, float64(h.Failures))
+	ch <- metrics.NewLazyConstMetric(m.overflows, metrics.CounterValue, float64(h.Overflows))
+	ch <- metrics.NewLazyConstMetric(m.bytes, metrics.GaugeValue, float64(h.Bytes))
 }
 
 // Register registers all metrics, once in a process. Without it nothing is
@@ -137,6 +181,9 @@ func (*cacheCollector) DescribeWithStability(ch chan<- *metrics.Desc) {
 	ch <- testcrsDesc
 	ch <- ageDesc
 	ch <- buildDesc
+	for _, desc := range historyDescs.all() {
+		ch <- desc
+	}
 }
 
 func (c *cacheCollector) CollectWithStability(ch chan<- metrics.Metric) {
@@ -155,6 +202,9 @@ func (c *cacheCollector) CollectWithStability(ch chan<- metrics.Metric) {
 		if at := asOf(); !at.IsZero() {
 			ch <- metrics.NewLazyConstMetric(ageDesc, metrics.GaugeValue, max(0, time.Since(at).Seconds()), resource)
 		}
+	}
+	if c.config.History != nil {
+		historyDescs.collect(ch, c.config.History())
 	}
 	ch <- metrics.NewLazyConstMetric(buildDesc, metrics.GaugeValue, 1, c.config.Version, c.goVersion)
 }

@@ -40,6 +40,9 @@ func register(t *testing.T) {
 			"pods":    func() time.Time { return time.Now().Add(-time.Minute) },
 			"testcrs": func() time.Time { return time.Time{} }, // not listed yet
 		},
+		History: func() History {
+			return History{IsUp: true, LastCommit: time.Unix(1700000000, 5e8), Pods: 3, Failures: 2, Overflows: 1, Bytes: 4096}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +68,8 @@ func TestHandler(t *testing.T) {
 		`podinfolookup_testcrs{phase="other"} 1`, `podinfolookup_syncs_total{result="unchanged"} 1`, `podinfolookup_syncs_total{result="error"} 1`,
 		`podinfolookup_writes_total{reason="pod_changed",verb="add"} 1`, `podinfolookup_writes_total{reason="testcr_edited",verb="update"} 1`,
 		`podinfolookup_drift_repaired_total{kind="testcr_edited"} 1`, `podinfolookup_drift_repaired_total{kind="orphaned"} 0`,
+		`podinfolookup_history_up 1`, `podinfolookup_history_last_commit_timestamp_seconds 1.7000000005e+09`, `podinfolookup_history_pods_total 3`,
+		`podinfolookup_history_failures_total 2`, `podinfolookup_history_overflows_total 1`, `podinfolookup_history_bytes 4096`,
 		`podinfolookup_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {

@@ -276,6 +276,12 @@ func (p *Page) Prefer(t *testing.T, scheme string) {
 	}})
 }
 
+// Zone makes the user live in a time zone.
+func (p *Page) Zone(t *testing.T, zone string) {
+	t.Helper()
+	call(t, p, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: zone})
+}
+
 // Resize makes the window as large as it is told, and that of a phone or not.
 func (p *Page) Resize(t *testing.T, width, height int64, phone bool) {
 	t.Helper()

@@ -171,38 +171,39 @@ func TestRecorder_TwoClusters(t *testing.T) {
 	e.expectWhole(t)
 }
 
+// TestRecorder_OtherWriter shows that a writer that was replaced writes nothing more.
 func TestRecorder_OtherWriter(t *testing.T) {
-	testEngines(t, func(t *testing.T, e *engine) {
-		w := newWorld()
-		old := record(t, w, history.Config{Location: e.location})
-		w.create("cart-0", "10.0.0.1")
-		at := w.advance(time.Minute)
-		old.expect(query.IP, "10.0.0.1", at, "cart-0")
+	url := testenv.StartPostgres(t).Create(t)
+	e := &engine{location: url, driver: "pgx", source: url}
+	w := newWorld()
+	old := record(t, w, history.Config{Location: e.location})
+	w.create("cart-0", "10.0.0.1")
+	at := w.advance(time.Minute)
+	old.expect(query.IP, "10.0.0.1", at, "cart-0")
 
-		taker := newWorld()
-		taker.clock, taker.pods, taker.uids = at, map[string]*corev1.Pod{"cart-0": w.pods["cart-0"]}, w.uids
-		r := record(t, taker, history.Config{Location: e.location})
-		w.remove("cart-0")
-		old.eventually("the old writer is fenced", func() error {
-			changes := old.changes()
-			if !slices.ContainsFunc(changes, func(err error) bool {
-				return err != nil && strings.Contains(err.Error(), "another process records into this store")
-			}) {
-				return fmt.Errorf("changes: %v", changes)
-			}
-			return nil
-		})
-		old.stop()
-		taker.update("cart-0", func(p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "10.0.0.2", []corev1.PodIP{{IP: "10.0.0.2"}} })
-		at = taker.advance(time.Minute)
-		r.eventually("the new one records", func() error {
-			if got, _, err := r.ask(query.IP, "10.0.0.2", at, at); strings.Join(got, " ") != "cart-0" {
-				return fmt.Errorf("%q: %w", got, err)
-			}
-			return nil
-		})
-		e.expectWhole(t)
+	taker := newWorld()
+	taker.clock, taker.pods, taker.uids = at, map[string]*corev1.Pod{"cart-0": w.pods["cart-0"]}, w.uids
+	r := record(t, taker, history.Config{Location: e.location})
+	w.remove("cart-0")
+	old.eventually("the old writer is fenced", func() error {
+		changes := old.changes()
+		if !slices.ContainsFunc(changes, func(err error) bool {
+			return err != nil && strings.Contains(err.Error(), "another process records into this store")
+		}) {
+			return fmt.Errorf("changes: %v", changes)
+		}
+		return nil
 	})
+	old.stop()
+	taker.update("cart-0", func(p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "10.0.0.2", []corev1.PodIP{{IP: "10.0.0.2"}} })
+	at = taker.advance(time.Minute)
+	r.eventually("the new one records", func() error {
+		if got, _, err := r.ask(query.IP, "10.0.0.2", at, at); strings.Join(got, " ") != "cart-0" {
+			return fmt.Errorf("%q: %w", got, err)
+		}
+		return nil
+	})
+	e.expectWhole(t)
 }
 
 func TestRecorder_PostgresIsKilled(t *testing.T) {

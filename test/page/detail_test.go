@@ -115,6 +115,45 @@ func TestPage_DetailInHistory(t *testing.T) {
 	p.Clean(t)
 }
 
+// Beside the rows: another query or Pod leaves no step that opens an earlier Pod again.
+func TestPage_DetailBesideRows(t *testing.T) {
+	p, ns := open(t)
+	create(t, ns, pod{name: "a"}, pod{name: "b"}, pod{name: "c", phase: corev1.PodFailed})
+	p.UntilIs(t, rows, ns+"/a "+ns+"/b "+ns+"/c")
+	opened := `document.getElementById("detail").open && new URLSearchParams(location.search).get("pod")`
+	p.Click(t, "#rows tr:nth-child(2) a")
+	p.UntilIs(t, opened, ns+"/b")
+	p.Until(t, text("facts")+`.includes("Container main")`)
+	// The skip link goes to the rows, not to the Pod.
+	p.Eval(t, `document.querySelector(".skip").focus()`)
+	p.Press(t, kb.Enter)
+	p.UntilIs(t, `location.hash`, "#results")
+	p.UntilIs(t, focus, "results")
+	p.Type(t, "q", ns)
+	p.UntilIs(t, `new URLSearchParams(location.search).get("q")`, ns)
+	p.UntilIs(t, text("say"), "3 Pods found")
+	p.UntilIs(t, opened, ns+"/b")
+	p.Click(t, "#rows tr:nth-child(1) a")
+	p.UntilIs(t, opened, ns+"/a")
+	p.Press(t, kb.Escape)
+	p.UntilIs(t, opened, "false")
+	p.Until(t, `!location.search.includes("pod=")`)
+	p.UntilIs(t, `new URLSearchParams(location.search).get("q")`, ns)
+	// The address of a link has no Pod, so neither has the page.
+	p.Click(t, "#rows tr:nth-child(1) a")
+	p.UntilIs(t, opened, ns+"/a")
+	p.Until(t, `document.querySelector("#states li[data-name=failing]")`)
+	p.Click(t, "#states li[data-name=failing] a")
+	p.UntilIs(t, rows, ns+"/c")
+	p.UntilIs(t, opened, "false")
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, opened, ns+"/a")
+	p.Until(t, rows+`.startsWith("`+ns+`/a ")`)
+	p.Eval(t, `history.back()`)
+	p.UntilIs(t, opened, "false")
+	p.Clean(t)
+}
+
 func TestPage_HostileText(t *testing.T) {
 	p, ns := open(t)
 	const hostile = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`

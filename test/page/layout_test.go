@@ -22,7 +22,7 @@ var states = flag.String("states", "", "Folder to keep a screenshot of each stat
 func longNames() []*corev1.Pod {
 	var pods []*corev1.Pod
 	names := []struct{ namespace, name string }{
-		{"production-checkout", "checkout-service-7dfb7b87b-"}, {"payments", "ledger-reconciliation-worker-5c6f7d8b9-"}, {"shop", "cart-6f8d7c5b9-"},
+		{"production-checkout", "checkout-service-7dfb7b87b-"}, {"payments", "ledger-reconciliation-statement-import-worker-5c6f7d8b9-"}, {"shop", "cart-6f8d7c5b9-"},
 	}
 	for i := range 3000 {
 		of := names[i%len(names)]
@@ -75,6 +75,31 @@ const (
 	}).join("\n")`
 )
 
+// hidden returns the parts of the names of Pods that are broken in two lines or not seen
+// whole, and the rows whose last five characters of the name are not seen.
+const hidden = `[...document.querySelectorAll("#rows tr")].flatMap((tr) => {
+	const cell = tr.firstElementChild, box = cell.getBoundingClientRect(), link = cell.querySelector("a");
+	const seen = (range) => {
+		const rects = [...range.getClientRects()];
+		return rects.length == 1 && rects.every((r) => r.width && r.left >= box.left && r.right <= box.right + 0.5 && r.bottom <= box.bottom + 0.5 && r.right <= innerWidth);
+	};
+	const range = document.createRange(), parts = [...link.childNodes].filter((node) => node.data);
+	const broken = parts.filter((node) => (range.selectNodeContents(node), !seen(range))).map((node) => tr.dataset.pod + ": " + node.data);
+	const last = parts.at(-1), tail = last.data.slice(-5);
+	range.setStart(last, last.length - tail.length);
+	range.setEnd(last, last.length);
+	return link.textContent == tr.dataset.pod.split("/")[1] && tr.dataset.pod.endsWith(tail) && seen(range) ? broken : [...broken, tr.dataset.pod + " has no end"];
+}).join("\n")`
+
+// torn returns the states whose symbol is not in the line of the first word, and in a table
+// those that are broken.
+const torn = `[...document.querySelectorAll("#rows .state")].filter((e) => {
+	const range = document.createRange();
+	range.selectNodeContents(e.firstChild);
+	return range.getBoundingClientRect().top > e.getClientRects()[0].top + 3 || !getComputedStyle(e, "::before").content.includes("\u00a0") ||
+		innerWidth > 600 && e.offsetHeight > 25;
+}).map((e) => e.textContent).join("\n")`
+
 func TestPage_Layout(t *testing.T) {
 	script, err := axeScript()
 	if err != nil {
@@ -100,6 +125,8 @@ func TestPage_Layout(t *testing.T) {
 				p.Until(t, `document.querySelector("#states li")`)
 				p.UntilIs(t, tooWide, "0")
 				p.UntilIs(t, crowded, "")
+				p.UntilIs(t, hidden, "")
+				p.UntilIs(t, torn, "")
 				if *states != "" {
 					p.Eval(t, `document.activeElement.blur()`)
 					file := filepath.Join(*states, fmt.Sprintf("%s-%d.png", state.name, width))

@@ -1,13 +1,19 @@
 package page_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestPage_FollowsPods(t *testing.T) {
@@ -81,6 +87,91 @@ func TestPage_InterruptedStream(t *testing.T) {
 	p.UntilIs(t, rows, ns+"/a "+ns+"/b")
 	p.UntilIs(t, `document.getElementById("stale").hidden`, "true")
 	p.Clean(t, "Failed to load resource", "net::ERR_")
+}
+
+// apiServer returns the process ID of the API server of these tests.
+func apiServer(t *testing.T) int {
+	t.Helper()
+	statuses, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := fmt.Appendf(nil, "\nPPid:\t%d\n", os.Getpid())
+	for _, path := range statuses {
+		status, _ := os.ReadFile(path) // it may have ended
+		if bytes.HasPrefix(status, []byte("Name:\tkube-apiserver\n")) && bytes.Contains(status, parent) {
+			id, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+	}
+	t.Fatal("there is no API server")
+	return 0
+}
+
+func TestPage_FrozenAPIServer(t *testing.T) {
+	p, ns := open(t)
+	create(t, ns, pod{name: "a"})
+	p.UntilIs(t, rows, ns+"/a")
+	p.UntilIs(t, text("live"), "Live")
+	id := apiServer(t)
+	send := func(s syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(id, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer send(syscall.SIGCONT) // also if the test fails
+	send(syscall.SIGSTOP)
+	frozen := time.Now()
+	p.Until(t, `/^The API server is silent since \d\d:\d\d:\d\d UTC$/.test(`+text("live")+`)`)
+	if took := time.Since(frozen); took > 10*time.Second {
+		t.Errorf("the page reports it after %s, want 10 s at most", took)
+	}
+	p.UntilIs(t, `document.getElementById("live").dataset.state`, "stale")
+	p.UntilIs(t, rows, ns+"/a")
+	send(syscall.SIGCONT)
+	p.UntilIs(t, text("live"), "Live")
+	p.UntilIs(t, `document.getElementById("live").dataset.state`, "live")
+	create(t, ns, pod{name: "b"})
+	p.UntilIs(t, rows, ns+"/a "+ns+"/b")
+	p.Clean(t)
+}
+
+// All times are UTC, and on hover those of the reader.
+func TestPage_TimeZones(t *testing.T) {
+	of := (&pod{name: "a"}).object("zones")
+	of.CreationTimestamp = metav1.NewTime(taken)
+	address := between(t, show(t, of), func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/v1/events" {
+			return r.URL.Query().Get("q") == "none" // an empty answer, which is no JSON
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "event: view\ndata: {\"resourceVersion\":\"7\",\"pods\":1,\"silentSince\":%[1]q,\"writesFailSince\":%[1]q,\"ageSeconds\":0,\"time\":%[1]q}\n\n",
+			taken.Format(time.RFC3339))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return true
+	})
+	p := chromium.Open(t, address+"/")
+	p.Zone(t, "Asia/Kolkata")
+	p.Go(t, address+"/?pod=zones/a")
+	const utc, local = "2026-11-23 15:30:00 UTC", "23/11/2026, 21:00:00 GMT+5:30"
+	title := func(selector string) string { return `document.querySelector("` + selector + `").title` }
+	p.UntilIs(t, title("#rows time"), utc+" · "+local)
+	p.UntilIs(t, `document.querySelector("#facts [data-copy='Created 0']").textContent`, utc)
+	for _, selector := range []string{"#facts [data-copy='Created 0']", "#facts time", "#asof", "#live", "#writes"} {
+		p.UntilIs(t, title(selector), local)
+	}
+	p.Until(t, text("asof")+`.startsWith("as of 15:30:00 UTC")`)
+	p.UntilIs(t, text("live"), "The API server is silent since 15:30:00 UTC")
+	p.Until(t, text("writes")+`.startsWith("Writes fail since 15:30:00 UTC")`)
+	p.Type(t, "q", "none")
+	p.Until(t, `/^These rows are for all Pods, \d\d:\d\d:\d\d UTC$/.test(`+text("stale")+`)`)
+	p.Until(t, title("#stale")+`.endsWith(" GMT+5:30")`)
+	p.Clean(t)
 }
 
 func TestPage_Errors(t *testing.T) {

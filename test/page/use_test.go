@@ -114,6 +114,10 @@ func TestPage_DarkLightAndPhone(t *testing.T) {
 					} else {
 						p.Until(t, text("reading")+`.includes("Ambiguous")`)
 					}
+					p.UntilIs(t, hidden, "")
+					if width < 600 { // each IP is seen whole
+						p.UntilIs(t, `[...document.querySelectorAll("#rows .more")].filter((e) => e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right).map((e) => e.textContent).join()`, "")
+					}
 					p.Eval(t, "(() => {"+script+"\n})()")
 					axe(t, p)
 					for _, element := range []string{`document.documentElement`, `document.getElementById("detail")`} {

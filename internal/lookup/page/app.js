@@ -40,9 +40,13 @@ function element(tag, properties = {}, ...children) {
   return e;
 }
 
+// Text that is broken between its parts alone: no name is cut, since its end tells Pods of one ReplicaSet apart.
+const broken = (text) => text.split(/(?<=[-./:])|(?<=[a-z])(?=[A-Z])/).flatMap((part) => [part, element("wbr")]);
+
 // A change of what is read out would be read out again each time.
-function say(id, text) {
+function say(id, text, hover = "") {
   $(id).hidden = !text;
+  $(id).title = hover;
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
@@ -136,7 +140,7 @@ const searched = (q) => JSON.stringify([q, ...KEYS.filter((key) => key !== "q" &
 function freshen() {
   const old = shown.of !== undefined && (shown.of !== searched($("q").value.trim()) || failed);
   $("results").toggleAttribute("data-old", old);
-  say("stale", old ? `These rows are for ${shown.q ? `“${shown.q}”` : "all Pods"}, ${clock(shown.at)}` : "");
+  say("stale", old ? `These rows are for ${shown.q ? `“${shown.q}”` : "all Pods"}, ${clock(shown.at)}` : "", old ? local(shown.at) : "");
 }
 
 async function load(live = false) {
@@ -270,9 +274,9 @@ function drawRow(row, item) {
   row.tr.classList.toggle("ended", !item.live);
   row.tr.dataset.pod = item.podkey;
   row.link.href = addressOf({ pod: item.podkey });
-  row.link.textContent = row.link.title = item.podname;
+  row.link.replaceChildren(...broken(item.podname));
   const [pod, ip, node, status, workload, age] = row.tr.children;
-  pod.replaceChildren(row.link, element("span", { className: "ns" }, item.namespace));
+  pod.replaceChildren(row.link, element("span", { className: "ns" }, ...broken(item.namespace)));
   if (item.note) pod.append(element("span", { className: "note" }, item.note));
   ip.replaceChildren(...(item.podips ?? []).map((text) => element("span", { className: "more", title: text }, text)));
   node.textContent = node.title = item.nodename ?? "";
@@ -281,7 +285,7 @@ function drawRow(row, item) {
   age.replaceChildren(...(item.createdat ? [element("time", { dateTime: item.createdat, title: `${stamp(item.createdat)} · ${local(item.createdat)}`, className: "age" })] : []));
 }
 
-const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, item.status || "no status");
+const stateElement = (item) => element("span", { className: "state", "data-state": item.state }, ...broken(item.status || "no status"));
 
 // READY and RESTARTS of kubectl get pods, where something may be wrong.
 function howOf(item) {
@@ -323,8 +327,11 @@ let summary;
 let match = ""; // what is typed of a namespace or a node
 
 async function loadSummary() {
+  const asked = match;
   try {
-    summary = await ask("summary", { match });
+    const answer = await ask("summary", { match: asked });
+    if (asked !== match) return; // another is under way
+    summary = answer;
     drawSummary();
   } catch (error) {
     problem(error);
@@ -380,7 +387,9 @@ function wirePlace(key) {
   };
   $(key).onchange = apply;
   $(key).onblur = () => {
+    if (!match) return;
     match = "";
+    loadSummary();
   };
 }
 
@@ -400,7 +409,7 @@ async function showPod() {
   if (open?.podkey !== state.pod) {
     open = undefined;
     const [namespace, name] = state.pod.split(/(?<=\/)/);
-    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", { title: text }, text)));
+    $("title").replaceChildren(...[namespace, name].filter(Boolean).map((text) => element("span", {}, ...broken(text))));
     say("gone", "");
     $("facts").replaceChildren();
     if (known) drawFacts(known, false); // a row has no labels and containers
@@ -507,7 +516,7 @@ const drawLabel = ([key, value]) => fact(key, [value], undefined, `label ${key}`
 function fact(label, values, like, name = label, text = "", hover = "", className = "") {
   return element("div", { className }, element("dt", {}, label), ...values.map((value, i) => {
     if (!value && !text) return element("dd", { className: "muted" }, "none");
-    const button = element("button", { type: "button", className: "value", "data-copy": `${name} ${i}`, title: hover }, value);
+    const button = element("button", { type: "button", className: "value", "data-copy": `${name} ${i}`, title: hover }, ...broken(value));
     button.setAttribute("aria-label", `Copy ${name}: ${value}`);
     button.onclick = () => getSelection().isCollapsed && copy(name, text || value);
     const dd = element("dd", {}, button);
@@ -570,7 +579,7 @@ function onView(view) {
   $("asof").textContent = [`as of ${clock(asOf)}`, ...(view.restricted ? [] : whole)].join(" · ");
   $("asof").title = local(asOf);
   writes(view);
-  if (view.silentSince || view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`);
+  if (view.silentSince || view.ageSeconds > OLD) live("stale", `The API server is silent since ${clock(asOf)}`, local(asOf));
   else live("live", "Live");
   const now = `${view.resourceVersion} ${view.pods}`;
   // A reconnected stream counts from 0: then the version tells.
@@ -581,19 +590,21 @@ function onView(view) {
 
 // Says that Testcrs are not kept, which the Pods on this page do not show.
 function writes({ writesFailSince, writeError }) {
+  const since = Date.parse(writesFailSince);
   const reason = writeError ? `: ${writeError}` : "";
-  const text = writesFailSince ? `Writes fail since ${clock(Date.parse(writesFailSince))}, Testcrs may be out of date; this page is not${reason}` : "";
-  say("writes", text);
+  const text = writesFailSince ? `Writes fail since ${clock(since)}, Testcrs may be out of date; this page is not${reason}` : "";
+  say("writes", text, text && local(since));
 }
 
-function live(kind, text) {
+function live(kind, text, hover = "") {
   $("live").dataset.state = kind;
+  $("live").title = hover;
   if ($("live").textContent !== text) $("live").textContent = text;
 }
 
 function disconnected() {
   lost ||= Date.now();
-  live("stale", `Disconnected since ${clock(lost + ahead)}, trying again`);
+  live("stale", `Disconnected since ${clock(lost + ahead)}, trying again`, local(lost + ahead));
   failed = true;
   freshen();
 }
@@ -669,7 +680,7 @@ function wire() {
     state = fromAddress();
     typing = false;
     title();
-    showPod();
+    if (state.pod !== was.pod || Boolean(state.pod) !== $("detail").open) showPod(); // not for the skip link
     if (KEYS.every((key) => key === "pod" || state[key] === was[key])) return;
     controls();
     load();
@@ -695,8 +706,9 @@ async function follow(event) {
   }
   const values = Object.fromEntries(new URLSearchParams(link.search));
   const from = link.id || (link.closest("#detail") ? "detail" : "");
-  await change({ ...nothing(), ...values });
-  if (from === "detail") showPod();
+  const loaded = change({ ...nothing(), ...values });
+  if (!state.pod) showPod(); // closes what is beside the rows
+  await loaded;
   if (from === "clear" || link.closest("h1, #examples")) $("q").focus();
   if (["detail", "next", "previous"].includes(from)) {
     $("results").focus({ preventScroll: true });
@@ -707,9 +719,11 @@ async function follow(event) {
 function openPod(tr) {
   tr.querySelector("a").focus({ preventScroll: true }); // where the focus comes back to
   typing = false;
-  const opened = Boolean(history.state?.opened);
+  // One step back closes it. Another Pod takes the place of the one that is open.
+  const push = !state.pod;
+  const opened = push || Boolean(history.state?.opened);
   state.pod = tr.dataset.pod;
-  toAddress(!opened, true); // one step back closes it
+  toAddress(push, opened);
   showPod();
 }
 
