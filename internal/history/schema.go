@@ -112,7 +112,7 @@ type dialect struct {
 	stride int64
 	// rows is the number of rows that one statement writes, a power of 4.
 	rows int
-	// keys is the number of rows that one statement deletes.
+	// keys is the number of rows that one statement deletes, a power of 4.
 	keys int
 }
 
