@@ -220,6 +220,9 @@ func (b *bench) alone(ctx context.Context) error {
 // and one round of the peer.
 func (b *bench) rounds(ctx context.Context) error {
 	programs := []string{harness.PodInfoLookup, harness.RawLoop}
+	if b.o.History {
+		programs = append(programs, harness.WithHistory)
+	}
 	for round := range b.o.rounds {
 		for i := range programs {
 			if err := b.churnOnce(ctx, programs[(round+i)%len(programs)], round+1); err != nil {

@@ -20,7 +20,7 @@ func (b *bench) measured(measure, program string) []record {
 	return b.Select(func(r *record) bool { return r.Measure == measure && r.Program == program })
 }
 
-var programs = []string{harness.PodInfoLookup, harness.RawLoop, harness.TunedControllerRuntime}
+var programs = []string{harness.PodInfoLookup, harness.WithHistory, harness.RawLoop, harness.TunedControllerRuntime}
 
 // writes returns the number of writes, without those that were refused.
 func writes(byVerb map[string]int) int {

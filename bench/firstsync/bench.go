@@ -131,6 +131,9 @@ func (b *bench) clear(ctx context.Context) error {
 // another one, so that none always runs on the fresher server.
 func (b *bench) rounds(ctx context.Context) error {
 	programs := []string{harness.RawLoop, harness.PodInfoLookup}
+	if b.o.History {
+		programs = append(programs, harness.WithHistory)
+	}
 	if b.o.Peers && len(b.bodies) == b.o.peerPods {
 		programs = append(programs, harness.TunedControllerRuntime)
 	}

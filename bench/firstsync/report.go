@@ -19,7 +19,7 @@ func (b *bench) report() *harness.Report {
 }
 
 var programs = []string{
-	harness.RawLoop, harness.PodInfoLookup, harness.TunedControllerRuntime, harness.ControllerRuntime, harness.SampleController, harness.Article,
+	harness.RawLoop, harness.PodInfoLookup, harness.WithHistory, harness.TunedControllerRuntime, harness.ControllerRuntime, harness.SampleController, harness.Article,
 }
 
 // syncs returns the first syncs of a program, complete or not.
@@ -107,9 +107,11 @@ func (b *bench) reportMemory(out *harness.Report) {
 	peak := func(r *record) float64 { return float64(r.PeakRSSKiB) }
 	none := harness.Each(b.measured(restart, 0), steady)
 	for _, pods := range append([]int{0}, b.o.pods...) {
-		for _, measure := range []string{firstSync, firstSyncKept, restart} {
+		for _, row := range []struct{ measure, program string }{
+			{firstSync, harness.PodInfoLookup}, {firstSync, harness.WithHistory}, {firstSyncKept, harness.PodInfoLookup}, {restart, harness.PodInfoLookup},
+		} {
 			records := b.Select(func(r *record) bool {
-				return r.Measure == measure && r.Pods == pods && r.Program == harness.PodInfoLookup
+				return r.Measure == row.measure && r.Pods == pods && r.Program == row.program
 			})
 			if len(records) == 0 {
 				continue
@@ -125,6 +127,10 @@ func (b *bench) reportMemory(out *harness.Report) {
 					return ""
 				}
 				return harness.SpreadOf("%.2f", records, func(r *record) float64 { return (kib(r) - harness.Median(none)) / float64(pods) })
+			}
+			measure := row.measure
+			if row.program == harness.WithHistory {
+				measure += ", --history"
 			}
 			out.Row(measure, pods, mib(resident), mib(steady), mib(peak), above(steady), above(peak))
 		}

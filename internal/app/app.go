@@ -267,6 +267,9 @@ func (p *parts) buildHandlers(ctx context.Context, o *options, c *clients, s *se
 		}
 		config.Addresses = p.addresses
 	}
+	if p.history != nil { // a nil *Recorder would be a History
+		config.History = p.history
+	}
 	p.lookup, err = lookup.New(ctx, config)
 	if err != nil {
 		return err

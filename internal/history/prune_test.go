@@ -322,11 +322,19 @@ func TestPruner_OtherWriter(t *testing.T) {
 	if err := p.pruner.step(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.writer.ExecContext(t.Context(), "UPDATE writers SET holder = 'other'"); err != nil {
+	other, err := openLocked(t.Context(), s.path, "") // as without the lock of the file
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	if _, err := other.takeOver(t.Context(), p.clock.UnixMilli()); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.pruner.step(t.Context(), s); !errors.Is(err, errOtherWriter) {
 		t.Errorf("the step of the old writer returned %v", err)
+	}
+	if err := s.commit(t.Context(), nil, progress{to: p.clock.UnixMilli()}); !errors.Is(err, errOtherWriter) {
+		t.Errorf("the commit of the old writer returned %v", err)
 	}
 }
 

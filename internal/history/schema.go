@@ -8,7 +8,7 @@ import (
 )
 
 // migrations contain the statements that make each version of the schema from the one
-// before. docs/reference/history.md describes the tables.
+// before. docs/history.md describes the tables.
 //
 // {blob} is the type of bytes, {id} that of a primary key, and {clustered} makes a
 // table that is stored in the order of its key, where the engine has that. {time} and

@@ -1,10 +1,12 @@
 package lookup
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,6 +120,21 @@ func (l *Lookup) within(w http.ResponseWriter, r *http.Request, answer func(*sco
 	return status == http.StatusOK
 }
 
+// inOrder returns namespaces in the order of their reviews: those with Pods first, since
+// rights in a namespace end with it.
+func (l *Lookup) inOrder(namespaces map[string]bool) []string {
+	current := l.index.Namespaces()
+	isGone := func(namespace string) int {
+		if _, isThere := slices.BinarySearch(current, namespace); isThere {
+			return 0
+		}
+		return 1
+	}
+	return slices.SortedFunc(maps.Keys(namespaces), func(a, b string) int {
+		return cmp.Or(isGone(a)-isGone(b), strings.Compare(a, b))
+	})
+}
+
 // tryWithin is within without a response. It returns 200, or the status and the reason of
 // a refusal.
 func (l *Lookup) tryWithin(r *http.Request, answer func(*scope)) (status int, refusal string) {
@@ -128,7 +145,7 @@ func (l *Lookup) tryWithin(r *http.Request, answer func(*scope)) (status int, re
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
 	defer cancel()
-	_, err := s.review(ctx, slices.Sorted(maps.Keys(s.unknown)))
+	_, err := s.review(ctx, l.inOrder(s.unknown))
 	if err == nil && !s.seesAny() {
 		var isAll bool
 		if isAll, err = s.review(ctx, l.index.Namespaces()); err == nil && isAll && !s.seesAny() && s.access.Refusal != "" {

@@ -22,6 +22,7 @@ func FuzzQuery(f *testing.F) {
 		"limit=1&sort=ip", "key=shop/web-1;x", "%zz", "namespace=shop&node=node-1&phase=RUNNING", "=", "&&", "q=" + strings.Repeat("a", 1025), "container=0000000000000000",
 		"q=4f5ca3b2d1e0998877665544332211aa", "workload=deploy/web&q=x", "continue=bnVsbA",
 		"q=web*&by=name", "q=10.0.0.0/24", "q=pod%3D%22shop/web-1%22+10.0.0.1,10.0.0.2",
+		"ip=10.9.9.9&q=10.9.9.9&at=2024-11-26+02:00", "ip=10.9.9.9&q=x*&since=1732588200&until=now&cluster=&limit=2", "name=a&q=a&at=25:00",
 	} {
 		for _, path := range []string{"/v1/pods", "/v1/search", "/v1/summary", "/v1/pods/shop/web-1"} {
 			f.Add(path, query)
@@ -31,7 +32,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("/v1/pods/a%2Fb/c", "")
 	i := &informer{synced: make(chan struct{})}
 	i.setAsOf(time.Now())
-	l, err := lookup.New(f.Context(), lookup.Config{Pods: i, Version: "v1.2.3"})
+	l, err := lookup.New(f.Context(), lookup.Config{Pods: i, Version: "v1.2.3", History: newRecord()})
 	if err != nil {
 		f.Fatal(err)
 	}

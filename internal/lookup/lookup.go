@@ -50,6 +50,8 @@ type Config struct {
 	WritesFail func() (since time.Time, reason string)
 	// Links lead from each Pod to other pages.
 	Links []Link
+	// History has the past. It is nil if that is not recorded.
+	History History
 }
 
 // Lookup is the HTTP API and the page.
@@ -59,6 +61,7 @@ type Lookup struct {
 	synced  []cache.DoneChecker
 	changes pulse
 	confirm confirmer
+	past    pastSlots
 }
 
 // New returns a Lookup whose handler is registered with the cache. Its requests to the
@@ -67,7 +70,7 @@ func New(ctx context.Context, config Config) (*Lookup, error) {
 	if config.WritesFail == nil {
 		config.WritesFail = func() (time.Time, string) { return time.Time{}, "" }
 	}
-	l := &Lookup{config: config, index: index.New(), confirm: confirmer{ctx: ctx, pods: config.Pods}}
+	l := &Lookup{config: config, index: index.New(), confirm: confirmer{ctx: ctx, pods: config.Pods}, past: newPastSlots()}
 	logger := klog.FromContext(ctx)
 	var err error
 	l.synced, err = config.Pods.AddEventHandler(l.changes.after(indexer{l.index}.handler()), cache.HandlerOptions{Logger: &logger})
@@ -173,11 +176,13 @@ type failure struct {
 	*View        // of a search without results
 	// Address is what is known of an IP that no Pod has.
 	Address *Address `json:"address,omitempty"`
+	formerly
 }
 
 func (f failure) text(out *bytes.Buffer) {
 	fmt.Fprintln(out, printable.Text(f.Error))
 	f.Address.text(out)
+	f.formerly.text(out)
 	if f.View != nil {
 		f.notes(out)
 	}

@@ -57,21 +57,23 @@ type podList struct {
 }
 
 func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
-	params, err := parameters(r, append(query.KindNames(), "phase", "limit", "continue"))
+	params, err := parameters(r, slices.Concat(query.KindNames(), []string{"phase", "limit", "continue"}, pastKeys))
 	if err != nil {
 		refuse(w, r, err)
 		return
 	}
 	var q index.Query
-	for _, kind := range query.Kinds {
-		for _, value := range params[string(kind)] {
-			term, err := query.ParseAs(kind, value)
-			if err != nil {
-				refuse(w, r, fmt.Errorf("%s: %w", kind, err))
-				return
-			}
-			q.Terms = append(q.Terms, term)
-		}
+	if q.Terms, err = parseFacts(params); err != nil {
+		refuse(w, r, err)
+		return
+	}
+	if past, isPast, err := l.parsePast(params); err != nil {
+		refuse(w, r, err)
+		return
+	} else if isPast {
+		past.readings = [][]query.Term{q.Terms}
+		l.replyPast(w, r, past)
+		return
 	}
 	if err := parsePaging(&q, params); err != nil {
 		refuse(w, r, err)
@@ -94,10 +96,27 @@ func (l *Lookup) pods(w http.ResponseWriter, r *http.Request) {
 	list.whole = true
 	if len(q.Terms) > 0 && list.Total == 0 {
 		missing := failure{Error: "no Pod with " + describe(q.Terms, params.Get("phase")), View: &list.View, Address: list.Address}
+		if params.Get("phase") == "" {
+			missing.formerly = l.formerly(r, [][]query.Term{q.Terms})
+		}
 		reply(w, r, http.StatusNotFound, missing)
 		return
 	}
 	reply(w, r, http.StatusOK, list)
+}
+
+// parseFacts returns the facts in the parameters of their kinds.
+func parseFacts(params url.Values) (terms []query.Term, err error) {
+	for _, kind := range query.Kinds {
+		for _, value := range params[string(kind)] {
+			term, err := query.ParseAs(kind, value)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", kind, err)
+			}
+			terms = append(terms, term)
+		}
+	}
+	return terms, nil
 }
 
 func (l *Lookup) pod(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +139,10 @@ func (l *Lookup) replyPod(w http.ResponseWriter, r *http.Request, key string) {
 		return
 	}
 	if list.Total == 0 {
-		reply(w, r, http.StatusNotFound, failure{Error: "no Pod with " + describe([]query.Term{term}, ""), View: &list.View})
+		terms := []query.Term{term}
+		reply(w, r, http.StatusNotFound, failure{
+			Error: "no Pod with " + describe(terms, ""), View: &list.View, formerly: l.formerly(r, [][]query.Term{terms}),
+		})
 		return
 	}
 	one := onePod{View: list.View, Pod: podOf(list.found[0], nil)}

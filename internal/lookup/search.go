@@ -35,6 +35,7 @@ type searchResult struct {
 	ReadAs string `json:"readAs"`
 	// Readings contains the kinds of q that match Pods, the most likely first.
 	Readings []reading `json:"readings"`
+	formerly
 }
 
 type reading struct {
@@ -48,9 +49,21 @@ var searchParameters = []string{"q", "by", "namespace", "node", "phase", "state"
 // search reads q as the plugin does. If no reading matches, it searches for q as a part of
 // a fact.
 func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
-	params, err := parameters(r, searchParameters)
+	params, err := parameters(r, slices.Concat(searchParameters, pastKeys))
 	if err != nil {
 		refuse(w, r, err)
+		return
+	}
+	past, isPast, err := l.parsePast(params)
+	if isPast && err == nil {
+		err = past.setSearch(params)
+	}
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	if isPast {
+		l.replyPast(w, r, past)
 		return
 	}
 	var result searchResult
@@ -61,7 +74,20 @@ func (l *Lookup) search(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
+	l.addFormerly(r, &result, params)
 	reply(w, r, http.StatusOK, result)
+}
+
+// addFormerly adds who had the facts of a search that finds nothing. A filter by state or
+// phase may hide a Pod that has them now.
+func (l *Lookup) addFormerly(r *http.Request, result *searchResult, params url.Values) {
+	if result.Total > 0 || result.Q == "" || params.Get("state") != "" || params.Get("phase") != "" {
+		return
+	}
+	var past pastQuestion
+	if past.setSearch(params) == nil {
+		result.formerly = l.formerly(r, past.readings)
+	}
 }
 
 func (l *Lookup) runSearch(s *scope, params url.Values) (searchResult, error) {
@@ -220,6 +246,7 @@ func (s searchResult) text(out *bytes.Buffer) {
 	if s.Total == 0 {
 		s.Address.text(out)
 		fmt.Fprintln(out, "no Pod matches")
+		s.formerly.text(out)
 		s.notes(out)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -17,8 +18,8 @@ import (
 // front answers GET / in plain text with the contents of the page at this address, or
 // with the usage and a summary.
 func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
-	if pod := r.URL.Query().Get("pod"); pod != "" {
-		l.replyPod(w, r, pod)
+	if given := r.URL.Query(); given.Get("pod") != "" {
+		l.frontPod(w, r, given)
 		return
 	}
 	if r.URL.RawQuery != "" {
@@ -30,8 +31,30 @@ func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 		address = "https://" + r.Host
 	}
 	u := usage{version: l.config.Version, address: address}
+	if l.config.History != nil {
+		u.past = fmt.Sprintf("  curl '%s/?q=ANYTHING&at=03:12'  or since=-24h: who had it then\n", address)
+	}
 	if l.within(w, r, func(s *scope) { u.summary = l.count(s, index.Query{}, "") }) {
 		reply(w, r, http.StatusOK, u)
+	}
+}
+
+// frontPod answers with the Pod of the address, now or in the past.
+func (l *Lookup) frontPod(w http.ResponseWriter, r *http.Request, given url.Values) {
+	key := given.Get("pod")
+	past, isPast, err := l.parsePast(given)
+	if isPast && err == nil {
+		var term query.Term
+		term, err = query.ParseAs(query.Key, key)
+		past.readings = [][]query.Term{{term}}
+	}
+	switch {
+	case err != nil:
+		refuse(w, r, err)
+	case isPast:
+		l.replyPast(w, r, past)
+	default:
+		l.replyPod(w, r, key)
 	}
 }
 
@@ -39,6 +62,7 @@ func (l *Lookup) front(w http.ResponseWriter, r *http.Request) {
 type usage struct {
 	summary
 	version, address string
+	past             string // how to ask for the past, if it is recorded
 }
 
 func (u usage) text(out *bytes.Buffer) {
@@ -51,10 +75,10 @@ func (u usage) text(out *bytes.Buffer) {
   curl '%s/?q=ANYTHING'          an IP, a UID, a container ID, a name ... or a part of one
   curl '%[4]s/v1/pods?ip=10.0.0.7'  or uid, container, key, name, namespace, node, hostip, workload, image, label
   curl '%[4]s/v1/pods/NAMESPACE/NAME'
-
+%s
 JSON from /v1, or text with -H 'Accept: text/plain'. In a browser this is a page.
 
-`, u.version, known, u.AgeSeconds, u.address)
+`, u.version, known, u.AgeSeconds, u.address, u.past)
 	u.summary.text(out)
 }
 

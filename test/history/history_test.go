@@ -361,7 +361,7 @@ func TestRecorder_Retention(t *testing.T) {
 	})
 }
 
-// TestViews has the queries of docs/reference/history.md.
+// TestViews has the queries of docs/history.md.
 func TestViews(t *testing.T) {
 	testEngines(t, func(t *testing.T, e *engine) {
 		w := newWorld()

@@ -40,6 +40,12 @@ func TestMain(m *testing.M) {
 // yet to be run. wrap may be nil.
 func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podcache.Cache) {
 	t.Helper()
+	return prepareWith(t, wrap, nil)
+}
+
+// prepareWith is prepare with a past, which may be nil.
+func prepareWith(t *testing.T, wrap transport.WrapperFunc, past lookup.History) (http.Handler, *podcache.Cache) {
+	t.Helper()
 	config := rest.CopyConfig(env.Config)
 	if wrap != nil {
 		config.Wrap(wrap)
@@ -52,7 +58,7 @@ func prepare(t *testing.T, wrap transport.WrapperFunc) (http.Handler, *podcache.
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := lookup.New(t.Context(), lookup.Config{Pods: pods, Version: "v1.2.3"})
+	l, err := lookup.New(t.Context(), lookup.Config{Pods: pods, Version: "v1.2.3", History: past})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package lookup_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -23,6 +25,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/desired"
+	"github.com/weiyuanke/PodInfoLookup/internal/history"
 	"github.com/weiyuanke/PodInfoLookup/test/testenv"
 )
 
@@ -168,6 +172,27 @@ func TestEveryObjectIsClosed(t *testing.T) {
 	}
 }
 
+// recorded is a past with one Pod, and one gap.
+type recorded struct{ holder history.Holder }
+
+func (r *recorded) Find(_ context.Context, q history.Query) (history.Answer, error) {
+	day := time.Date(2024, 11, 26, 0, 0, 0, 0, time.UTC)
+	a := history.Answer{More: true, Records: []history.Record{{
+		Cluster: "east", Begins: day, Ends: time.Now(), Namespaces: []string{"openapi"},
+		Gaps: []history.Gap{{From: day.Add(4 * time.Hour), To: day.Add(5 * time.Hour), Reason: history.ReasonLost}},
+	}}}
+	ms := func(hours int) int64 { return day.Add(time.Duration(hours) * time.Hour).UnixMilli() }
+	r.holder.Cluster, r.holder.Interval = "east", history.Interval{Earliest: ms(1), From: ms(2), To: ms(4), Latest: ms(5)}
+	isHis := q.Last && q.Terms[0].Text == "none"
+	for _, t := range q.Terms {
+		isHis = isHis || t.Matches(&r.holder.Spec)
+	}
+	if isHis {
+		a.Holders = []history.Holder{r.holder}
+	}
+	return a, nil
+}
+
 func TestAnswersAreAsDocumented(t *testing.T) {
 	for _, contentType := range []string{"text/html", "text/css", "text/javascript", "image/svg+xml"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.FileBodyDecoder)
@@ -179,7 +204,9 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := start(t)
+	past := &recorded{}
+	ready, cached := prepareWith(t, nil, past)
+	run(t, ready, cached)
 	env.Namespace(t, "openapi")
 	full := newPod("openapi", "full", 1)
 	full.Spec.HostNetwork = true
@@ -200,6 +227,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, ready, "/v1/pods?namespace=openapi", "openapi/empty", "openapi/full", "openapi/completed")
+	past.holder.Spec = *desired.FromPod(full).Spec.DeepCopy()
 	syncing, _ := prepare(t, nil)
 
 	met := map[string]bool{} // "PATH STATUS TYPE"
@@ -243,6 +271,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		"/v1/search", "/v1/search?q=10.7.0.1&sort=age&desc=true&limit=1", "/v1/search?q=nothing-at-all", "/v1/search?q=ful&namespace=openapi&node=node-1&phase=Running",
 		"/v1/search?q=full&by=name", "/v1/search?q=full&by=text&desc=false", "/v1/summary", "/v1/summary?namespace=openapi&node=node-1", "/v1/summary?node=none",
 		"/v1/summary?match=NOD", "/v1/search?state=unwell&sort=attention&page=1", "/v1/search?state=ready&page=7&limit=1", "/v1/search?q=full&by=name&sort=attention&limit=1",
+		"/v1/pods?ip=10.7.0.1&at=2024-11-26T03:12:00Z&limit=7", "/v1/search?q=10.7.0.1&by=ip&since=-30d&until=now&cluster=",
 	}
 	for _, path := range ok {
 		w := check(ready, path, asJSON, http.StatusOK)
@@ -253,7 +282,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/v1/pods?ip=10.7.9.9": 404, "/v1/pods/openapi/none": 404, "/v1/pods?ip=x": 400, "/v1/pods?x=y": 400, "/v1/pods/openapi/full?x=y": 400,
-		"/v1/search?by=x": 400, "/v1/search?limit=0": 400, "/v1/summary?x=y": 400,
+		"/v1/search?by=x": 400, "/v1/pods?name=none&at=-1h": 404, "/v1/search?q=none&since=-1h": 404, "/v1/pods?name=full&at=x": 400, "/v1/search?q=none": 200, "/v1/search?limit=0": 400, "/v1/summary?x=y": 400,
 	} {
 		check(ready, path, asJSON, want)
 		check(ready, path, asText, want)
@@ -264,6 +293,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 	check(ready, "/", asText, http.StatusOK)
 	check(ready, "/?q=full", asText, http.StatusOK)
+	check(ready, "/?q=none&at=-1h", asText, http.StatusNotFound)
 	check(ready, "/?x=y", asText, http.StatusBadRequest)
 	check(syncing, "/", asText, http.StatusServiceUnavailable)
 	for path, header := range map[string]http.Header{"/": asHTML, "/assets/app.js": {}, "/assets/style.css": {}, "/assets/icon.svg": {}} {
