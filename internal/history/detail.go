@@ -19,7 +19,7 @@ import (
 //
 //	version | life | created | started | state | intervals...
 //
-// docs/reference/history.md describes it, and what SQL can be asked instead.
+// docs/history.md describes it, and what SQL can be asked instead.
 const detailVersion = 1
 
 // state is what is not recorded as intervals: the last one of a Pod counts.

@@ -34,7 +34,7 @@ var postgresDialect = &dialect{
 	},
 	numbered: true,
 	stride:   1024,
-	rows:     256,
+	rows:     64,
 	keys:     64,
 }
 

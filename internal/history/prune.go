@@ -51,7 +51,7 @@ type pruner struct {
 	steps   []pruneStep
 	next    time.Duration // when the next step may run, of elapsed
 	settled time.Duration // until then nothing is deleted
-	left    time.Duration // when wait returned
+	left    time.Duration // when the last batch began
 	deleted int           // lives of this pass
 
 	byAge    time.Duration // when the next pass because of the age is due, of elapsed
@@ -76,27 +76,18 @@ func newPruner(c Config) *pruner {
 // settle delays the deletion because of the age: the clock may be wrong.
 func (p *pruner) settle() { p.settled = p.elapsed() + min(maxSettle, p.retention/10) }
 
-// wait waits for d, and prunes meanwhile. While the file is too large it takes as long as
-// the caller has been away, so that it does not grow faster than it shrinks.
-func (p *pruner) wait(ctx context.Context, s *store, d time.Duration) error {
-	defer func() { p.left = p.elapsed() }()
+// enter returns how long changes are collected, during which steps may run: d, or as long
+// as the last batch took while the file is too large. So it does not grow faster than it
+// shrinks.
+func (p *pruner) enter(d time.Duration) time.Duration {
 	if p.isLarge && !p.isFull {
-		d = max(d, p.elapsed()-p.left)
+		return max(d, p.elapsed()-p.left)
 	}
-	end := time.After(d)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-end:
-			return nil
-		case <-p.due():
-			if err := p.step(ctx, s); err != nil {
-				return err
-			}
-		}
-	}
+	return d
 }
+
+// leave notes when a batch begins.
+func (p *pruner) leave() { p.left = p.elapsed() }
 
 // due returns a channel that is ready when a step may run, or nil if there is never one.
 func (p *pruner) due() <-chan time.Time {
@@ -458,12 +449,10 @@ func (s *store) deleteDimension(ctx context.Context, tx *sql.Tx, table string, i
 
 // keyTexts returns the statements of deleteLives.
 func (s *store) keyTexts() (texts []string) {
-	for n := s.dialect.keys; ; n = 1 {
+	for n := s.dialect.keys; n > 0; n /= 4 {
 		texts = append(texts, deleteText("facts", factKey, n), deleteText("pods", podKey, n))
-		if n == 1 {
-			return texts
-		}
 	}
+	return texts
 }
 
 const (
@@ -497,9 +486,9 @@ func (s *store) deleteLives(ctx context.Context, tx *sql.Tx, lives []*life) erro
 
 func (s *store) deleteKeys(ctx context.Context, tx *sql.Tx, table, key string, rows [][]any) error {
 	for len(rows) > 0 {
-		n := 1
-		if len(rows) >= s.dialect.keys {
-			n = s.dialect.keys
+		n := s.dialect.keys
+		for n > len(rows) {
+			n /= 4
 		}
 		args := make([]any, 0, n*len(rows[0]))
 		for _, row := range rows[:n] {
@@ -581,8 +570,7 @@ func (s *store) truncateLog(ctx context.Context) error {
 func (s *store) laterBegins(ctx context.Context, clusters []clusterRow, records []Record) error {
 	for i, c := range clusters {
 		var begins int64
-		err := s.readers.QueryRowContext(ctx, s.dialect.bind(`SELECT coalesce(min(from_ms), 0) FROM recordings WHERE cluster = ?`), c.id).Scan(&begins)
-		if err != nil {
+		if err := s.queryRow(ctx, `SELECT coalesce(min(from_ms), 0) FROM recordings WHERE cluster = ?`, c.id, &begins); err != nil {
 			return err
 		}
 		if at := time.UnixMilli(begins); at.After(records[i].Begins) {

@@ -333,6 +333,9 @@ func TestPruner_OtherWriter(t *testing.T) {
 	if err := p.pruner.step(t.Context(), s); !errors.Is(err, errOtherWriter) {
 		t.Errorf("the step of the old writer returned %v", err)
 	}
+	if err := s.commit(t.Context(), nil, progress{to: p.clock.UnixMilli()}); !errors.Is(err, errOtherWriter) {
+		t.Errorf("the commit of the old writer returned %v", err)
+	}
 }
 
 // TestLife_TrimsRows shows that a container that restarts for ever needs no more rows.

@@ -477,6 +477,9 @@ func (r *Recorder) loop(ctx context.Context, s *store) error {
 
 // wait returns when there is something to store.
 func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) error {
+	delay := r.pruner.enter(batchDelay)
+	defer r.pruner.leave()
+	var batch <-chan time.Time // ready when the changes have been collected
 	for {
 		select {
 		case <-ctx.Done():
@@ -488,7 +491,11 @@ func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) er
 				return err
 			}
 		case <-r.wake:
-			return r.pruner.wait(ctx, s, batchDelay)
+			if batch == nil {
+				batch = time.After(delay)
+			}
+		case <-batch:
+			return nil
 		case <-r.pruner.due():
 			if err := r.pruner.step(ctx, s); err != nil {
 				return err

@@ -8,7 +8,7 @@ import (
 )
 
 // migrations contain the statements that make each version of the schema from the one
-// before. docs/reference/history.md describes the tables.
+// before. docs/history.md describes the tables.
 //
 // {blob} is the type of bytes, {id} that of a primary key, and {clustered} makes a
 // table that is stored in the order of its key, where the engine has that. {time} and
@@ -112,7 +112,7 @@ type dialect struct {
 	stride int64
 	// rows is the number of rows that one statement writes, a power of 4.
 	rows int
-	// keys is the number of rows that one statement deletes.
+	// keys is the number of rows that one statement deletes, a power of 4.
 	keys int
 }
 

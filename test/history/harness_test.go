@@ -28,17 +28,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testEngines runs a test with a store of each engine.
-func testEngines(t *testing.T, test func(t *testing.T, e *engine)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) {
+// engines make a store of each kind.
+var engines = map[string]func(*testing.T) *engine{
+	"sqlite": func(t *testing.T) *engine {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "history.db")
-		test(t, &engine{location: path, driver: "sqlite", source: path})
-	})
-	t.Run("postgres", func(t *testing.T) {
+		return &engine{location: path, driver: "sqlite", source: path}
+	},
+	"postgres": func(t *testing.T) *engine {
+		t.Helper()
 		url := testenv.StartPostgres(t).Create(t)
-		test(t, &engine{location: url, driver: "pgx", source: url})
-	})
+		return &engine{location: url, driver: "pgx", source: url}
+	},
 }
 
 // engine is where a store is, and how SQL reaches it.

@@ -105,7 +105,7 @@ func (p *Postgres) dropRoot() error {
 		return err
 	}
 	p.credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return os.Chown(p.dir, int(uid), int(gid)) //nolint:gosec // 32 bits
+	return os.Chown(p.dir, int(uid), int(gid))
 }
 
 func (p *Postgres) data() string { return filepath.Join(p.dir, "data") }
@@ -128,7 +128,7 @@ func (p *Postgres) Start(t *testing.T, settings ...string) {
 	db := p.Open(t, "postgres")
 	err := wait.PollUntilContextTimeout(t.Context(), Poll, Patience, true, func(ctx context.Context) (bool, error) {
 		if p.cmd == nil || p.isOver() { // the processes of a killed server may still have its memory
-			p.cmd = p.command(context.WithoutCancel(t.Context()), "postgres", args...)
+			p.cmd = p.command(context.WithoutCancel(t.Context()), "postgres", args...) //nolint:contextcheck // end stops it
 			p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 			p.cmd.WaitDelay = Patience // for the processes of a killed server, which have its output
 			if err := p.cmd.Start(); err != nil {
