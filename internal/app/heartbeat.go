@@ -9,6 +9,7 @@ import (
 
 	"github.com/weiyuanke/PodInfoLookup/internal/heartbeat"
 	"github.com/weiyuanke/PodInfoLookup/internal/kube"
+	"github.com/weiyuanke/PodInfoLookup/internal/version"
 )
 
 // newHeartbeat returns the heartbeat. Its client has no limit, so that other requests
@@ -25,7 +26,7 @@ func (p *parts) newHeartbeat(o *options, c *clients) (*heartbeat.Heartbeat, erro
 	key := c.lease.heartbeat()
 	return heartbeat.New(heartbeat.Config{
 		Leases: client.CoordinationV1().Leases(key.namespace), Name: key.name, Holder: host, Namespaces: o.namespaces,
-		ClusterName: o.clusterName, Check: p.keepsTestcrs,
+		ClusterName: o.clusterName, Version: version.String(), Check: p.keepsTestcrs,
 	}), nil
 }
 

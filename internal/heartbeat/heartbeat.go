@@ -36,6 +36,8 @@ const (
 	annotation = v1.GroupName + "/namespaces"
 	// nameAnnotation contains the name of the cluster.
 	nameAnnotation = v1.GroupName + "/cluster-name"
+	// versionAnnotation contains the version of the controller.
+	versionAnnotation = v1.GroupName + "/version"
 )
 
 // Name returns the name of the Lease of a controller whose lease for leader election
@@ -50,6 +52,7 @@ type Config struct {
 	Namespaces []string // none is all
 	// ClusterName is the name of the cluster for readers of the Lease. "" is none.
 	ClusterName string
+	Version     string // of this program; "" is none
 	// Check returns why Testcrs are not being kept, or nil.
 	Check func() error
 }
@@ -133,6 +136,10 @@ func (h *Heartbeat) next(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	delete(lease.Annotations, nameAnnotation)
 	if h.config.ClusterName != "" {
 		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, nameAnnotation, h.config.ClusterName)
+	}
+	delete(lease.Annotations, versionAnnotation)
+	if h.config.Version != "" {
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, versionAnnotation, h.config.Version)
 	}
 	now := metav1.NowMicro()
 	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != h.config.Holder {

@@ -131,6 +131,16 @@ func TestHeartbeat_Verdict(t *testing.T) {
 	}
 }
 
+// TestNamespaces_Edited reads a Lease that somebody has edited.
+func TestNamespaces_Edited(t *testing.T) {
+	lease := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		annotation: "web,shop\nerror: forged,\x1b[2J,," + strings.Repeat("a", 64) + ",shop",
+	}}}
+	if diff := cmp.Diff([]string{"shop", "web"}, Namespaces([]coordinationv1.Lease{lease})); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+}
+
 // TestClusterName writes Leases with names, and some by hand.
 func TestClusterName(t *testing.T) {
 	tests := []struct {
@@ -163,6 +173,46 @@ func TestClusterName(t *testing.T) {
 			}
 			if got := ClusterName(leases, time.Now().Add(time.Hour)); got != "" {
 				t.Errorf("of a controller that has stopped: %q", got)
+			}
+		})
+	}
+}
+
+// TestVersions writes Leases with versions, and some by hand.
+func TestVersions(t *testing.T) {
+	const v2, v10 = "v0.2.0 (commit abc1234, go1.26 linux/amd64)", "v0.10.0"
+	tests := []struct {
+		name   string
+		given  []string // of each controller
+		byHand string
+		after  time.Duration // from the renewal to now
+		want   []string
+		isOld  bool
+	}{
+		{name: "no heartbeat"},
+		{name: "of one controller", given: []string{v2}, want: []string{v2}},
+		{name: "the same of two", given: []string{v2, v2}, want: []string{v2}},
+		{name: "two versions", given: []string{v2, v10}, want: []string{v10, v2}},
+		{name: "a controller that writes none", given: []string{"", v2}, want: []string{v2}, isOld: true},
+		{name: "a terminal's escape sequence", given: []string{v2}, byHand: "\x1b[2Jv9", isOld: true},
+		{name: "two lines", given: []string{v2}, byHand: "v9\nv10", isOld: true},
+		{name: "too long", given: []string{v2}, byHand: strings.Repeat("v", 201), isOld: true},
+		{name: "a controller that has stopped", given: []string{v2}, after: 61 * time.Second},
+		{name: "a clock that is wrong", given: []string{v2}, after: -time.Hour},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var leases []coordinationv1.Lease
+			for i, version := range test.given {
+				old := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{versionAnnotation: "of the last run"}}}
+				leases = append(leases, *New(Config{Name: Name(fmt.Sprint(i)), Holder: "me", Version: version}).next(old))
+			}
+			if test.byHand != "" {
+				leases[0].Annotations[versionAnnotation] = test.byHand
+			}
+			got, isOld := Versions(leases, time.Now().Add(test.after))
+			if diff := cmp.Diff(test.want, got); diff != "" || isOld != test.isOld {
+				t.Errorf("versions (-want +got):\n%s\nold: %t", diff, isOld)
 			}
 		})
 	}

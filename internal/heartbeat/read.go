@@ -15,6 +15,7 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 )
 
 const (
@@ -63,24 +64,29 @@ func Judge(leases []coordinationv1.Lease, namespace string, now time.Time) (verd
 	for i := range leases {
 		lease := &leases[i]
 		renewed := lease.Spec.RenewTime.Time
-		age := now.Sub(renewed)
-		if age < -clockSkew {
+		if now.Sub(renewed) < -clockSkew {
 			continue // no clock may be wrong by more
 		}
-		isAlive := age <= duration(lease)+clockSkew
+		lives := isAlive(lease, now)
 		switch covers := keeps(lease, namespace); {
-		case covers && isAlive:
+		case covers && lives:
 			return Kept, renewed
 		case covers:
 			verdict = Stopped
 			if renewed.After(last) {
 				last = renewed
 			}
-		case isAlive && verdict == Unknown:
+		case lives && verdict == Unknown:
 			verdict = Elsewhere
 		}
 	}
 	return verdict, last
+}
+
+// isAlive reports whether a Lease was renewed in time, by a clock that may be right.
+func isAlive(lease *coordinationv1.Lease, now time.Time) bool {
+	age := now.Sub(lease.Spec.RenewTime.Time)
+	return age >= -clockSkew && age <= duration(lease)+clockSkew
 }
 
 // duration returns the duration of a Lease, within bounds: anybody may have edited it.
@@ -96,7 +102,8 @@ func keeps(lease *coordinationv1.Lease, namespace string) bool {
 	return !isLimited || namespace != "" && slices.Contains(strings.Split(namespaces, ","), namespace)
 }
 
-// Namespaces returns the namespaces whose Testcrs are kept by one of leases, sorted.
+// Namespaces returns the namespaces whose Testcrs are kept by one of leases, sorted. What
+// cannot be one is left out, because anybody may have edited a Lease.
 func Namespaces(leases []coordinationv1.Lease) []string {
 	var all []string
 	for i := range leases {
@@ -104,6 +111,7 @@ func Namespaces(leases []coordinationv1.Lease) []string {
 			all = append(all, strings.Split(namespaces, ",")...)
 		}
 	}
+	all = slices.DeleteFunc(all, func(name string) bool { return len(validation.IsDNS1123Label(name)) > 0 })
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -114,9 +122,8 @@ func Namespaces(leases []coordinationv1.Lease) []string {
 func ClusterName(leases []coordinationv1.Lease, now time.Time) string {
 	found := ""
 	for i := range leases {
-		age := now.Sub(leases[i].Spec.RenewTime.Time)
 		switch name := leases[i].Annotations[nameAnnotation]; {
-		case age < -clockSkew || age > duration(&leases[i])+clockSkew: // of a controller that has stopped or moved
+		case !isAlive(&leases[i], now): // of a controller that has stopped or moved
 		case name == "" || CheckClusterName(name) != nil:
 		case found != "" && name != found:
 			return ""
@@ -125,6 +132,28 @@ func ClusterName(leases []coordinationv1.Lease, now time.Time) string {
 		}
 	}
 	return found
+}
+
+// maxVersion bounds the version in a Lease, in bytes: anybody may have edited it.
+const maxVersion = 200
+
+// Versions returns the versions of the controllers whose Leases are alive, sorted, each
+// once. isOld reports that one of them wrote none, or none that is plain text. For now see
+// Judge.
+func Versions(leases []coordinationv1.Lease, now time.Time) (versions []string, isOld bool) {
+	for i := range leases {
+		if !isAlive(&leases[i], now) {
+			continue
+		}
+		version := leases[i].Annotations[versionAnnotation]
+		if version == "" || len(version) > maxVersion || printable.Text(version) != version {
+			isOld = true
+			continue
+		}
+		versions = append(versions, version)
+	}
+	slices.Sort(versions)
+	return slices.Compact(versions), isOld
 }
 
 // CheckClusterName returns why name cannot be that of a cluster, or nil. The rule is that

@@ -160,6 +160,9 @@ func TestOutage_EndsWithAnotherRequest(t *testing.T) {
 func TestWithRemedy(t *testing.T) {
 	const remedy = ": yaml/rbac.yaml has the rule that is missing"
 	const ownersRemedy = ": yaml/rbac-owners.yaml has the rule that is missing"
+	const servicesRemedy = ": yaml/rbac-services.yaml has the rule that is missing"
+	const nodesRemedy = ": yaml/rbac-nodes.yaml has the rule that is missing"
+	services, slices := schema.GroupResource{Resource: "services"}, schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	jobs, replicaSets := schema.GroupResource{Group: "batch", Resource: "jobs"}, schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	tests := []struct {
 		name string
@@ -170,6 +173,9 @@ func TestWithRemedy(t *testing.T) {
 		{name: "a wrapped missing right", err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "x", nil)), want: remedy},
 		{name: "a missing right to ReplicaSets", err: apierrors.NewForbidden(replicaSets, "", nil), want: ownersRemedy},
 		{name: "a wrapped missing right to Jobs", err: fmt.Errorf("listing: %w", apierrors.NewForbidden(jobs, "", nil)), want: ownersRemedy},
+		{name: "a missing right to Services", err: apierrors.NewForbidden(services, "", nil), want: servicesRemedy},
+		{name: "a missing right to EndpointSlices", err: apierrors.NewForbidden(slices, "", nil), want: servicesRemedy},
+		{name: "a missing right to nodes", err: apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", nil), want: nodesRemedy},
 		{name: "no error"},
 		{name: "an outage", err: errors.New("connection refused")},
 		{name: "an admission policy", err: apierrors.NewForbidden(pods, "x", errors.New("ValidatingAdmissionPolicy 'p' denied request"))},

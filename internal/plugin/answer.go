@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -13,7 +12,6 @@ import (
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/addresses"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
-	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
@@ -178,7 +176,7 @@ type row struct {
 
 // printResults prints the answers of the clusters: those of the first question first, and
 // of each question those of the first cluster.
-func (o *options) printResults(ctx context.Context, clusters []*cluster, printer printer, questions []question) error {
+func (o *options) printResults(ctx context.Context, clusters []*cluster, printer sorted, questions []question) error {
 	var rows []row
 	missing := false
 	for i, q := range questions {
@@ -194,7 +192,7 @@ func (o *options) printResults(ctx context.Context, clusters []*cluster, printer
 		return err
 	}
 	if o.watch {
-		return o.follow(ctx, answered(clusters), printer)
+		return o.follow(ctx, answered(clusters), printer.printer)
 	}
 	if missing {
 		return errMissing
@@ -257,7 +255,7 @@ func (o *options) printMissing(clusters []*cluster, i int, q question) {
 			of = "cluster " + printable.Text(c.name) + ": "
 		}
 		for _, key := range c.results[i].similar {
-			similar = append(similar, key+in)
+			similar = append(similar, printable.Text(key)+in)
 		}
 		if c.noNamespace != "" {
 			sentences = append(sentences, of+c.noNamespace)
@@ -303,9 +301,6 @@ func (o *options) resolve(ctx context.Context, answers answerer, book *addressBo
 	if q.namespace == "" && (taken < 0 || isClaimed(q.terms[taken], found[taken].testcrs)) {
 		if r.sentences, err = o.resolveTargets(ctx, answers, book, &r); err != nil {
 			return r, err
-		}
-		if taken < 0 && len(r.testcrs) == 0 {
-			r.similar = didYouMean(q.text, answers.listed())
 		}
 		if taken < 0 || len(r.testcrs) > 0 {
 			return r, nil
@@ -354,18 +349,6 @@ func (r *result) viaOf(i int) string {
 }
 
 func (a answer) isFound() bool { return len(a.testcrs) > 0 }
-
-// didYouMean returns the Pods in lists whose names are similar to text.
-func didYouMean(text string, lists []*indexFinder) []string {
-	keys := map[string]bool{} // the same Pods are in a list of Testcrs and in one of Pods
-	for _, list := range lists {
-		specs, _, _ := list.index.Find(nil, index.Query{})
-		for _, spec := range specs {
-			keys[spec.PodKey] = true
-		}
-	}
-	return query.DidYouMean(text, maps.Keys(keys))
-}
 
 // shorten cuts a pasted text for a message.
 func shorten(text string) string {
@@ -442,7 +425,7 @@ func (o *options) printNote(r result, also []string) {
 	}
 	what := noun(r.term) + " of " + pods(len(r.testcrs))
 	if node != "" {
-		what = fmt.Sprintf("an IP of node %s -> %s", node, pods(len(r.testcrs)))
+		what = fmt.Sprintf("an IP of node %s -> %s", printable.Text(node), pods(len(r.testcrs)))
 	}
 	verb, hint, rest := "is", "", ""
 	if several {

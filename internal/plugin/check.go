@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
@@ -150,7 +151,7 @@ func (a *checkedAnswerer) replace(terms []query.Term, found []answer, t, live *v
 	if live != nil {
 		reason = "another Pod has that name now"
 	}
-	fmt.Fprintf(a.source.errOut, "note: the Testcr of %s is outdated: %s\n", t.Spec.PodKey, reason)
+	fmt.Fprintf(a.source.errOut, "note: the Testcr of %s is outdated: %s\n", printable.Text(t.Spec.PodKey), reason)
 	for i := range found {
 		at := slices.IndexFunc(found[i].testcrs, func(other *v1.Testcr) bool { return samePod(t, other) })
 		switch {

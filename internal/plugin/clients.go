@@ -23,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/testcrcache"
 	"github.com/weiyuanke/PodInfoLookup/internal/version"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
@@ -155,30 +156,38 @@ type warnings struct {
 	mu    *sync.Mutex
 	out   io.Writer
 	last  *string
+	log   logr.Logger // of -v, which drops what it does not ask for
 }
 
 // withWarnings returns a context for informers, whose warnings are written to out until
 // it is cancelled.
 func withWarnings(ctx context.Context, out io.Writer) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)
-	return klog.NewContext(ctx, logr.New(warnings{ctx.Err, &sync.Mutex{}, out, new(string)})), stop
+	return klog.NewContext(ctx, logr.New(warnings{ctx.Err, &sync.Mutex{}, out, new(string), klog.Background()})), stop
 }
 
 // Init has nothing to prepare.
 func (w warnings) Init(logr.RuntimeInfo) {}
 
-// Enabled drops messages for developers.
-func (w warnings) Enabled(level int) bool { return level == 0 }
+// Enabled drops messages for developers, unless -v asks for them.
+func (w warnings) Enabled(level int) bool { return level == 0 || w.log.V(level).Enabled() }
 
-// WithValues drops the values, because the text is for people.
-func (w warnings) WithValues(...any) logr.LogSink { return w }
+// WithValues keeps the values for -v alone, because the other text is for people.
+func (w warnings) WithValues(values ...any) logr.LogSink {
+	w.log = w.log.WithValues(values...)
+	return w
+}
 
 // WithName drops the name.
 func (w warnings) WithName(string) logr.LogSink { return w }
 
 // Info prints the message that an error has ended. The reflector's warning about a short
 // watch is no such message.
-func (w warnings) Info(_ int, text string, _ ...any) {
+func (w warnings) Info(level int, text string, values ...any) {
+	if level > 0 {
+		w.log.V(level).Info(text, values...)
+		return
+	}
 	if strings.HasPrefix(text, "Warning: ") {
 		return
 	}
@@ -195,7 +204,7 @@ func (w warnings) Error(err error, text string, _ ...any) {
 	if w.ended() != nil {
 		return
 	}
-	line := fmt.Sprintf("warning: %s: %v", text, err)
+	line := fmt.Sprintf("warning: %s: %s", text, cli.JoinLines(err.Error()))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if line != *w.last {

@@ -20,7 +20,7 @@ func TestWarnings(t *testing.T) {
 	logger.Info("Nothing has failed yet")
 	fail(errors.New("refused"))
 	fail(errors.New("refused"))
-	fail(errors.New("no route"))
+	fail(errors.New("no route\nwarning: forged"))
 	logger.V(2).Info("For developers")
 	logger.Info("Watching again")
 	fail(errors.New("refused"))
@@ -28,7 +28,7 @@ func TestWarnings(t *testing.T) {
 	fail(fmt.Errorf("failed to list: %w", context.Canceled)) // as a reflector does when it is interrupted
 
 	const want = `warning: Failed to watch: refused
-warning: Failed to watch: no route
+warning: Failed to watch: no route; warning: forged
 note: Watching again
 warning: Failed to watch: refused
 `

@@ -252,9 +252,12 @@ func (c *cluster) answer(ctx context.Context, questions []question) error {
 		}
 		c.results = append(c.results, r)
 	}
+	c.noteLostLabels()
+	suggest(c.together, answers)
 	if isJoined {
 		return nil
 	}
+	suggest(c.results, answers)
 	return c.explainNamespaces(ctx)
 }
 

@@ -80,6 +80,7 @@ type options struct {
 
 	selectorText string
 	selector     selectors.Selector // nil without --selector
+	asked        labelKeys          // also those of queries
 	sortBy       string
 	showLabels   bool
 
@@ -152,20 +153,6 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 // commandNames are the commands that a QUERY may be a typing error for.
 var commandNames = []string{"annotate", "completion", "help", "version", "web"}
 
-func newVersionCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", DisableFlagsInUseLine: true,
-		Short:             "Print the version of the plugin",
-		Long:              "Prints the version of the plugin. It asks no cluster.",
-		Args:              noArguments,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(o.Out, "Client Version:", version.String())
-			return err
-		},
-	}
-}
-
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", DisableFlagsInUseLine: true,
@@ -175,9 +162,9 @@ func newHelpCommand() *cobra.Command {
 			return commandNames, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			of, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return cli.Usagef("there is no command %q%s", args[0], didYouMeanWord(args[0], commandNames))
+			of, rest, _ := cmd.Root().Find(args) // what it does not find is the rest
+			if len(rest) > 0 {
+				return cli.Usagef("there is no command %q%s", rest[0], didYouMeanWord(rest[0], commandNames))
 			}
 			of.InitDefaultHelpFlag()
 			return of.Help()
@@ -352,7 +339,7 @@ func (o *options) run(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, c := range clusters {
-		c.joined = o.joined(args)
+		c.joined, c.asked = o.joined(args), askedLabels(questions)
 	}
 	if err := o.askAll(ctx, clusters, questions); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/pager"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
@@ -36,8 +37,10 @@ type completions struct {
 	found  map[string]bool
 }
 
+// add adds a name. It adds nothing that a shell would interpret: bash expands what it is
+// offered, and the owner reference of a Pod may have any text.
 func (c *completions) add(name string) {
-	if name != "" && strings.HasPrefix(name, c.name) && len(c.found) < maxCompletions {
+	if len(validation.IsDNS1123Subdomain(strings.TrimSuffix(name, "/"))) == 0 && strings.HasPrefix(name, c.name) && len(c.found) < maxCompletions {
 		c.found[c.prefix+name] = true
 	}
 }

@@ -161,7 +161,12 @@ func decode(obj runtime.Object) *v1.Testcr {
 // fits reports whether a selected Testcr has a fact. The selector is not enough, because
 // labels and specs can be edited by hand.
 func fits(t *v1.Testcr, term query.Term, in scope) bool {
-	return t != nil && t.DescribesPod() && in.contains(&t.Spec) && term.Matches(&t.Spec)
+	if t == nil || !t.DescribesPod() {
+		return false
+	}
+	isMatch := term.Matches(&t.Spec)
+	// The scope also records a Pod that has lost the label of a query.
+	return (isMatch || term.Kind == query.Label) && in.contains(&t.Spec) && isMatch
 }
 
 // selections returns selectors whose union contains all Testcrs that match t, and few

@@ -195,6 +195,8 @@ func (s *podSource) book() *addressBook { return s.addresses }
 
 func (s *podSource) followed() source { return s }
 
+func (s *podSource) undecided(in scope) scope { return in.withoutLabels() }
+
 func (s *podSource) selections(t *query.Term) []selection {
 	if t != nil {
 		if selected, isExact := s.selectionsOf(*t); isExact {
@@ -225,12 +227,12 @@ func (s *podSource) selectionsOf(t query.Term) (all []selection, isExact bool) {
 		if err != nil || !reads(key.Namespace) {
 			return nil, true
 		}
-		return []selection{{namespace: key.Namespace, fields: fields.OneTermEqualSelector("metadata.name", key.Name).String()}}, true
+		return []selection{{namespace: key.Namespace, labels: s.podLabels(), fields: fields.OneTermEqualSelector("metadata.name", key.Name).String()}}, true
 	case query.Namespace:
 		if !reads(t.Text) {
 			return nil, true
 		}
-		return []selection{{namespace: t.Text}}, true
+		return []selection{{namespace: t.Text, labels: s.podLabels()}}, true
 	case query.Name:
 		field = "metadata.name"
 	case query.Node:
@@ -244,7 +246,7 @@ func (s *podSource) selectionsOf(t query.Term) (all []selection, isExact bool) {
 		return nil, false
 	}
 	for _, namespace := range s.namespaces {
-		all = append(all, selection{namespace: namespace, fields: fields.OneTermEqualSelector(field, t.Text).String()})
+		all = append(all, selection{namespace: namespace, labels: s.podLabels(), fields: fields.OneTermEqualSelector(field, t.Text).String()})
 	}
 	return all, isExact
 }
@@ -378,7 +380,7 @@ func (f *podFinder) findSelected(ctx context.Context, terms []query.Term) (found
 		selected, _ := f.source.selectionsOf(term)
 		for _, s := range selected {
 			for _, t := range f.lists[s] {
-				if fits(t, term, f.source.scope) {
+				if fits(t, term, f.source.withoutLabels()) {
 					found[i].testcrs = append(found[i].testcrs, t)
 				}
 			}
@@ -407,7 +409,7 @@ func (f *podFinder) load(ctx context.Context) error {
 	for _, selected := range f.source.selections(nil) {
 		err := f.eachPod(ctx, selected, progress, func(pod *corev1.Pod) {
 			r := newPodRecord(pod, f.strings)
-			if !f.source.contains(&r.spec) {
+			if !f.source.withoutLabels().contains(&r.spec) {
 				return
 			}
 			records[&r.spec] = r

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
 	"k8s.io/client-go/util/jsonpath"
 
+	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
 	"github.com/weiyuanke/PodInfoLookup/internal/cli"
 	"github.com/weiyuanke/PodInfoLookup/internal/wire"
 )
@@ -32,10 +34,10 @@ var podPaths = map[string]string{
 
 // sorter sorts rows by a value of their Testcrs.
 type sorter struct {
-	by       string // of the command line
-	path     *jsonpath.JSONPath
-	isColumn bool // a Pod may lack the value
-	isAge    bool // the time of a creation sorts the other way round
+	by      string // of the command line
+	path    *jsonpath.JSONPath
+	isKnown bool // Testcrs have the field: all Pods of an answer may lack the value
+	isAge   bool // the time of a creation sorts the other way round
 }
 
 // newSorter returns nil without --sort-by.
@@ -46,7 +48,7 @@ func newSorter(by string) (*sorter, error) {
 	s := &sorter{by: by}
 	path, isColumn := sortColumns[strings.ToLower(by)]
 	if isColumn {
-		s.isColumn, s.isAge = true, strings.EqualFold(by, "age")
+		s.isKnown, s.isAge = true, strings.EqualFold(by, "age")
 	} else {
 		path = "." + strings.TrimPrefix(strings.TrimSuffix(strings.TrimPrefix(by, "{"), "}"), ".")
 		if !strings.ContainsAny(path[1:], ".[") {
@@ -55,12 +57,25 @@ func newSorter(by string) (*sorter, error) {
 				by, didYouMeanWord(by, names), strings.Join(names, ", "))
 		}
 		path = cmp.Or(podPaths[strings.ToLower(path)], path)
+		s.isKnown = isField(path)
 	}
 	s.path = jsonpath.New("sort-by").AllowMissingKeys(true)
 	if err := s.path.Parse("{" + path + "}"); err != nil {
 		return nil, cli.Usagef("--sort-by=%s: %w", by, err)
 	}
 	return s, nil
+}
+
+// isField reports whether path begins with a field of a Testcr's spec.
+func isField(path string) bool {
+	field, ok := strings.CutPrefix(path, ".spec.")
+	if end := strings.IndexAny(field, ".["); end >= 0 {
+		field = field[:end]
+	}
+	return ok && slices.ContainsFunc(reflect.VisibleFields(reflect.TypeFor[v1.TestcrSpec]()), func(f reflect.StructField) bool {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		return name == field
+	})
 }
 
 func columnNames() []string {
@@ -80,14 +95,14 @@ func (s *sorter) sort(rows []row) error {
 		value any
 	}
 	all := make([]keyed, len(rows))
-	isFound := s.isColumn || len(rows) == 0
+	isFound := s.isKnown || len(rows) == 0
 	for i, r := range rows {
 		u, err := wire.ToUnstructured(r.testcr)
 		if err != nil {
 			return err
 		}
 		results, err := s.path.FindResults(u.Object)
-		if err != nil {
+		if err != nil && !strings.Contains(err.Error(), "out of bounds") { // a Pod with fewer containers lacks the value
 			return cli.Usagef("--sort-by=%s: %w", s.by, err)
 		}
 		all[i].row = r
@@ -158,8 +173,8 @@ func textOf(value any) string {
 	return string(text)
 }
 
-// sorted is a printer that sorts the rows of the answer. Later changes are printed as they
-// come.
+// sorted is a printer that sorts the rows of the answer. Later changes go to the printer
+// in it, as they come.
 type sorted struct {
 	printer
 	by *sorter // nil keeps the order

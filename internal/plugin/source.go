@@ -35,6 +35,8 @@ type source interface {
 	followed() source
 	// selections returns what to watch for a term, or for all Pods if it is nil.
 	selections(*query.Term) []selection
+	// undecided returns the part of a scope that selections do not decide.
+	undecided(in scope) scope
 	// informer returns a cache that outlasts outages. The caller runs it.
 	informer(selection) (cache.SharedIndexInformer, error)
 	// key returns the key of t in the informers.
@@ -155,6 +157,8 @@ func (s *testcrSource) followed() source {
 	}
 	return s
 }
+
+func (s *testcrSource) undecided(in scope) scope { return in }
 
 func (s *testcrSource) selections(t *query.Term) []selection {
 	if t == nil {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/weiyuanke/PodInfoLookup/internal/index"
 	"github.com/weiyuanke/PodInfoLookup/internal/printable"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
@@ -32,6 +34,38 @@ func didYouMeanWord(text string, words []string) string {
 		return fmt.Sprintf(": did you mean %s?", near)
 	}
 	return ""
+}
+
+// suggest adds the Pods with similar names to the first results without an answer. Each
+// takes a comparison with all names, and a list of IPs may have thousands of strangers.
+func suggest(results []result, answers answerer) {
+	var keys map[string]bool // the same Pods are in a list of Testcrs and in one of Pods
+	left := fewQueries
+	for i := range results {
+		r := &results[i]
+		if r.err != nil || r.namespace != "" || len(r.testcrs) > 0 {
+			continue
+		}
+		if left--; left < 0 {
+			return
+		}
+		if keys == nil {
+			keys = podKeys(answers.listed())
+		}
+		r.similar = query.DidYouMean(r.text, maps.Keys(keys))
+	}
+}
+
+// podKeys returns the keys of the Pods in lists.
+func podKeys(lists []*indexFinder) map[string]bool {
+	keys := map[string]bool{}
+	for _, list := range lists {
+		specs, _, _ := list.index.Find(nil, index.Query{})
+		for _, spec := range specs {
+			keys[spec.PodKey] = true
+		}
+	}
+	return keys
 }
 
 // choices returns which names there are, those that are similar to name first.

@@ -98,7 +98,7 @@ func (c *cluster) follow(ctx context.Context, running *sync.WaitGroup, changed c
 	var shown []string
 	for i := range c.results {
 		f := newFollowedResult(&c.results[i], src.key)
-		f.scope = c.scopeOf(c.results[i].question)
+		f.scope = src.undecided(c.scopeOf(c.results[i].question))
 		for _, s := range selectionsFor(src, f.terms, len(c.results)) {
 			store, err := start(s)
 			if err != nil {

@@ -49,7 +49,8 @@ PodInfoLookup's namespace is the login, and shows the Pods of all namespaces. Wh
 replica goes, it connects to another one. Every program on this machine can use the
 address while it runs.
 
-With flags or further words of a query, as in "web -n shop", it is a query for "web".
+With flags or further words of a query, as in "web -n shop" and "web -A", it is a query
+for "web".
 Alone, that is "-- web".`
 
 // webOptions are the flags of web.
@@ -85,7 +86,7 @@ func newWebCommand(o *options) *cobra.Command {
 }
 
 // removeWebFrom removes the command if the arguments are those of a query for "web", which
-// is the name of many Pods and workloads: it has flags of a query, -n, or further words.
+// is the name of many Pods and workloads: it has flags of a query, -n, -A, or further words.
 func removeWebFrom(cmd *cobra.Command, args []string) {
 	probe := NewCommand(genericiooptions.NewTestIOStreamsDiscard()) // parsing sets its options
 	web, rest, err := probe.Find(args)
@@ -94,7 +95,8 @@ func removeWebFrom(cmd *cobra.Command, args []string) {
 	}
 	var unknown *pflag.NotExistError
 	err = web.ParseFlags(rest)
-	if !errors.As(err, &unknown) && web.Flags().NArg() == 0 && !web.Flags().Changed("namespace") {
+	flags := web.Flags()
+	if !errors.As(err, &unknown) && flags.NArg() == 0 && !flags.Changed("namespace") && !flags.Changed("all-namespaces") {
 		return
 	}
 	for _, c := range cmd.Commands() {
@@ -171,7 +173,7 @@ func (o *webOptions) forward(ctx context.Context, f *forwarder) error {
 		if ctx.Err() != nil || first {
 			return err
 		}
-		if text := err.Error(); text != warned {
+		if text := cli.JoinLines(err.Error()); text != warned {
 			fmt.Fprintf(o.ErrOut, "warning: %s: trying again until Ctrl-C\n", text)
 			warned = text
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -342,6 +343,16 @@ func TestOwnedHandler(t *testing.T) {
 				t.Errorf("versions (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOwned_newPod_UID has references with UIDs that somebody made up.
+func TestOwned_newPod_UID(t *testing.T) {
+	for length, want := range map[int]int{1: 1, 36: 36, 64: 64, 65: 0, 1 << 20: 0} {
+		pod := newOwnedCache(t).owned.newPod(podOf(types.UID(strings.Repeat("u", length)), "1"))
+		if got := len(pod.owner); got != want {
+			t.Errorf("of a UID of %d bytes %d are kept, want %d", length, got, want)
+		}
 	}
 }
 

@@ -100,9 +100,15 @@ func createIn(t *testing.T, clients kubernetes.Interface, p *corev1.Pod) {
 func nameCluster(t *testing.T, name string) {
 	t.Helper()
 	lease(t, "podinfolookup", time.Now())
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"stable.example.com/cluster-name":%q}}}`, name)
+	annotateLease(t, "podinfolookup", "cluster-name", name)
+}
+
+// annotateLease adds what a controller writes into its heartbeat.
+func annotateLease(t *testing.T, name, key, value string) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"stable.example.com/%s":%q}}}`, key, value)
 	leases := env.Clients.CoordinationV1().Leases("podinfolookup")
-	if _, err := leases.Patch(t.Context(), "podinfolookup.heartbeat", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := leases.Patch(t.Context(), name+".heartbeat", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,6 +1,8 @@
 package plugin_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,7 +100,7 @@ func TestInvocations(t *testing.T) {
 	all = append(all, inputs()...)
 	all = append(all, mistakes(t)...)
 	all = append(all, annotations(t)...)
-	all = append(all, helps()...)
+	all = append(all, helps(t)...)
 	all = append(all, completions()...)
 	for _, i := range all {
 		t.Run(i.name, func(t *testing.T) {
@@ -270,13 +272,25 @@ func annotations(t *testing.T) []invocation {
 	}
 }
 
-func helps() []invocation {
+func helps(t *testing.T) []invocation {
+	t.Helper()
+	dead := env.Login()
+	dead.Cluster = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
 	return []invocation{
 		{name: "--help begins with examples", args: []string{"--help"}, outHas: "Examples:\n  kubectl podinfo 10.0.0.7\n"},
 		{name: "help", args: []string{"help"}, outHas: "\nUsage:\n  kubectl podinfo QUERY... [flags]\n"},
 		{name: "help of a command", args: []string{"help", "annotate"}, outHas: "\nUsage:\n  kubectl podinfo annotate [FILE...] [--json] [-n NAMESPACE]\n"},
 		{name: "help of no command", args: []string{"help", "anotate"}, err: "error: there is no command \"anotate\": did you mean annotate?\n", code: 2},
-		{name: "version", args: []string{"version"}, outHas: "Client Version: "},
+		{name: "help of two commands", args: []string{"help", "annotate", "wbe"}, err: "error: there is no command \"wbe\": did you mean web?\n", code: 2},
+		{name: "version without a controller", args: []string{"version"}, outHas: "Client Version: ",
+			err: "note: there is no heartbeat of a controller that you may read, and so no version of one\n"},
+		{name: "version of the plugin alone", args: []string{"version", "--client"}, outHas: "Client Version: "},
+		{name: "version without a server", args: []string{"version"}, user: dead.Write(t), outHas: "Client Version: ", code: 1,
+			err: "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n"},
+		{name: "version of a missing context", args: []string{"version", "--context=tset"}, outHas: "Client Version: ", code: 2,
+			err: "error: --context: there is no context \"tset\": did you mean test? there are test\n"},
+		{name: "version of several clusters", args: []string{"version", "--all-contexts"}, outHas: "Client Version: ", code: 2,
+			err: "error: version asks one cluster: choose it by --context\n"},
 		{name: "version of something", args: []string{"version", "x"}, err: "error: unexpected argument \"x\"\n", code: 2},
 		{name: "--version", args: []string{"--version"}, outHas: "kubectl podinfo version "},
 	}
@@ -401,6 +415,49 @@ func TestVerbosity(t *testing.T) {
 				if p.Stderr.Has(text) == nil {
 					t.Errorf("%q is in standard error:\n%s", text, p.Stderr)
 				}
+			}
+		})
+	}
+}
+
+// TestVerbosity_Followed shows that the requests of what goes on are logged, too: the
+// first watches come from the informers.
+func TestVerbosity_Followed(t *testing.T) {
+	create(t, uxPods(t)...)
+	const watch = "allowWatchBookmarks=true"
+	tests := []struct {
+		name  string
+		args  []string
+		level string
+		logs  bool
+	}{
+		{name: "watch", args: []string{"ux-b/uxweb-0", "-w"}, level: "6", logs: true},
+		{name: "annotate", args: []string{"annotate"}, level: "6", logs: true},
+		{name: "annotate without a log", args: []string{"annotate"}, level: "0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := program(t, "kubectl-podinfo", append(test.args, "--kubeconfig="+env.AdminKubeconfig, "-v", test.level)...)
+			input, stdin, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = errors.Join(input.Close(), stdin.Close()) })
+			p.Cmd().Stdin = input
+			p.Start(t)
+			if _, err := stdin.WriteString("10.60.0.3\n"); err != nil {
+				t.Fatal(err)
+			}
+			testenv.Eventually(t, func(context.Context) error { return p.Stdout.Has("uxweb-0") })
+			if test.logs {
+				testenv.Eventually(t, func(context.Context) error { return p.Stderr.Has(watch) })
+			}
+			p.Signal(t, os.Interrupt)
+			if code := p.Wait(t, testenv.Patience); code != 0 {
+				t.Errorf("code %d", code)
+			}
+			if got := p.Stderr.Has(watch) == nil; got != test.logs {
+				t.Errorf("a watch is logged: %t, want %t:\n%s", got, test.logs, p.Stderr)
 			}
 		})
 	}

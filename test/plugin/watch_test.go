@@ -296,3 +296,19 @@ func TestAnnotateFindsEachKindOfFact(t *testing.T) {
 		t.Errorf("the last holder first (-want +got):\n%s", diff)
 	}
 }
+
+// TestWatch_SortBy follows a Pod that lacks the value by which the answer is sorted.
+func TestWatch_SortBy(t *testing.T) {
+	owned, plain := pod("sorts/owned", "10.62.0.1"), pod("sorts/plain", "10.62.0.2")
+	owned.Labels, plain.Labels = map[string]string{"tier": "sorts"}, map[string]string{"tier": "sorts"}
+	owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "owner", UID: "u", Controller: new(true)}}
+	create(t, owned, plain)
+	r := start(t, env.AdminKubeconfig, append([]string{"-l", "tier=sorts", `--sort-by={.metadata.labels['stable\.example\.com/workload']}`}, events...)...)
+	r.shows(t, "ADDED sorts plain Running", "ADDED sorts owned Running")
+	plain.Status.Phase = corev1.PodSucceeded
+	change(t, plain)
+	r.shows(t, "ADDED sorts plain Running", "ADDED sorts owned Running", "MODIFIED sorts plain Succeeded")
+	if code := r.end(); code != 0 {
+		t.Errorf("code %d", code)
+	}
+}
