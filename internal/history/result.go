@@ -2,13 +2,17 @@ package history
 
 import "github.com/weiyuanke/PodInfoLookup/internal/history/past"
 
-// The answer as the HTTP API returns it is in package past, which links no database.
-type (
-	Result       = past.Result
-	Item         = past.Item
-	RecordResult = past.RecordResult
-	GapResult    = past.GapResult
-)
+// Result is an Answer as the HTTP API returns it. Package past links no database.
+type Result = past.Result
+
+// Item is a Holder as the HTTP API returns it.
+type Item = past.Item
+
+// RecordResult is a Record as the HTTP API returns it.
+type RecordResult = past.RecordResult
+
+// GapResult is a Gap as the HTTP API returns it.
+type GapResult = past.GapResult
 
 // Merge returns the answer of several replicas to one question.
 func Merge(results ...Result) Result { return past.Merge(results...) }

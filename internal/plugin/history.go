@@ -228,8 +228,8 @@ func (a *pastAsker) filters(q question) (terms []query.Term) {
 // resolve returns the answer for the first reading of q that a Pod had.
 func (a *pastAsker) resolve(ctx context.Context, q question) (pastResult, error) {
 	r := pastResult{question: q, err: q.err}
-	if r.err != nil {
-		return r, nil
+	if q.err != nil {
+		return r, nil //nolint:nilerr // the other lines are answered
 	}
 	filters := a.filters(q)
 	if q.isAll {
@@ -341,12 +341,10 @@ func (a *pastAsker) printMissing(r *pastResult) {
 	} else if a.selector != nil {
 		what += fmt.Sprintf(" and the labels %q", a.selectorText)
 	}
-	readAs := ""
+	readAs := "looked"
 	if !r.isAll {
 		terms, _ := query.Exact(r.terms)
 		readAs = "looked for it as " + readings(terms)
-	} else {
-		readAs = "looked"
 	}
 	in := ""
 	if namespace := a.scopeOf(r.question).namespace; namespace != "" {
@@ -407,8 +405,7 @@ func (o *options) explainLast(ctx context.Context, clusters []*cluster, question
 		q.terms = []query.Term{lastTerm(q)}
 		found, err := a.resolve(ctx, q)
 		if err != nil {
-			var refused refusal
-			if !errors.As(err, &refused) { // it does not answer at once
+			if _, isRefused := errors.AsType[refusal](err); !isRefused { // it does not answer at once
 				return
 			}
 			continue

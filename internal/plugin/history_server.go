@@ -285,8 +285,7 @@ func (s *historyServer) explain(response *http.Response, text string) string {
 
 // reachError returns the cause of a failed request, without its long address.
 func reachError(err error) error {
-	var failed *url.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -441,7 +440,7 @@ func (p *podConn) Read(b []byte) (int, error) {
 // Close ends both streams.
 func (p *podConn) Close() error {
 	p.closing.Do(func() {
-		_ = p.Stream.Reset()
+		_ = p.Reset()
 		_ = p.failure.Reset()
 		p.to.RemoveStreams(p.Stream, p.failure)
 	})

@@ -356,7 +356,7 @@ func TestPastOptions_newServer(t *testing.T) {
 	for _, test := range []struct{ name, address, token, want string }{
 		{name: "no address", address: "podinfo.example.com", want: "give an address such as"},
 		{name: "a scheme", address: "ftp://podinfo.example.com", want: "give an address such as"},
-		{name: "a password", address: "https://ann:pass@podinfo.example.com", want: "a user in the address is not sent"},
+		{name: "a password", address: "https://ann:pass@podinfo.example.com", want: "a user in the address is not sent"}, //nolint:gosec // G101: it is none
 		{name: "a token over http", address: "http://podinfo.example.com", token: token, want: "a token is sent over https only, not to http://podinfo.example.com"},
 		{name: "no file", address: "https://podinfo.example.com", token: token + "s", want: "no such file"},
 		{name: "no token", address: "https://podinfo.example.com", token: os.DevNull, want: "has no token"},
