@@ -92,6 +92,8 @@ type options struct {
 	json      bool // of annotate, as the next two
 	services  bool
 	nodes     bool
+	byHistory bool   // the same
+	timezone  string // the same
 }
 
 // rareFlags are flags of kubectl that the help does not describe.

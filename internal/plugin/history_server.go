@@ -363,9 +363,11 @@ func (h *history) failures() []string {
 func (h *history) close() {
 	for _, s := range h.servers {
 		s.client().CloseIdleConnections()
+		s.mu.Lock()
 		if s.pod.Connection != nil {
 			_ = s.pod.Close()
 		}
+		s.mu.Unlock()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ import (
 )
 
 // pastDay is the day of the records of tests.
-var pastDay = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+var pastDay = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -7)
 
 // clock returns a moment of pastDay, such as 03:12:00.
 func clock(text string) time.Time {
@@ -173,7 +174,7 @@ func pastInvocations() []pastInvocation {
 			err: []string{
 				"note: as of " + zoned("03:05:00") + " (UTC", "\nnote: not recorded from " + shown("02:00:00") + " to " + shown("02:10:00") + ": the API server was not reachable\n",
 			},
-			noErr: "begins", asked: []string{"at=2026-11-20T03%3A05%3A00Z&ip=10.0.0.7&limit=500"},
+			noErr: "begins", asked: []string{"at=" + url.QueryEscape(utc("03:05:00")) + "&ip=10.0.0.7&limit=500"},
 		},
 		{
 			name: "a range", args: append([]string{"10.0.0.8", "--since=" + utc("00:30:00"), "--until=" + utc("13:00:00")}, keys...), out: "shop/cart-1 ",
@@ -181,7 +182,7 @@ func pastInvocations() []pastInvocation {
 				"note: from " + shown("00:30:00") + " to " + zoned("13:00:00"), "the record begins at " + shown("01:00:00") + ": what was before is not known",
 				"the record ends at " + shown("12:00:00") + ": what was since is not known",
 			},
-			asked: []string{"ip=10.0.0.8&limit=500&since=2026-11-20T00%3A30%3A00Z&until=2026-11-20T13%3A00%3A00Z"},
+			asked: []string{"ip=10.0.0.8&limit=500&since=" + url.QueryEscape(utc("00:30:00")) + "&until=" + url.QueryEscape(utc("13:00:00"))},
 		},
 		{name: "a cluster", args: atKeys("10.0.0.8", "--podinfo-cluster=prod"), out: "shop/cart-1 ", asked: []string{"cluster=prod"}},
 		{
@@ -219,8 +220,8 @@ func pastInvocations() []pastInvocation {
 		{
 			name: "annotations", args: append(at("10.0.0.7"), "-o", `jsonpath={range .items[*].metadata.annotations}{.stable\.example\.com/from-earliest} {.stable\.example\.com/from} `+
 				`{.stable\.example\.com/to} {.stable\.example\.com/to-latest} {.stable\.example\.com/certain};{end}`),
-			out: " 2026-11-20T03:00:00Z 2026-11-20T03:10:00Z  true;" +
-				"2026-11-20T03:10:00Z 2026-11-20T03:20:00Z   true;1970-01-01T00:00:00Z 2026-11-20T01:00:00Z 2026-11-20T03:10:00Z 2026-11-20T03:20:00Z false;",
+			out: " " + utc("03:00:00") + " " + utc("03:10:00") + "  true;" +
+				utc("03:10:00") + " " + utc("03:20:00") + "   true;1970-01-01T00:00:00Z " + utc("01:00:00") + " " + utc("03:10:00") + " " + utc("03:20:00") + " false;",
 		},
 		{name: "a list", args: append(at("10.0.0.8"), "-o", "jsonpath={.kind} {.items[*].kind} {.items[*].metadata.name}"), out: "List Testcr shop.cart-1"},
 		{name: "a card", args: append(at("10.0.0.8"), "-o", "card"), out: "Pod        shop/cart-1\nFrom       " + shown("03:00:00") + "\nTo         " + shown("03:10:00") +
@@ -289,7 +290,7 @@ func hasInOrder(t *testing.T, text string, parts []string) {
 }
 
 func TestHistoryServer_ask(t *testing.T) {
-	const question = "--at=2026-11-20T03:05:00Z"
+	question := "--at=" + utc("03:05:00")
 	answers := func(status int, text string) http.Handler { return &recorder{t: t, status: status, text: text} }
 	plain := func(status int, text string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); fmt.Fprint(w, text) })
