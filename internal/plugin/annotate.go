@@ -50,12 +50,13 @@ With --json, lines that are JSON objects are not labeled. They get a field:
 
 func newAnnotateCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "annotate [FILE...] [--json] [-n NAMESPACE]", DisableFlagsInUseLine: true,
+		Use: "annotate [FILE...] [--json] [--history] [-n NAMESPACE]", DisableFlagsInUseLine: true,
 		Short: "Append the Pod to each IP, UID and container ID in a stream",
 		Long:  annotateLong,
 		Example: `  tcpdump -ln | kubectl podinfo annotate
   tail -f access.log | kubectl podinfo annotate -n shop
   kubectl podinfo annotate access.log error.log
+  kubectl podinfo annotate --history yesterday.log
   kubectl logs -f deploy/cart | kubectl podinfo annotate --json | jq 'select(.podinfo)'`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if err := o.checkHistoryFlags(cmd.Flags()); err != nil {
