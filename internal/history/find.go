@@ -104,7 +104,7 @@ func (s *store) findOnce(ctx context.Context, q Query) (a Answer, err error) {
 func (a *Answer) sort(since, until int64) {
 	slices.SortStableFunc(a.Holders, func(x, y Holder) int {
 		return cmp.Or(
-			cmp.Compare(x.Interval.rank(since, until), y.Interval.rank(since, until)),
+			cmp.Compare(x.Interval.Rank(since, until), y.Interval.Rank(since, until)),
 			cmp.Compare(y.Interval.Latest, x.Interval.Latest), cmp.Compare(y.Interval.From, x.Interval.From),
 			strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Spec.PodKey, y.Spec.PodKey),
 		)
@@ -346,7 +346,7 @@ func (s *store) holdersOf(ctx context.Context, c *candidate, q Query, since, unt
 		return nil, err
 	}
 	for _, i := range v.matching(q.Terms) {
-		if !i.overlaps(since, until) {
+		if !i.Overlaps(since, until) {
 			continue
 		}
 		spec := v.shown(i, until)
@@ -443,7 +443,7 @@ func (s *store) record(ctx context.Context, c clusterRow, since, until int64) (r
 			continue
 		}
 		gap := Interval{Earliest: min(ends, from), Latest: max(ends, from)} // the clock may have been set back
-		if gap.Latest > gap.Earliest && gap.overlaps(since, until) {
+		if gap.Latest > gap.Earliest && gap.Overlaps(since, until) {
 			r.Gaps = append(r.Gaps, Gap{time.UnixMilli(gap.Earliest), time.UnixMilli(gap.Latest), Reason(reason)})
 		}
 		begins, ends = min(begins, from), to

@@ -11,36 +11,21 @@
 package history
 
 import (
-	"math"
 	"time"
 
 	v1 "github.com/weiyuanke/PodInfoLookup/api/v1"
+	"github.com/weiyuanke/PodInfoLookup/internal/history/past"
 	"github.com/weiyuanke/PodInfoLookup/internal/query"
 )
 
 // open is the end of an interval that has none yet, in Unix milliseconds.
-const open = math.MaxInt64
+const open = past.Open
 
-// Interval is a period in Unix milliseconds. It certainly contains the times from From
-// until before To, and may contain those from Earliest until before Latest. To and
-// Latest are IsOpen without an end.
-type Interval struct {
-	Earliest, From, To, Latest int64
-}
+// Interval is a period in Unix milliseconds.
+type Interval = past.Interval
 
 // IsOpen reports that t is no time, but that there is no end yet.
-func IsOpen(t int64) bool { return t == open }
-
-// HasCertain reports whether the interval certainly contains any time.
-func (i Interval) HasCertain() bool { return i.From < i.To }
-
-// overlaps reports whether the interval may contain a time from since to until.
-func (i Interval) overlaps(since, until int64) bool {
-	return i.Earliest <= until && i.Latest > since
-}
-
-// covers reports whether the interval certainly contains t.
-func (i Interval) covers(t int64) bool { return i.From <= t && t < i.To }
+func IsOpen(t int64) bool { return past.IsOpen(t) }
 
 // Query selects lives by facts and a range of time.
 type Query struct {
@@ -102,13 +87,13 @@ type Gap struct {
 }
 
 // Reason is why a recording was interrupted.
-type Reason string
+type Reason = past.Reason
 
 // The reasons of gaps.
 const (
-	ReasonStopped  Reason = "stopped"  // the recorder did not run
-	ReasonOutage   Reason = "outage"   // the API server was not reachable
-	ReasonOverflow Reason = "overflow" // the store was away for longer than events are kept
-	ReasonClock    Reason = "clock"    // the clock was set
-	ReasonLost     Reason = "lost"     // the file was lost or corrupt
+	ReasonStopped  = past.ReasonStopped
+	ReasonOutage   = past.ReasonOutage
+	ReasonOverflow = past.ReasonOverflow
+	ReasonClock    = past.ReasonClock
+	ReasonLost     = past.ReasonLost
 )

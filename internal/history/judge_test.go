@@ -120,7 +120,7 @@ func (c *churn) judge(t *testing.T, r *recording, start time.Time, questions int
 		inGap := slices.ContainsFunc(a.Records[0].Gaps, func(g Gap) bool { return !at.Before(g.From) && !at.After(g.To) })
 		var certain, possible []string
 		for _, h := range a.Holders {
-			if h.Interval.covers(at.UnixMilli()) {
+			if h.Interval.Covers(at.UnixMilli()) {
 				certain = append(certain, h.Spec.PodUID)
 			} else {
 				possible = append(possible, h.Spec.PodUID)

@@ -137,7 +137,7 @@ func (r *recording) at(kind query.Kind, fact string, at time.Time) ([]string, An
 	var names []string
 	for _, h := range a.Holders {
 		name := h.Spec.PodName
-		if !h.Interval.covers(at.UnixMilli()) {
+		if !h.Interval.Covers(at.UnixMilli()) {
 			name += "?"
 		}
 		names = append(names, name)

@@ -84,7 +84,7 @@ func (v *view) times() []int64 {
 func (v *view) at(t int64, isCertain bool) (*v1.TestcrSpec, bool) {
 	has := func(i *Interval) bool {
 		if isCertain {
-			return i.covers(t)
+			return i.Covers(t)
 		}
 		return i.Earliest <= t && t < i.Latest
 	}

@@ -39,24 +39,37 @@ for those of an escape sequence (\n10.0.0.7). A UID has 32 hexadecimal digits, i
 form of a kubelet, of systemd or without dashes. A container ID has 64 digits; 12 and
 more must be a word of their own that one ID alone begins with.
 
+With --history each line is labeled by its own timestamp, from the record of the past:
+yesterday's log gets yesterday's Pods. A line without a timestamp has that of the line
+before.
+
+  [shop/a ?]                the Pod that perhaps had it then
+
 With --json, lines that are JSON objects are not labeled. They get a field:
   "podinfo":[{"fact":"10.0.0.7","pod":"shop/a"}]`
 
 func newAnnotateCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "annotate [FILE...] [--json] [-n NAMESPACE]", DisableFlagsInUseLine: true,
+		Use: "annotate [FILE...] [--json] [--history] [-n NAMESPACE]", DisableFlagsInUseLine: true,
 		Short: "Append the Pod to each IP, UID and container ID in a stream",
 		Long:  annotateLong,
 		Example: `  tcpdump -ln | kubectl podinfo annotate
   tail -f access.log | kubectl podinfo annotate -n shop
   kubectl podinfo annotate access.log error.log
+  kubectl podinfo annotate --history yesterday.log
   kubectl logs -f deploy/cart | kubectl podinfo annotate --json | jq 'select(.podinfo)'`,
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := o.checkHistoryFlags(cmd.Flags()); err != nil {
+				return err
+			}
 			if o.asksSeveral() {
 				return cli.Usagef("annotate labels from one cluster, because several may have the same IP: choose it by --context")
 			}
 			if err := o.checkContext(); err != nil {
 				return err
+			}
+			if o.byHistory {
+				return o.annotatePast(cmd.Context(), files)
 			}
 			return o.annotate(cmd.Context(), files)
 		},
@@ -64,6 +77,7 @@ func newAnnotateCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&o.json, "json", false, "Add a field podinfo to lines that are JSON objects, instead of labels.")
 	cmd.Flags().BoolVar(&o.services, "services", false, "Label the IPs of Services, too. Takes the right to watch Services and EndpointSlices.")
 	cmd.Flags().BoolVar(&o.nodes, "nodes", false, "Label the IPs of nodes, too. Takes the right to watch nodes.")
+	o.addHistoryFlags(cmd)
 	cmd.Flags().BoolP("help", "h", false, "Print this help and exit.")
 	return cmd
 }
@@ -111,7 +125,7 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 	}
 	// A read of standard input cannot be interrupted, so its goroutine is abandoned.
 	copied := make(chan error, 1)
-	go func() { copied <- o.annotateAll(names, files) }()
+	go func() { copied <- o.annotateAll(names.copy, files) }()
 	select {
 	case err := <-copied:
 		return err
@@ -122,9 +136,9 @@ func (o *options) annotate(ctx context.Context, files []string) error {
 
 // annotateAll annotates files in order, or standard input if there are none. It reports
 // each that cannot be read, and goes on with the next.
-func (o *options) annotateAll(names *names, files []string) error {
+func (o *options) annotateAll(copied copier, files []string) error {
 	if len(files) == 0 {
-		err := names.copy(o.Out, o.In)
+		err := copied(o.Out, o.In)
 		if failed := (readError{}); errors.As(err, &failed) {
 			return fmt.Errorf("standard input: %w", err)
 		}
@@ -132,7 +146,7 @@ func (o *options) annotateAll(names *names, files []string) error {
 	}
 	isFailed := false
 	for _, name := range files {
-		err := o.annotateFile(names, name)
+		err := o.annotateFile(copied, name)
 		if failed := (readError{}); errors.As(err, &failed) {
 			fmt.Fprintln(o.ErrOut, "error:", cli.JoinLines(err.Error()))
 			isFailed = true
@@ -146,26 +160,42 @@ func (o *options) annotateAll(names *names, files []string) error {
 	return nil
 }
 
+// copier copies an input to an output, and annotates it.
+type copier func(out io.Writer, in io.Reader) error
+
 // readError reports that an input cannot be read, as opposed to a failure of the output.
 type readError struct{ error }
 
 func (e readError) Unwrap() error { return e.error }
 
-func (o *options) annotateFile(names *names, name string) error {
+func (o *options) annotateFile(copied copier, name string) error {
 	if name == "-" {
-		return names.copy(o.Out, o.In)
+		return copied(o.Out, o.In)
 	}
 	file, err := os.Open(name) //nolint:gosec // G304: it is the user's own file
 	if err != nil {
 		return readError{err}
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	return names.copy(o.Out, file)
+	return copied(o.Out, file)
 }
 
-// copy copies in to out and annotates it. It writes the whole lines of each read at
-// once, and keeps an incomplete line until the next read.
+// copy copies in to out and annotates it.
 func (n *names) copy(out io.Writer, in io.Reader) error {
+	return copyBlocks(out, in, func(dst, src []byte, isLast bool) ([]byte, error) {
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		if n.json {
+			return annotateLines(dst, src, &n.labels, isLast), nil
+		}
+		return annotate(dst, src, 1, &n.labels), nil
+	})
+}
+
+// copyBlocks copies in to out and annotates it. It writes the whole lines of each read at
+// once, and keeps an incomplete line until the next read. The first byte of a block for
+// label is the one before.
+func copyBlocks(out io.Writer, in io.Reader, label func(dst, src []byte, isLast bool) ([]byte, error)) error {
 	buf := make([]byte, 1+blockSize)
 	buf[0] = '\n' // the byte before the block, because an address must not touch a letter
 	var block []byte
@@ -183,13 +213,10 @@ func (n *names) copy(out io.Writer, in io.Reader) error {
 			cut = cutLine(buf)
 		}
 		if cut > 1 {
-			n.mu.RLock()
-			if n.json {
-				block = annotateLines(block[:0], buf[:cut], &n.labels, err != nil)
-			} else {
-				block = annotate(block[:0], buf[:cut], 1, &n.labels)
+			var failed error
+			if block, failed = label(block[:0], buf[:cut], err != nil); failed != nil {
+				return failed
 			}
-			n.mu.RUnlock()
 			if _, err := out.Write(block); err != nil {
 				return err
 			}

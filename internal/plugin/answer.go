@@ -171,6 +171,7 @@ type row struct {
 	testcr  *v1.Testcr
 	via     string // the Service or node that the Pod is found by
 	event   string // the type of its last event: for --output-watch-events
+	held    *held  // when it had the fact, in an answer about the past
 }
 
 // printResults prints the answers of the clusters: those of the first question first, and

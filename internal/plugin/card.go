@@ -63,12 +63,15 @@ type cardText struct {
 	out   strings.Builder
 	color bool
 	width int // of the terminal, 0 without a bound
+
+	isPast bool // the Pod is one of the past
 }
 
 // write writes a card without its query.
 func (c *cardText) write(flags clusterFlags, r row) {
 	s := &r.testcr.Spec
 	c.identity(r)
+	c.isPast = r.held != nil
 	c.state(s)
 	c.place(s)
 	c.origin(s)
@@ -106,6 +109,10 @@ func (c *cardText) identity(r row) {
 	s := &r.testcr.Spec
 	c.styledField("Pod", bold, s.PodKey)
 	c.field("Cluster", r.cluster)
+	if r.held != nil {
+		c.field("From", r.held.from)
+		c.field("To", r.held.to)
+	}
 	c.field("Note", note(r))
 	if s.Truncated {
 		c.field("", "labels, containers or long values are left out: kubectl get pod has all")
@@ -116,6 +123,9 @@ func (c *cardText) identity(r row) {
 func (c *cardText) state(s *v1.TestcrSpec) {
 	status := cut(printable.Text(statusOf(s)), maxCardWidth)
 	details := ""
+	if c.isPast {
+		details = ", the last that was recorded"
+	}
 	if s.Phase != "" && s.Phase != statusOf(s) {
 		details += ", phase " + s.Phase
 	}
@@ -202,14 +212,19 @@ func (c *cardText) origin(s *v1.TestcrSpec) {
 		c.field("Owner", s.OwnerKind+"/"+s.OwnerName)
 	}
 	c.field("Account", s.ServiceAccount)
-	age := printable.Age(s.CreatedAt.Time)
+	name, age := "Age", printable.Age(s.CreatedAt.Time)
 	if !s.CreatedAt.IsZero() {
 		age += ", created " + inUTC(s.CreatedAt)
 	}
-	if !s.StartedAt.IsZero() {
-		age += ", started " + inUTC(s.StartedAt)
+	if c.isPast {
+		if name, age = "Created", ""; !s.CreatedAt.IsZero() {
+			age = inUTC(s.CreatedAt)
+		}
 	}
-	c.field("Age", age)
+	if !s.StartedAt.IsZero() {
+		age = strings.TrimPrefix(age+", started "+inUTC(s.StartedAt), ", ")
+	}
+	c.field(name, age)
 	c.field("UID", s.PodUID)
 	if s.NodeUID != "" {
 		c.field("", s.NodeUID+" on its node, by an annotation")
@@ -274,7 +289,7 @@ func imageID(k *v1.Container) string {
 // commands writes the next commands. There are none for a Pod that is gone, or that no
 // command can name.
 func (c *cardText) commands(t clusterFlags, r row) {
-	if r.event == eventDeleted || !t.canBeNamed(r) {
+	if r.event == eventDeleted || !t.canBeNamed(r) || r.held != nil && !r.held.item.IsOpen() {
 		return
 	}
 	s, at := &r.testcr.Spec, t.of(r)

@@ -48,6 +48,10 @@ Pods. Without Testcrs, or without the right to list them, it reads the Pods that
 may list, and gives the same answers: at once for an IP, for the name of a Pod and of a
 node, and after a list of all Pods for anything else.
 
+With --at, --since and --until it asks the record of the past, if PodInfoLookup keeps one
+(--history of the program): who had the fact, from when to when. All ready replicas are
+asked, by port-forwards, or one at --podinfo-server.
+
 With --contexts or --all-contexts it asks several clusters, each on its own. One that
 does not answer is left out with a warning.
 
@@ -57,6 +61,7 @@ line is wrong.`
 const examples = `  kubectl podinfo 10.0.0.7
   kubectl podinfo deploy web -n shop -o wide
   kubectl podinfo -l app=cart --sort-by=restarts
+  kubectl podinfo 10.0.0.7 --at 03:12
   cut -d' ' -f1 access.log | sort -u | kubectl podinfo
   kubectl podinfo annotate access.log`
 
@@ -65,6 +70,8 @@ type options struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
 	flags  *pflag.FlagSet // those of config
+	local  *pflag.FlagSet // those of the command without a name
+	past   pastOptions
 
 	contextNames  []string // nil without --contexts
 	allContexts   bool
@@ -85,6 +92,8 @@ type options struct {
 	json      bool // of annotate, as the next two
 	services  bool
 	nodes     bool
+	byHistory bool   // the same
+	timezone  string // the same
 }
 
 // rareFlags are flags of kubectl that the help does not describe.
@@ -190,6 +199,9 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	fs.BoolVar(&o.noHeaders, "no-headers", false, "Print tables without their headers.")
 	fs.BoolVarP(&o.watch, "watch", "w", false, "After the answer print each change of it, until Ctrl-C.")
 	fs.BoolVar(&o.events, "output-watch-events", false, "With --watch: print what became of each Pod (ADDED, MODIFIED, DELETED).")
+	o.past.addRangeFlags(fs)
+	o.past.addServerFlags(fs)
+	o.local = fs
 	fs.BoolP("help", "h", false, "Print this help and exit.")
 	fs.Bool("version", false, "Print the version and exit.")
 
@@ -214,6 +226,12 @@ func (o *options) addFlags(cmd *cobra.Command) {
 		_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 			return values(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
 		})
+	}
+	complete("since", func(context.Context) []string { return []string{"1h", "24h", "7d"} })
+	complete("at", func(context.Context) []string { return []string{"-5m", "-1h", "yesterday"} })
+	complete("podinfo-namespace", o.namespaces)
+	for _, name := range []string{"until", "podinfo-cluster", "podinfo-server", "podinfo-port"} {
+		complete(name, func(context.Context) []string { return nil })
 	}
 	complete("by", func(context.Context) []string { return query.KindNames() })
 	complete("output", func(context.Context) []string { return formats() })
@@ -309,6 +327,11 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if of, isPast, err := o.pastRange(time.Now()); err != nil {
+		return err
+	} else if isPast {
+		return o.runPast(ctx, args, of, sorted{printer, sorter})
+	}
 	clusters, err := o.clusters()
 	if err != nil {
 		return err
@@ -323,5 +346,7 @@ func (o *options) run(ctx context.Context, args []string) error {
 	if err := o.askAll(ctx, clusters, questions); err != nil {
 		return err
 	}
-	return o.printResults(ctx, clusters, sorted{printer, sorter}, o.read(clusters, questions))
+	questions = o.read(clusters, questions)
+	o.explainLast(ctx, clusters, questions)
+	return o.printResults(ctx, clusters, sorted{printer, sorter}, questions)
 }

@@ -40,11 +40,30 @@ type labels struct {
 	more map[uint64][]string
 
 	facts []fact // of a line of JSON, reused
+
+	past *pastLabels // of the past, in place of the others; nil for the present
+}
+
+func (l *labels) ip(k key) label {
+	if l.past != nil {
+		return l.past.ip(k)
+	}
+	return l.ips[k]
+}
+
+func (l *labels) uid(k key) label {
+	if l.past != nil {
+		return l.past.uid(k)
+	}
+	return l.uids[k]
 }
 
 // container returns the label of the only ID that begins with b, or "". b has at least 12
 // hexadecimal digits.
 func (l *labels) container(b []byte) label {
+	if l.past != nil {
+		return l.past.container(b)
+	}
 	k := idKey(b)
 	found := labelOfID(l.ids[k], b)
 	if len(l.more) == 0 {
@@ -242,6 +261,7 @@ type holder struct {
 	Node      string `json:"node,omitempty"` // which shares its IP with Pods
 	Others    int    `json:"others,omitempty"`
 	Completed bool   `json:"completed,omitempty"`
+	Uncertain bool   `json:"uncertain,omitempty"` // the Pod perhaps had the fact then
 }
 
 // holderOf returns the first of pods, which are in the order of query.Compare.
@@ -320,6 +340,9 @@ func (h holder) text() string {
 	}
 	if h.Completed {
 		text.WriteString(" completed")
+	}
+	if h.Uncertain {
+		text.WriteString(" ?")
 	}
 	text.WriteByte(']')
 	return text.String()

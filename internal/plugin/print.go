@@ -30,6 +30,7 @@ type shape struct {
 	several bool // several questions
 	single  bool // one object is asked for, not a list
 	watch   bool // more rows will come
+	past    bool // rows have a time
 }
 
 // printer prints rows, with --watch again and again.
@@ -113,7 +114,7 @@ func (p *objects) print(rows []row, s shape) error {
 
 // object returns a Testcr as kubectl get prints it, without managed fields. A Testcr that
 // is made from a Pod has no UID, and the resource version of the Pod, which is not its own.
-// One of several clusters has the cluster in an annotation.
+// One of several clusters has the cluster in an annotation, and one of the past its times.
 func object(r row) (*unstructured.Unstructured, error) {
 	u, err := wire.ToUnstructured(r.testcr)
 	if err != nil {
@@ -124,10 +125,15 @@ func object(r row) (*unstructured.Unstructured, error) {
 	if r.testcr.UID == "" {
 		u.SetResourceVersion("")
 	}
-	if r.cluster != "" {
+	if r.cluster != "" || r.held != nil {
 		annotations := map[string]string{}
 		maps.Copy(annotations, u.GetAnnotations())
-		annotations[clusterAnnotation] = r.cluster
+		if r.cluster != "" {
+			annotations[clusterAnnotation] = r.cluster
+		}
+		if r.held != nil {
+			r.held.annotate(annotations)
+		}
 		u.SetAnnotations(annotations)
 	}
 	return u, nil

@@ -191,11 +191,11 @@ func (s *scan) addressAt(at, end int, dumped bool) (next int, isAddress bool) {
 		return 0, false
 	}
 	if k, ok := parse(src[at:end]); ok {
-		return s.found(at, end, s.known.ips[k]), true
+		return s.found(at, end, s.known.ip(k)), true
 	}
 	if dot := at + bytes.LastIndexByte(src[at:end], '.'); dumped && dot > at && isPort(src[dot+1:end]) {
 		if k, ok := parse(src[at:dot]); ok {
-			return s.found(at, dot, s.known.ips[k]), true
+			return s.found(at, dot, s.known.ip(k)), true
 		}
 	}
 	return 0, false
@@ -296,9 +296,9 @@ func (s *scan) idAt(at, end int) int {
 		return 0
 	}
 	label := s.known.container(b)
-	if label == "" && len(b) == undashed {
+	if label == "" && len(b) == undashed && s.known.past == nil { // the ID of a trace, which would be asked for
 		uid, _ := parseUID(b)
-		label = s.known.uids[uid]
+		label = s.known.uid(uid)
 	}
 	return s.found(at, end, label)
 }
@@ -329,7 +329,7 @@ func (s *scan) uid(start, end int) int {
 	if n == 0 {
 		return 0
 	}
-	if next := s.found(at, at+n, s.known.uids[uid]); next != 0 {
+	if next := s.found(at, at+n, s.known.uid(uid)); next != 0 {
 		return next
 	}
 	return at + n

@@ -63,20 +63,23 @@ func newTable(o *options) *table {
 
 // The columns of a table in their order. NOTE follows if a row has one.
 var (
-	columns     = []string{"Namespace", "Name", statusColumn, "Ready", "Restarts", "IP", "Node", "Workload", "Age"}
+	columns = []string{"Namespace", "Name", statusColumn, "Ready", "Restarts", "IP", "Node", "Workload", "Age"}
+	// pastColumns are those of the past, in which a Pod has no age.
+	pastColumns = []string{"Namespace", "Name", "From", "To", "IP", "Node", "Workload", lastColumn}
 	wideColumns = []string{"Host-IP", "Service-Account", "UID", "Containers"}
 )
 
 // The columns that a narrow terminal shows as far as they fit, the most useful first. All
 // others are always there.
 var (
-	byUse     = []string{"Ready", "Node", "IP", "Restarts", "Age", "Workload"}
-	byUseWide = []string{"Ready", "Node", "IP", "UID", "Restarts", "Host-IP", "Age", "Containers", "Service-Account", "Workload"}
+	byUse     = []string{lastColumn, "Ready", "Node", "IP", "Restarts", "Age", "Workload"}
+	byUseWide = []string{lastColumn, "Ready", "Node", "IP", "UID", "Restarts", "Host-IP", "Age", "Containers", "Service-Account", "Workload"}
 )
 
 const (
 	statusColumn = "Status"
-	noteColumn   = "Note" // if a row has a note
+	lastColumn   = "Last-Status" // that a Pod of the past had
+	noteColumn   = "Note"        // if a row has a note
 	labelsColumn = "Labels"
 )
 
@@ -131,6 +134,9 @@ func (p *table) measure(cells map[string]string) {
 // columnsFor returns the columns of a table that begins with rows.
 func (p *table) columnsFor(rows []row, s shape) []string {
 	all := slices.Clone(columns)
+	if s.past {
+		all = slices.Clone(pastColumns)
+	}
 	if p.wide {
 		all = append(all, wideColumns...)
 	}
@@ -140,7 +146,7 @@ func (p *table) columnsFor(rows []row, s shape) []string {
 	if p.events {
 		all = slices.Insert(all, 0, "Event")
 	}
-	if p.cluster {
+	if p.cluster || s.past && slices.ContainsFunc(rows, func(r row) bool { return r.cluster != "" }) {
 		all = slices.Insert(all, 0, "Cluster")
 	}
 	if s.watch || slices.ContainsFunc(rows, func(r row) bool { return note(r) != "" }) {
@@ -248,7 +254,7 @@ func (p *table) writeHeader(text *strings.Builder, l layout) {
 // writeRow writes a row. Completed Pods are dim, so that running ones stand out.
 func (p *table) writeRow(text *strings.Builder, l layout, r row, cells map[string]string, width int) {
 	ofRow := ""
-	if query.Rank(&r.testcr.Spec) == rankCompleted || r.event == eventDeleted {
+	if r.held == nil && query.Rank(&r.testcr.Spec) == rankCompleted || r.event == eventDeleted {
 		ofRow = dim
 	}
 	value := func(column string) string {
@@ -323,8 +329,12 @@ func cell(column string, r row, wide bool) string {
 		value = s.Namespace
 	case "Name":
 		value = s.PodName
-	case statusColumn:
+	case statusColumn, lastColumn:
 		value = statusOf(s)
+	case "From":
+		return r.held.from
+	case "To":
+		return r.held.to
 	case "IP":
 		value = ipOf(r, wide)
 	case "Node":
@@ -400,6 +410,9 @@ func labelsOf(labels map[string]string) string {
 func note(r row) string {
 	if r.event == eventDeleted {
 		return "no longer found"
+	}
+	if r.held != nil {
+		return r.held.note(r.term, &r.testcr.Spec)
 	}
 	text := query.NoteFor([]query.Term{r.term}, &r.testcr.Spec)
 	if r.via != "" && text != "" {

@@ -213,6 +213,7 @@ type forwarder struct {
 	kube      kubernetes.Interface
 	namespace string
 	ports     portforward.ForwardedPort
+	isHistory bool // it is for questions about the past, not for the page
 }
 
 // serve connects to a replica that answers, calls connected with its name, and returns
@@ -235,9 +236,13 @@ func (f *forwarder) serve(ctx context.Context, connected func(pod string)) error
 
 // refused adds what to bind to a Forbidden error.
 func (f *forwarder) refused(err error) error {
-	return fmt.Errorf("%w: the page takes the right to list Pods and to forward ports in namespace %s, for which an administrator runs "+
-		"kubectl create rolebinding %s-portforward-NAME -n %[2]s --role=%[3]s-portforward --user=NAME (the Role is in yaml/rbac-portforward.yaml, "+
-		"and shows the Pods of all namespaces)", err, f.namespace, v1.ManagedBy)
+	what := "the page"
+	if f.isHistory {
+		what = "the past"
+	}
+	return fmt.Errorf("%w: %s takes the right to list Pods and to forward ports in namespace %s, for which an administrator runs "+
+		"kubectl create rolebinding %s-portforward-NAME -n %[3]s --role=%[4]s-portforward --user=NAME (the Role is in yaml/rbac-portforward.yaml, "+
+		"and shows the Pods of all namespaces)", err, what, f.namespace, v1.ManagedBy)
 }
 
 // readyPods returns the names of the ready replicas, the newest first: in a rollout the
@@ -270,6 +275,10 @@ func isReady(pod *corev1.Pod) bool {
 func (f *forwarder) noReplica(unready int) error {
 	if unready > 0 {
 		return fmt.Errorf("none of the %d Pods of PodInfoLookup in namespace %s is ready: kubectl -n %[2]s describe pods shows why", unready, f.namespace)
+	}
+	if f.isHistory {
+		return fmt.Errorf("no Pod of PodInfoLookup in namespace %s, which the past is asked of: choose where it runs by --podinfo-namespace, "+
+			"or ask one elsewhere by --podinfo-server=URL", f.namespace)
 	}
 	return fmt.Errorf("no Pod of PodInfoLookup in namespace %s: choose where it runs by --podinfo-namespace, install it "+
 		"(kubectl apply -k yaml/), or run it on this machine (podinfolookup --kubeconfig=FILE), which serves its page at http://127.0.0.1:9090/ (for a workload called web: kubectl podinfo deploy/web)", f.namespace)

@@ -102,6 +102,7 @@ func TestInvocations(t *testing.T) {
 	all = append(all, annotations(t)...)
 	all = append(all, helps(t)...)
 	all = append(all, completions()...)
+	all = append(all, pastInvocations(t)...)
 	for _, i := range all {
 		t.Run(i.name, func(t *testing.T) {
 			args := i.args
@@ -279,7 +280,7 @@ func helps(t *testing.T) []invocation {
 	return []invocation{
 		{name: "--help begins with examples", args: []string{"--help"}, outHas: "Examples:\n  kubectl podinfo 10.0.0.7\n"},
 		{name: "help", args: []string{"help"}, outHas: "\nUsage:\n  kubectl podinfo QUERY... [flags]\n"},
-		{name: "help of a command", args: []string{"help", "annotate"}, outHas: "\nUsage:\n  kubectl podinfo annotate [FILE...] [--json] [-n NAMESPACE]\n"},
+		{name: "help of a command", args: []string{"help", "annotate"}, outHas: "\nUsage:\n  kubectl podinfo annotate [FILE...] [--json] [--history] [-n NAMESPACE]\n"},
 		{name: "help of no command", args: []string{"help", "anotate"}, err: "error: there is no command \"anotate\": did you mean annotate?\n", code: 2},
 		{name: "help of two commands", args: []string{"help", "annotate", "wbe"}, err: "error: there is no command \"wbe\": did you mean web?\n", code: 2},
 		{name: "version without a controller", args: []string{"version"}, outHas: "Client Version: ",
