@@ -120,7 +120,7 @@ func (l *Lookup) fillPastList(r *http.Request, data *pageData, q pastQuestion) {
 		data.Rows = append(data.Rows, row)
 	}
 	for _, t := range result.terms {
-		if t.Kind == query.IP {
+		if t.Kind == query.IP && data.Params.Get("pod") == "" { // the Pod has a timeline of its own
 			data.Timeline = l.timelineOf(r, t.Text, "")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -132,6 +133,12 @@ func TestPage_PastLayout(t *testing.T) {
 				p.UntilIs(t, tooWide, "0")
 				p.UntilIs(t, crowded, "")
 				p.UntilIs(t, hidden, "")
+				if *states != "" {
+					file := filepath.Join(*states, fmt.Sprintf("past-%s-%d.png", name, width))
+					if err := os.WriteFile(file, smaller(t, p.Screenshot(t)), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
 				p.Eval(t, "(() => {"+script+"\n})()")
 				axe(t, p)
 			})
