@@ -485,3 +485,57 @@ func TestFormerly(t *testing.T) {
 		}
 	})
 }
+
+func TestHistory_Page(t *testing.T) {
+	_, h := serveWith(t, lookup.Config{History: newRecord()}, shop()...)
+	_, none := serve(t, shop()...)
+	tests := map[string]struct {
+		path    string
+		handler http.Handler
+		want    []string
+		wantNot []string
+	}{
+		"the present": {
+			path: "/", want: []string{`name="at" value=""`, `data-pod="shop/web-1"`}, wantNot: []string{`id="past"`, `class="timeline"`},
+		},
+		"the present without a history": {path: "/", handler: none, want: []string{`data-pod="shop/web-1"`}, wantNot: []string{`name="at"`, `id="past"`}},
+		"a moment": {
+			path: "/?q=10.9.9.9&at=2024-11-26+02:00",
+			want: []string{
+				`value="2024-11-26T02:00:00Z"`, "The past: <strong>as of 26 Nov 2024 02:00:00 UTC</strong>", `href="?q=10.9.9.9">Back to now`, `data-pod="shop/cart-1"`,
+				`data-label="From">between 2024-11-26 01:00:00 and 2024-11-26 01:30:00<`, `data-label="To">2024-11-26 03:00:00<`,
+				`?at=2024-11-26T02%3A00%3A00Z&amp;pod=shop%2Fcart-1&amp;q=10.9.9.9`, "<li>recorded from 2024-11-26 01:00:00 to ", "<li>all times are UTC</li>", "Who had 10.9.9.9: 3 in the record",
+			},
+			wantNot: []string{`data-pod="shop/web-1"`, `data-sort="age"`},
+		},
+		"an uncertain Pod": {path: "/?q=10.9.9.9&at=2024-11-26+04:30", want: []string{"may have had it: the times are uncertain"}},
+		"a range":          {path: "/?q=10.9.9.9&since=2024-11-26", want: []string{"The past: <strong>from 26 Nov 2024 00:00:00 UTC to ", `name="since"`, `data-pod="gone/web-1"`}},
+		"a Pod": {
+			path: "/?pod=shop/cart-1&at=2024-11-26+02:00", want: []string{"<dialog id=\"detail\" aria-labelledby=\"title\" open>", "last status:<wbr> Running", "<li>recorded from ", "between 2024-11-26 01:00:00 and 2024-11-26 01:30:00"},
+		},
+		"nobody":        {path: "/?q=10.9.9.7&at=2024-11-26+02:00", want: []string{"no Pod had ip 10.9.9.7", `id="past"`}},
+		"a wrong time":  {path: "/?q=10.9.9.9&at=soon", want: []string{"at: &#34;soon&#34; is not a time", `id="past"`}, wantNot: []string{"data-pod"}},
+		"no fact":       {path: "/?at=-1h", want: []string{"a question about the past needs a fact"}, wantNot: []string{"data-pod"}},
+		"not recorded":  {path: "/?q=10.0.0.1&at=-1h", handler: none, want: []string{"--history=FILE"}, wantNot: []string{"data-pod"}},
+		"the last Pod":  {path: "/?q=10.9.9.8", want: []string{"shop/old had it until 2024-11-26 02:00:00 UTC"}},
+		"other filters": {path: "/?q=10.9.9.9&state=ready&sort=age&at=2024-11-26+02:00", want: []string{`data-pod="shop/cart-1"`}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.handler == nil {
+				test.handler = h
+			}
+			w := get(t, test.handler, test.path, "text/html")
+			for _, want := range test.want {
+				if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+					t.Errorf("%d, %q is not in\n%s", w.Code, want, w.Body)
+				}
+			}
+			for _, not := range test.wantNot {
+				if strings.Contains(w.Body.String(), not) {
+					t.Errorf("%q is in\n%s", not, w.Body)
+				}
+			}
+		})
+	}
+}

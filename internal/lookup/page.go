@@ -80,7 +80,7 @@ func secure(h http.Header, contentType string) {
 }
 
 // pageKeys are the parameters in the address of the page. Others are ignored.
-var pageKeys = []string{"q", "by", "state", "phase", "namespace", "node", "sort", "desc", "page", "pod"}
+var pageKeys = []string{"q", "by", "state", "phase", "namespace", "node", "sort", "desc", "page", "pod", "at", "since", "until", "cluster"}
 
 // pageParams is the address of the page.
 type pageParams struct{ url.Values }
@@ -148,6 +148,9 @@ type pageData struct {
 	Rows                      []pageRow
 	Previous, Next            string
 	Detail                    *pageDetail
+	HasHistory                bool
+	Past                      *pagePast // nil for the present
+	Timeline                  *timeline
 }
 
 type pageColumn struct{ Key, Name string }
@@ -158,8 +161,9 @@ var pageColumns = []pageColumn{{"pod", "Pod"}, {"ip", "IP"}, {"node", "Node"}, {
 type pageRow struct {
 	Key, Name, Namespace, Node, State, Status, How, Workload, Age, Created, Note, Address string
 
-	IPs  []string
-	Live bool
+	From, To string // in the past
+	IPs      []string
+	Live     bool
 }
 
 // pageDetail is the Pod that the address names.
@@ -168,6 +172,7 @@ type pageDetail struct {
 	Facts                          [][2]string
 	Labels                         [][2]string
 	Links                          []PodLink
+	Timeline                       *timeline
 }
 
 const pageTime = "2006-01-02 15:04:05 UTC"
@@ -182,6 +187,7 @@ func (l *Lookup) page(w http.ResponseWriter, r *http.Request) {
 	data := pageData{
 		Version: l.config.Version, Cluster: l.config.ClusterName, Address: scheme + "://" + r.Host + "/",
 		Params: pageParams{url.Values{}}, States: append([]string{stateUnwell}, states...), Columns: pageColumns, Heading: "Pods",
+		HasHistory: l.config.History != nil,
 	}
 	given := r.URL.Query()
 	for _, key := range pageKeys {
@@ -191,11 +197,13 @@ func (l *Lookup) page(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := l.Synced(); err != nil {
 		data.Problem = err.Error()
+	} else if data.isPast() {
+		l.fillPast(r, &data)
 	} else {
 		l.confirm.ifOld(r.Context())
 		l.fill(r, &data)
 	}
-	for _, key := range []string{"sort", "desc", "phase"} {
+	for _, key := range []string{"sort", "desc", "phase", "since", "until", "cluster"} {
 		if data.Params.Get(key) != "" {
 			data.Hidden = append(data.Hidden, key)
 		}
@@ -251,6 +259,7 @@ func (l *Lookup) fill(r *http.Request, data *pageData) {
 		data.Problem = err.Error()
 		return
 	}
+	l.addFormerly(r, &result, params)
 	data.fillList(&result)
 	data.AsOf = "as of " + time.Now().Add(-time.Duration(result.AgeSeconds*float64(time.Second))).UTC().Format(pageTime)
 	var notes bytes.Buffer
@@ -279,6 +288,7 @@ func (l *Lookup) detail(r *http.Request, key string) *pageDetail {
 		p := podOf(list.found[0], nil)
 		p.Links = linksOf(l.config.Links, list.found[0], l.config.ClusterName)
 		d.fill(&p)
+		d.Timeline = l.timelineOf(r, p.PodIP, d.Key)
 	}
 	return d
 }
@@ -292,6 +302,11 @@ func (d *pageData) fillList(result *searchResult) {
 	}
 	if result.Address != nil {
 		d.Reading = printable.Text(result.Address.Text) + ". "
+	}
+	var past bytes.Buffer
+	result.formerly.text(&past)
+	if past.Len() > 0 {
+		d.Reading += strings.TrimSpace(past.String()) + ". "
 	}
 	if result.Q != "" {
 		d.Reading += "Read as: " + result.ReadAs + "."
@@ -307,19 +322,24 @@ func (d *pageData) fillList(result *searchResult) {
 	}
 	for _, t := range result.found {
 		p := podOf(t, result.terms)
-		row := pageRow{
-			Key: p.PodKey, Name: printable.Text(p.PodName), Namespace: printable.Text(p.Namespace), Node: printable.Text(p.NodeName), State: p.State,
-			Status: printable.Text(p.Status), How: p.how(), Workload: printable.Text(p.workload()), Age: p.age(), Note: p.Note, Live: p.Live,
-			Address: d.Params.With("pod", p.PodKey),
-		}
-		if !p.CreatedAt.IsZero() {
-			row.Created = p.CreatedAt.UTC().Format(pageTime)
-		}
-		for _, ip := range p.PodIPs {
-			row.IPs = append(row.IPs, printable.Text(ip))
-		}
+		row := newPageRow(&p)
+		row.Address = d.Params.With("pod", p.PodKey)
 		d.Rows = append(d.Rows, row)
 	}
+}
+
+func newPageRow(p *Pod) pageRow {
+	row := pageRow{
+		Key: p.PodKey, Name: printable.Text(p.PodName), Namespace: printable.Text(p.Namespace), Node: printable.Text(p.NodeName), State: p.State,
+		Status: printable.Text(p.Status), How: p.how(), Workload: printable.Text(p.workload()), Age: p.age(), Note: p.Note, Live: p.Live,
+	}
+	if !p.CreatedAt.IsZero() {
+		row.Created = p.CreatedAt.UTC().Format(pageTime)
+	}
+	for _, ip := range p.PodIPs {
+		row.IPs = append(row.IPs, printable.Text(ip))
+	}
+	return row
 }
 
 // how returns READY and RESTARTS where something may be wrong.

@@ -178,6 +178,9 @@ function drawReading(answer) {
   if (answer.q) {
     const none = answer.total ? "" : ": no Pod";
     if (answer.address) parts.push(element("strong", {}, `${answer.address.text}.`));
+    const last = answer.lastHolder;
+    if (last || answer.pastNote) parts.push(element("strong", {}, `${last?.text ?? answer.pastNote}.`));
+    if (last) parts.push(element("a", { href: `?${new URLSearchParams({ q: answer.q, at: last.from })}` }, "See it then"));
     parts.push(element("span", {}, `Read as ${KINDS[answer.readAs] ?? answer.readAs}${none}.`));
     if (answer.ambiguous) {
       parts.push(element("strong", { className: "ambiguous" }, `Ambiguous: ${pods(answer.total)} fit, see their notes.`));
@@ -441,11 +444,56 @@ async function loadPod() {
   }
 }
 
+// ---- who had an IP ----
+
+let timeline = {}; // of which Pod and IP, and its section
+
+async function drawTimeline(p) {
+  const ip = p.podip;
+  if (!$("at") || !ip) return;
+  const of = `${ip} ${p.poduid}`;
+  if (timeline.of === of) return $("facts").append(timeline.section);
+  const section = element("section", { className: "timeline", "aria-label": `Who had ${ip}` }, element("h3", {}, `Who had ${ip}`));
+  timeline = { of, section };
+  $("facts").append(section);
+  try {
+    const { items, records, more } = await ask("pods", { ip, since: "520w", limit: 50 });
+    const begin = Math.min(...items.map((i) => Date.parse(i.from)), ...records.map((r) => Date.parse(r.begins)));
+    const end = Math.max(...records.map((r) => Date.parse(r.ends)));
+    const scale = (t) => Math.max(0, Math.min(1000, 1000 * ((t ? Date.parse(t) : end) - begin) / Math.max(1, end - begin)));
+    section.append(element("ol", {}, ...items.map((i) => {
+      const until = i.to && (i.toLatest ?? i.to);
+      return element("li", i.poduid === p.poduid ? { "aria-current": "true" } : {},
+        element("a", { href: `?${new URLSearchParams({ q: i.poduid, by: "uid", at: i.from })}` }, ...broken(i.podkey)), " ",
+        element("span", {}, `${span(i.fromEarliest, i.from)} to ${i.to ? span(i.to, until) : "now"}`),
+        bar([scale(i.fromEarliest ?? i.from), scale(until), "may"], [scale(i.from), i.to === i.from ? scale(i.from) : scale(i.to), ""]));
+    })), element("p", { className: "muted" }, [more && "and earlier ones; ", `recorded since ${records.map((r) => stamp(r.begins)).join(", ")}`,
+      ...records.flatMap((r) => r.gaps ?? []).map((g) => `; not from ${stamp(g.from)} to ${stamp(g.to)}`).slice(-5)].filter(Boolean).join("")));
+  } catch (error) {
+    timeline = {};
+    section.append(element("p", { className: "muted" }, error.message));
+  }
+}
+
+const span = (a, b) => (a && a !== b ? `between ${stamp(a)} and ${stamp(b)}` : stamp(b));
+
+function bar(...parts) {
+  const svg = (tag, values, ...children) => {
+    const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const key in values) e.setAttribute(key, values[key]);
+    e.append(...children);
+    return e;
+  };
+  return svg("svg", { viewBox: "0 0 1000 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    ...parts.map(([x, end, name]) => svg("rect", { x, width: name || end > x ? Math.max(4, end - x) : 0, height: 10, class: name })));
+}
+
 function drawPod(p) {
   say("gone", p.note ? `${p.note[0].toUpperCase()}${p.note.slice(1)}.` : "");
   if (JSON.stringify(p) === JSON.stringify(open)) return;
   open = p;
   drawFacts(p, true);
+  drawTimeline(p);
 }
 
 // The state and the containers come first: they are what one has come for.
@@ -639,6 +687,7 @@ function wire() {
     typed(TYPING);
   };
   $("search").onsubmit = async (event) => {
+    if ($("at")?.value.trim()) return; // the server draws the past
     event.preventDefault();
     for (const key of PLACES) $(key).onchange();
     await typed(0);
@@ -664,12 +713,9 @@ function wire() {
     if (event.target === $("detail") && $("detail").matches(":modal")) $("detail").close(); // its backdrop
   };
   $("detail").onclose = closed;
-  $("keysclose").onclick = () => $("keys").close();
-  $("help").onclick = () => $("keys").showModal();
-  for (const id of ["json", "help", "theme"]) $(id).hidden = false;
+  $("json").hidden = false;
   $("detail").removeAttribute("open"); // which the server has opened
   document.onclick = follow;
-  document.onkeydown = keys;
   wide.onchange = () => {
     if (!$("detail").open) return;
     $("detail").close();
@@ -695,7 +741,7 @@ const isElsewhere = (event) => event.button || event.ctrlKey || event.metaKey ||
 // Follows the links of the page to itself, which work without JavaScript, too.
 async function follow(event) {
   const link = event.target.closest("a");
-  if (!link || isElsewhere(event) || event.defaultPrevented || link.closest(".links, .skip, #rows")) return;
+  if (!link || isElsewhere(event) || event.defaultPrevented || link.closest(".links, .skip, #rows") || /[?&]at=/.test(link.search)) return;
   event.preventDefault();
   if (link.id === "close") return $("detail").close();
   const th = link.closest("th");
@@ -785,22 +831,38 @@ function wireTheme() {
   };
 }
 
-wireTheme();
-wire();
-title();
-controls();
-load();
-loadSummary();
-if (state.pod) showPod();
-else {
-  $("q").focus();
-  $("q").setSelectionRange($("q").value.length, $("q").value.length);
-}
-connect();
-setInterval(() => {
-  tick();
-  if (stream.readyState === EventSource.OPEN && Date.now() - heard > SILENCE) {
-    disconnected();
-    connect();
+// Draws what the server has drawn, and keeps it up to date.
+function start() {
+  wire();
+  title();
+  controls();
+  load();
+  loadSummary();
+  if (state.pod) showPod();
+  else {
+    $("q").focus();
+    $("q").setSelectionRange($("q").value.length, $("q").value.length);
   }
-}, 1000);
+  connect();
+  setInterval(() => {
+    tick();
+    if (stream.readyState === EventSource.OPEN && Date.now() - heard > SILENCE) {
+      disconnected();
+      connect();
+    }
+  }, 1000);
+}
+
+// The past does not change: the server has drawn all of it.
+function rest() {
+  const { address } = $("past").dataset;
+  if (address) history.replaceState({}, "", address); // with absolute times
+  $("detail").onclose = () => location.assign($("close").href);
+}
+
+wireTheme();
+$("keysclose").onclick = () => $("keys").close();
+$("help").onclick = () => $("keys").showModal();
+for (const id of ["help", "theme"]) $(id).hidden = false;
+document.onkeydown = keys;
+($("past") ? rest : start)();
