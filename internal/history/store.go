@@ -206,7 +206,7 @@ func (s *store) lastID(ctx context.Context, table string) (id int64, err error) 
 		err = s.writer.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM "+table).Scan(&id)
 		return id, err
 	}
-	statement := s.dialect.bind("SELECT coalesce(max(id), 0) FROM " + table + " WHERE cluster = ?") //nolint:gosec // a constant
+	statement := s.dialect.bind("SELECT coalesce(max(id), 0) FROM " + table + " WHERE cluster = ?")
 	if err = s.writer.QueryRowContext(ctx, statement, s.clusterID).Scan(&id); err == nil && id == 0 {
 		id = s.clusterID
 	}
