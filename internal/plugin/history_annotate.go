@@ -268,11 +268,11 @@ func (n *pastNames) block(ctx context.Context, dst, src []byte, isLast bool) ([]
 	n.past.now = time.Now()
 	n.reader.Now = n.past.now
 	for from := 1; from < len(src); {
-		start, mark, before := from, len(dst), *n.past
+		mark, before := len(dst), *n.past
 		untimed, first, last := n.untimed, n.first, n.last
 		end := len(src)
 		for round := 1; ; round++ {
-			dst, end = n.lines(dst[:mark], src[:end], start, isLast && end == len(src))
+			dst, end = n.lines(dst[:mark], src[:end], from, isLast && end == len(src))
 			missing := n.past.missing
 			n.past.missing, n.past.isMissing = nil, map[missingFact]bool{}
 			if len(missing) == 0 || round == askRounds {

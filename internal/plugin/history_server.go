@@ -288,6 +288,9 @@ func reachError(err error) error {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
+	if closed, ok := errors.AsType[errNotListening](err); ok { // without the words of the transport
+		return closed
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer in time: --request-timeout=30s gives it longer")
 	}
