@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -150,6 +151,9 @@ func (l *Lookup) pastDetail(r *http.Request, page *pagePast, q pastQuestion, key
 		p.Note = result.doubt(item)
 		d.fill(&p)
 		from, to := result.bounds(item)
+		d.Facts = slices.DeleteFunc(d.Facts, func(fact [2]string) bool { // of the present
+			return fact[0] == "age" || fact[0] == "command"
+		})
 		d.Facts = append([][2]string{{"from", from}, {"to", to}}, d.Facts...)
 		d.Status = "last status: " + d.Status
 		d.Timeline = l.timelineOf(r, item.PodIP, d.Key)
