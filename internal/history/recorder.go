@@ -33,6 +33,9 @@ const (
 	// a time is recorded as uncertain.
 	tolerance = 5 * time.Second
 	maxClock  = 2 * time.Second
+	// deliveryDelay is how long an event may take from the connection to the handler. The
+	// recording ends so long before the last one.
+	deliveryDelay = time.Second
 	// The bounds of the events that wait for the store.
 	maxQueue      = 20_000
 	maxQueueBytes = 16 << 20
@@ -107,6 +110,7 @@ type Recorder struct {
 	lives     map[string]*life // without an end, by UID
 	dirty     []*life
 	recording progress
+	recorded  int64         // up to when everything is stored
 	committed time.Duration // Elapsed at the last commit
 	clock     clock
 	pruner    *pruner
@@ -358,6 +362,7 @@ func (r *Recorder) session(ctx context.Context, reason Reason) (hasBegun bool, _
 		return false, err
 	}
 	r.recording = progress{from: now, to: now, reason: reason, namespaces: r.config.Namespaces, recorder: hostname()}
+	r.recorded = now
 	r.clock.set()
 	return true, r.loop(ctx, s)
 }
@@ -487,8 +492,8 @@ func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) er
 		case done := <-r.flush:
 			err := r.drain(ctx, s)
 			close(done)
-			if err != nil {
-				return err
+			if err != nil { // the caller tries again, without losing what is queued
+				return nil //nolint:nilerr // see above
 			}
 		case <-r.wake:
 			if batch == nil {
@@ -540,7 +545,7 @@ func (r *Recorder) tick(ctx context.Context) {
 
 // drain stores all events so far, and extends the recording.
 func (r *Recorder) drain(ctx context.Context, s *store) error {
-	asOf := min(r.asOf.Load(), r.config.Now().UnixMilli())
+	asOf := min(r.asOf.Load(), r.config.Now().UnixMilli()) - deliveryDelay.Milliseconds()
 	r.mu.Lock()
 	events, isOverflow := r.queue, r.isOverflow
 	r.queue, r.queueBytes = nil, 0
@@ -556,8 +561,11 @@ func (r *Recorder) drain(ctx context.Context, s *store) error {
 	}
 	r.advance(s, asOf)
 	for first := true; first || len(r.dirty) > 0; first = false {
-		n := min(len(r.dirty), maxBatch)
-		if err := s.commit(ctx, r.dirty[:n], r.recording); err != nil {
+		n, p := min(len(r.dirty), maxBatch), r.recording
+		if n < len(r.dirty) { // nothing after the last recording is complete yet
+			p.to = max(p.from, min(p.to, r.recorded))
+		}
+		if err := s.commit(ctx, r.dirty[:n], p); err != nil {
 			return err
 		}
 		for _, l := range r.dirty[:n] {
@@ -565,7 +573,7 @@ func (r *Recorder) drain(ctx context.Context, s *store) error {
 		}
 		r.dirty = r.dirty[n:]
 	}
-	r.dirty, r.committed = nil, r.config.Elapsed()
+	r.dirty, r.committed, r.recorded = nil, r.config.Elapsed(), r.recording.to
 	r.stats.lastCommit.Store(r.config.Now().UnixMilli())
 	return nil
 }
