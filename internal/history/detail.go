@@ -256,6 +256,9 @@ func decodeDetail(l *life, base int64, text []byte) (state, error) {
 	st := state{created: d.time(), started: d.time()}
 	d.state(&st)
 	for len(d.in) > 0 && !d.failed {
+		if len(l.facts) == maxFacts {
+			return state{}, errDetail
+		}
 		l.facts = append(l.facts, d.fact())
 	}
 	if d.failed {
