@@ -250,6 +250,40 @@ func TestRecorder_Find_AfterAnOutageOfTheAPIServer(t *testing.T) {
 	})
 }
 
+// While it is not certain which labels a Pod had, its name and its namespace are.
+func TestRecorder_Find_LabelsChangedInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asOf atomic.Pointer[time.Time]
+		pods := &fakePods{asOf: func() time.Time {
+			if at := asOf.Load(); at != nil {
+				return *at
+			}
+			return time.Now()
+		}}
+		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
+		cart := newPod("cart", "10.0.0.1")
+		pods.add(cart)
+		time.Sleep(time.Minute)
+		cut := time.Now()
+		asOf.Store(&cut)
+		time.Sleep(15 * time.Second)
+		labeled := cart.DeepCopy()
+		labeled.Labels["app"] = "cart-2"
+		pods.update(cart, labeled) // at any time of the last 15 seconds
+		asOf.Store(nil)
+		time.Sleep(time.Minute)
+		within := cut.Add(5 * time.Second)
+		r.expect(query.Label, "app=cart", within, "cart?")
+		r.expect(query.Label, "app=cart-2", within, "cart?")
+		r.expect(query.Key, "shop/cart", within, "cart")
+		r.expect(query.Namespace, "shop", within, "cart")
+		_, a := r.at(query.IP, "10.0.0.1", within)
+		if len(a.Holders) != 1 || a.Holders[0].Spec.PodKey != "shop/cart" || a.Holders[0].Spec.Namespace != "shop" {
+			t.Errorf("the holders are %+v", a.Holders)
+		}
+	})
+}
+
 // What happened around a time at which the clock was set is marked.
 func TestRecorder_Find_AfterTheClockWasSet(t *testing.T) {
 	for name, shift := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {

@@ -92,6 +92,7 @@ func (v *view) at(t int64, isCertain bool) (*v1.TestcrSpec, bool) {
 		return nil, false
 	}
 	spec := &v1.TestcrSpec{PodName: v.life.name, PodUID: v.life.uid}
+	v.identify(spec)
 	for i := range v.life.facts { // the others need its containers
 		if f := &v.life.facts[i]; f.kind == factShape && has(&f.Interval) {
 			v.shapes[f.ref].fill(spec)
@@ -104,6 +105,17 @@ func (v *view) at(t int64, isCertain bool) (*v1.TestcrSpec, bool) {
 	}
 	v.life.state.fill(spec)
 	return spec, true
+}
+
+// identify sets the namespace, which is certain also while the shape is not.
+func (v *view) identify(spec *v1.TestcrSpec) {
+	for i := range v.life.facts {
+		if f := &v.life.facts[i]; f.kind == factShape {
+			spec.Namespace = v.shapes[f.ref].Namespace
+			spec.PodKey = spec.Namespace + "/" + spec.PodName
+			return
+		}
+	}
 }
 
 func (v *view) apply(spec *v1.TestcrSpec, f *fact) {
