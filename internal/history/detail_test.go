@@ -17,8 +17,10 @@ func detailed() *life {
 		CreatedAt: metav1.Unix(1_000, 0), StartedAt: metav1.Unix(1_001, 0),
 		Containers: []v1.Container{{Name: "app", PreviousReason: "OOMKilled", PreviousExitCode: 137}, {Name: "proxy", PreviousExitCode: -1}},
 	}
-	exact, still := Interval{1_000_000, 1_000_000, 2_000_000, 2_000_000}, Interval{1_000_500, 1_000_500, open, open}
-	vague, unknown := Interval{1_000_000, 1_500_000, 1_600_000, 1_700_000}, Interval{1_000_000, 1_000_000, 1_200_000, open}
+	exact := Interval{Earliest: 1_000_000, From: 1_000_000, To: 2_000_000, Latest: 2_000_000}
+	still := Interval{Earliest: 1_000_500, From: 1_000_500, To: open, Latest: open}
+	vague := Interval{Earliest: 1_000_000, From: 1_500_000, To: 1_600_000, Latest: 1_700_000}
+	unknown := Interval{Earliest: 1_000_000, From: 1_000_000, To: 1_200_000, Latest: open}
 	return &life{spec: spec, Interval: still, facts: []fact{
 		{kind: factIP, value: "10.0.0.1", Interval: exact},
 		{kind: factIP, value: "fd00::1", Interval: still},
@@ -71,8 +73,9 @@ func FuzzDecodeDetail(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, i := range v.matching([]query.Term{term}) {
-			v.shown(i, base)
+		terms := []query.Term{term}
+		for _, i := range v.matching(terms) {
+			v.shown(terms, i, base)
 		}
 	})
 }

@@ -263,15 +263,15 @@ func TestRecorder_Find_LabelsChangedInAnOutage(t *testing.T) {
 		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
 		cart := newPod("cart", "10.0.0.1")
 		pods.add(cart)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		cut := time.Now()
 		asOf.Store(&cut)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		labeled := cart.DeepCopy()
 		labeled.Labels["app"] = "cart-2"
 		pods.update(cart, labeled) // at any time of the last 15 seconds
 		asOf.Store(nil)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		within := cut.Add(5 * time.Second)
 		r.expect(query.Label, "app=cart", within, "cart?")
 		r.expect(query.Label, "app=cart-2", within, "cart?")

@@ -242,6 +242,11 @@ func (s *store) sources(ctx context.Context, t query.Term) ([]source, error) {
 		return []source{byPod("name", t.Text)}, nil
 	case query.Node, query.HostIP:
 		return s.byNode(ctx, t)
+	case query.Label:
+		if name, ok := strings.CutPrefix(t.Text, podNameLabel+"="); ok {
+			return append(byShape(t.Kind, t.Text), byPod("name", name)), nil
+		}
+		return byShape(t.Kind, t.Text), nil
 	default:
 		return byShape(t.Kind, t.Text), nil
 	}
@@ -349,7 +354,7 @@ func (s *store) holdersOf(ctx context.Context, c *candidate, q Query, since, unt
 		if !i.Overlaps(since, until) {
 			continue
 		}
-		spec := v.shown(i, until)
+		spec := v.shown(q.Terms, i, until)
 		if q.Allows == nil || q.Allows(spec.Namespace) {
 			holders = append(holders, Holder{Spec: *spec, Interval: i, Life: c.Interval})
 		}

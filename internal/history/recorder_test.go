@@ -158,6 +158,7 @@ func TestRecorder_Find(t *testing.T) {
 		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
 		start := time.Now()
 		first := newPod("cart-1", "10.0.0.7")
+		first.Labels["run"], first.Labels[podNameLabel] = "cart-1", "cart-1"
 		pods.add(first)
 		pass(time.Minute)
 		restarted := first.DeepCopy()
@@ -192,6 +193,9 @@ func TestRecorder_Find(t *testing.T) {
 		r.expect(query.Image, "cart", minute(0.5), "cart-1")
 		r.expect(query.Image, "cart", minute(4.5), "cart-2")
 		r.expect(query.Label, "app=cart", minute(0.5), "cart-1")
+		r.expect(query.Label, "run=cart-1", minute(0.5), "cart-1")
+		r.expect(query.Label, podNameLabel+"=cart-1", minute(0.5), "cart-1")
+		r.expect(query.Label, podNameLabel+"=cart-2", minute(0.5))
 		r.expect(query.Namespace, "shop", minute(2.5))
 
 		var from, to int64 // as people read it with SQL

@@ -35,8 +35,11 @@ type shapeContainer struct {
 	Kind    string `json:"kind,omitempty"`
 }
 
-// itsName stands for the name of the Pod in a label or the hostname, as Pods of a
-// StatefulSet have it. No label and no hostname contains these characters.
+// podNameLabel has the name of the Pod in the Pods of a StatefulSet.
+const podNameLabel = "statefulset.kubernetes.io/pod-name"
+
+// itsName stands for the name of the Pod in podNameLabel and in the hostname, so that the
+// Pods of a StatefulSet share a shape. No label and no hostname contains these characters.
 const itsName = "$(name)"
 
 // maxShape bounds the JSON of a shape in bytes. The owner of a Pod chooses it.
@@ -54,14 +57,9 @@ func encodeShape(s *v1.TestcrSpec) ([]byte, shapeKey) {
 		ServiceAccount: s.ServiceAccount, Hostname: hideName(s.Hostname, s.PodName), Subdomain: s.Subdomain,
 		Labels: s.Labels, Truncated: s.Truncated,
 	}
-	for _, value := range s.Labels {
-		if value == s.PodName {
-			sh.Labels = maps.Clone(s.Labels)
-			for key, value := range sh.Labels {
-				sh.Labels[key] = hideName(value, s.PodName)
-			}
-			break
-		}
+	if s.PodName != "" && s.Labels[podNameLabel] == s.PodName {
+		sh.Labels = maps.Clone(s.Labels)
+		sh.Labels[podNameLabel] = itsName
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
@@ -136,7 +134,9 @@ func (s *shape) facts(yield func(kind query.Kind, value string)) {
 		})
 	}
 	for key, value := range s.Labels {
-		yield(query.Label, key+"="+value)
+		if value != itsName { // such Pods are found by their name
+			yield(query.Label, key+"="+value)
+		}
 	}
 }
 

@@ -48,8 +48,27 @@ func (v *view) matching(terms []query.Term) (found []Interval) {
 }
 
 func (v *view) matches(terms []query.Term, t int64, isCertain bool) bool {
-	spec, exists := v.at(t, isCertain)
-	return exists && matchesAll(terms, spec)
+	_, isMatch := v.matched(terms, t, isCertain)
+	return isMatch
+}
+
+// matched returns the Pod at time t as it matches the terms. While it is not certain which
+// shape the Pod had, it may have had each of them.
+func (v *view) matched(terms []query.Term, t int64, isCertain bool) (*v1.TestcrSpec, bool) {
+	spec, exists := v.at(t, isCertain, nil)
+	if !exists || matchesAll(terms, spec) {
+		return spec, exists
+	}
+	for i := range v.life.facts {
+		f := &v.life.facts[i]
+		if isCertain || f.kind != factShape || t < f.Earliest || t >= f.Latest {
+			continue
+		}
+		if other, _ := v.at(t, false, f); matchesAll(terms, other) {
+			return other, true
+		}
+	}
+	return spec, false
 }
 
 func matchesAll(terms []query.Term, spec *v1.TestcrSpec) bool {
@@ -80,8 +99,9 @@ func (v *view) times() []int64 {
 }
 
 // at returns the Pod at time t, with everything that it had for certain or else with
-// everything that it may have had. It reports whether the Pod existed.
-func (v *view) at(t int64, isCertain bool) (*v1.TestcrSpec, bool) {
+// everything that it may have had. shape is the one to take of several, nil for the last. It
+// reports whether the Pod existed.
+func (v *view) at(t int64, isCertain bool, shape *fact) (*v1.TestcrSpec, bool) {
 	has := func(i *Interval) bool {
 		if isCertain {
 			return i.Covers(t)
@@ -94,7 +114,7 @@ func (v *view) at(t int64, isCertain bool) (*v1.TestcrSpec, bool) {
 	spec := &v1.TestcrSpec{PodName: v.life.name, PodUID: v.life.uid}
 	v.identify(spec)
 	for i := range v.life.facts { // the others need its containers
-		if f := &v.life.facts[i]; f.kind == factShape && has(&f.Interval) {
+		if f := &v.life.facts[i]; f.kind == factShape && has(&f.Interval) && (shape == nil || shape == f) {
 			v.shapes[f.ref].fill(spec)
 		}
 	}
@@ -145,15 +165,16 @@ func (v *view) apply(spec *v1.TestcrSpec, f *fact) {
 	}
 }
 
-// shown returns the Pod at the last time of an interval that is not after until.
-func (v *view) shown(i Interval, until int64) *v1.TestcrSpec {
+// shown returns the Pod at the last time of an interval that is not after until, as it
+// matches the terms.
+func (v *view) shown(terms []query.Term, i Interval, until int64) *v1.TestcrSpec {
 	if i.HasCertain() && i.From <= until {
-		if spec, ok := v.at(min(i.To-1, until), true); ok {
+		if spec, ok := v.matched(terms, min(i.To-1, until), true); ok {
 			return spec
 		}
 	}
-	spec, ok := v.at(max(i.Earliest, min(i.Latest-1, until)), false)
-	if !ok { // not with intervals that v returned
+	spec, _ := v.matched(terms, max(i.Earliest, min(i.Latest-1, until)), false)
+	if spec == nil { // not with intervals that v returned
 		return &v1.TestcrSpec{PodName: v.life.name, PodUID: v.life.uid}
 	}
 	return spec

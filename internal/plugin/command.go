@@ -60,7 +60,6 @@ line is wrong.`
 
 const examples = `  kubectl podinfo 10.0.0.7
   kubectl podinfo deploy web -n shop -o wide
-  kubectl podinfo -l app=cart --sort-by=restarts
   kubectl podinfo 10.0.0.7 --at 03:12
   cut -d' ' -f1 access.log | sort -u | kubectl podinfo
   kubectl podinfo annotate access.log`
