@@ -356,7 +356,7 @@ func (a *pastAsker) printMissing(r *pastResult) {
 		return
 	}
 	if !slices.ContainsFunc(r.answer.Records, func(record past.RecordResult) bool { return isRecorded(&record, a.of) }) {
-		fmt.Fprintf(a.ErrOut, "error: whether a Pod %s %s is not known: nothing was recorded then by %s\n", what, a.of.period(false), records)
+		fmt.Fprintf(a.ErrOut, "error: whether a Pod %s %s is not known: nothing was recorded then: %s\n", what, a.of.period(false), records)
 		return
 	}
 	fmt.Fprintf(a.ErrOut, "error: no Pod %s %s: %s%s in %s\n", what, a.of.period(false), readAs, in, records)
