@@ -493,7 +493,7 @@ func (r *Recorder) wait(ctx context.Context, s *store, tick <-chan time.Time) er
 			err := r.drain(ctx, s)
 			close(done)
 			if err != nil { // the caller tries again, without losing what is queued
-				return nil //nolint:nilerr // see above
+				return nil
 			}
 		case <-r.wake:
 			if batch == nil {
