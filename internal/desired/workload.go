@@ -83,7 +83,7 @@ func SetWorkload(spec *v1.TestcrSpec, kind, name string) {
 }
 
 // ClipWorkload returns the part of a kind or name that SetWorkload reads: enough to
-// find out that the rest is cut. It bounds what is kept of an owner reference, whose
+// detect that the rest is cut. It bounds the stored part of an owner reference, whose
 // length the API server does not limit.
 func ClipWorkload(s string) string {
 	if len(s) <= maxStringBytes+1 {

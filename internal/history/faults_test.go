@@ -220,16 +220,22 @@ func TestRecorder_Run_Overflow(t *testing.T) {
 	})
 }
 
+// outagePods returns a cache that was last current at the time in the pointer, and without
+// one is current.
+func outagePods() (*fakePods, *atomic.Pointer[time.Time]) {
+	var asOf atomic.Pointer[time.Time]
+	return &fakePods{asOf: func() time.Time {
+		if at := asOf.Load(); at != nil {
+			return *at
+		}
+		return time.Now()
+	}}, &asOf
+}
+
 // An event that arrives late, because the watch was dead, has no exact time.
 func TestRecorder_Find_AfterAnOutageOfTheAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asOf atomic.Pointer[time.Time]
-		pods := &fakePods{asOf: func() time.Time {
-			if at := asOf.Load(); at != nil {
-				return *at
-			}
-			return time.Now()
-		}}
+		pods, asOf := outagePods()
 		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
 		cart := newPod("cart", "10.0.0.1")
 		pods.add(cart)
@@ -253,13 +259,7 @@ func TestRecorder_Find_AfterAnOutageOfTheAPIServer(t *testing.T) {
 // While it is not certain which labels a Pod had, its name and its namespace are.
 func TestRecorder_Find_LabelsChangedInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asOf atomic.Pointer[time.Time]
-		pods := &fakePods{asOf: func() time.Time {
-			if at := asOf.Load(); at != nil {
-				return *at
-			}
-			return time.Now()
-		}}
+		pods, asOf := outagePods()
 		r := record(t, filepath.Join(t.TempDir(), "history.db"), pods)
 		cart := newPod("cart", "10.0.0.1")
 		pods.add(cart)
