@@ -1,6 +1,8 @@
 package history
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,4 +80,15 @@ func FuzzDecodeDetail(f *testing.F) {
 			v.shown(terms, i, base)
 		}
 	})
+}
+
+// What anybody may have written must not make a search of a life long.
+func TestDecodeDetail_Bounded(t *testing.T) {
+	for n, want := range map[int]error{maxFacts: nil, maxFacts + 1: errDetail} {
+		l := detailed()
+		l.facts = slices.Repeat(l.facts[:1], n)
+		if _, err := decodeDetail(&life{}, l.Earliest, encodeDetail(l)); !errors.Is(err, want) {
+			t.Errorf("%d intervals: error %v, want %v", n, err, want)
+		}
+	}
 }
